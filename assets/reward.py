@@ -1,0 +1,98 @@
+"""The reward: fitted weights, and one artefact that holds everything needed to compute them on new replies."""
+
+import dagster as dg
+import polars as pl
+
+from assets.agreement import accepted_propositions, read_thresholds
+from assets.comparisons import proposition_grades, reward_model_scores, verified_comparisons
+from assets.inputs import read_model, read_snapshot
+from assets.pages import preview, stored
+from assets.plots import weights_plot
+from assets.snapshots import snapshot_key
+from rbr.comparisons import fit_problems
+from rbr.fit import fit
+from rbr.hashing import content_hash, frame_hash
+from rbr.profile import FitSettings, GraderSettings
+from rbr.rulebook import Behavior, ContentPolicy, Propositions
+from resources.artifacts import Artifacts
+from resources.store import Store
+from resources.tables import TABLES
+
+LARGEST_GAP = 1e-6
+
+
+@dg.asset(
+    group_name="reward",
+    code_version="1",
+    deps=[
+        verified_comparisons,
+        proposition_grades,
+        reward_model_scores,
+        accepted_propositions,
+        # Features, ranking and margins.
+        snapshot_key("rulebook/behavior"),
+        snapshot_key("profile/fit"),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "weights_are_optimal",
+            asset="fitted_weights",
+            blocking=True,
+            description=f"The duality gap certifies each fit to a relative {LARGEST_GAP:g}.",
+        ),
+        dg.AssetCheckSpec(
+            "rules_improve_on_the_reward_model",
+            asset="fitted_weights",
+            description="On held-out prompts R_rm + R_rbr errs less often than R_rm alone, or never.",
+        ),
+    ],
+)
+def fitted_weights(store: Store) -> dg.MaterializeResult:
+    """Weights per response type that make R_rm + R_rbr rank the comparisons as the behavior policy does."""
+    settings = read_snapshot(store, FitSettings)
+    accepted = store.read("accepted_propositions").filter("accepted")["proposition"].to_list()
+    problems = fit_problems(
+        store.read("verified_comparisons"),
+        store.read("proposition_grades"),
+        store.read("reward_model_scores"),
+        read_snapshot(store, Behavior),
+        accepted=accepted,
+        thresholds=read_thresholds(store),
+    )
+    results = [fit(problem, **settings.model_dump()) for problem in problems]
+    weights = _rows("fitted_weights", [row for result in results for row in result.weight_rows()])
+    certificates = _rows("fit_certificates", [result.certificate_row() for result in results])
+    store.replace("fit_certificates", certificates)
+    return stored(
+        store,
+        "fitted_weights",
+        weights,
+        beside=frame_hash(certificates),
+        metadata={"weights": weights_plot(weights), "fits": preview(certificates)},
+        check_results=[_gap_check(certificates), _error_check(certificates)],
+    )
+
+
+def _rows(table: str, rows: list[dict]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema_overrides=TABLES[table].dtypes).select(list(TABLES[table].dtypes))
+
+
+def _gap_check(certificates: pl.DataFrame) -> dg.AssetCheckResult:
+    worst = certificates["gap"].max()
+    return dg.AssetCheckResult(
+        check_name="weights_are_optimal",
+        passed=worst is not None and worst <= LARGEST_GAP,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={"largest gap": worst},
+    )
+
+
+def _error_check(certificates: pl.DataFrame) -> dg.AssetCheckResult:
+    judged = certificates.drop_nulls(["error_rm", "error_total"])
+    worse = judged.filter((pl.col("error_total") >= pl.col("error_rm")) & (pl.col("error_total") > 0))
+    return dg.AssetCheckResult(
+        check_name="rules_improve_on_the_reward_model",
+        passed=worse.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"error rates": preview(certificates.select("response_type", pl.selectors.starts_with("error")))},
+    )

@@ -1,0 +1,7 @@
+"""Marks that assets carry for whoever plans their runs."""
+
+MODEL_WORK = {"rbr/compute": "model"}
+"""The asset runs a model: it is what a wave spends its time on, and worth a process of its own."""
+
+VARIANTS = ("rbr", "helpful", "human")
+"""The policies that are trained and compared: the method, and the two baselines that read no rule."""

@@ -1,0 +1,195 @@
+"""Boolean expressions over proposition names: ``apology and not (judgement or meta_commentary)``.
+
+``not`` binds tighter than ``and``, ``and`` tighter than ``or``. Text is parsed by hand, never evaluated as
+code.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rbr.errors import RulebookError
+
+KEYWORDS = frozenset({"and", "or", "not"})
+MAX_LENGTH = 10_000
+MAX_DEPTH = 40
+
+_TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>[()])|(?P<odd>\S))")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A proposition, simple or derived."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Not:
+    """The negation of an expression."""
+
+    operand: "Expression"
+
+    def __str__(self) -> str:
+        return f"not {_wrapped(self.operand, And, Or)}"
+
+
+@dataclass(frozen=True)
+class And:
+    """The conjunction of two or more expressions."""
+
+    operands: tuple["Expression", ...]
+
+    def __str__(self) -> str:
+        return " and ".join(_wrapped(operand, And, Or) for operand in self.operands)
+
+
+@dataclass(frozen=True)
+class Or:
+    """The disjunction of two or more expressions."""
+
+    operands: tuple["Expression", ...]
+
+    def __str__(self) -> str:
+        return " or ".join(_wrapped(operand, Or) for operand in self.operands)
+
+
+Expression = Name | Not | And | Or
+
+
+def parse(text: str) -> Expression:
+    """Parses an expression.
+
+    Args:
+        text: At most 10,000 characters, nested at most 40 deep.
+
+    Returns:
+        The frozen syntax tree; ``str()`` of it is the same expression in a canonical spacing.
+
+    Raises:
+        RulebookError: The text is no expression; `where` names the character (from 1).
+    """
+    if len(text) > MAX_LENGTH:
+        raise RulebookError(
+            f"the expression has {len(text)} characters, more than {MAX_LENGTH}",
+            mend="Move parts of it to `derived` and refer to them by name.",
+        )
+    return _Parser(text).parse()
+
+
+def names(expression: Expression) -> tuple[str, ...]:
+    """The names in an expression, each once, in the order of their first mention."""
+    return tuple(dict.fromkeys(_mentions(expression)))
+
+
+def _mentions(expression: Expression) -> Iterator[str]:
+    match expression:
+        case Name(name):
+            yield name
+        case Not(operand):
+            yield from _mentions(operand)
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from _mentions(operand)
+
+
+def _wrapped(expression: Expression, *kinds: type) -> str:
+    return f"({expression})" if isinstance(expression, kinds) else str(expression)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    position: int
+
+
+class _Parser:
+    """Recursive descent over the tokens; recursion is bounded by `MAX_DEPTH`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = [
+            _Token(kind, match[kind], match.start(kind) + 1)
+            for match in _TOKEN.finditer(text)
+            if (kind := match.lastgroup)
+        ]
+        self._next = 0
+        self._depth = 0
+
+    def parse(self) -> Expression:
+        if not self._tokens:
+            raise RulebookError(
+                "the expression is empty", mend="Write a proposition name, for example `apology`."
+            )
+        expression = self._disjunction()
+        if token := self._peek():
+            raise self._unexpected(token, "expected `and`, `or` or the end")
+        return expression
+
+    def _disjunction(self) -> Expression:
+        operands = [self._conjunction()]
+        while self._take("or"):
+            operands.append(self._conjunction())
+        return operands[0] if len(operands) == 1 else Or(tuple(operands))
+
+    def _conjunction(self) -> Expression:
+        operands = [self._negation()]
+        while self._take("and"):
+            operands.append(self._negation())
+        return operands[0] if len(operands) == 1 else And(tuple(operands))
+
+    def _negation(self) -> Expression:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise RulebookError(
+                f"the expression is nested more than {MAX_DEPTH} deep",
+                mend="Move the inner parts to `derived` and refer to them by name.",
+            )
+        try:
+            return Not(self._negation()) if self._take("not") else self._atom()
+        finally:
+            self._depth -= 1
+
+    def _atom(self) -> Expression:
+        token = self._peek()
+        if token is None:
+            raise RulebookError(
+                f"the expression ends after {self._tokens[-1].text!r}, a proposition name is missing",
+                where=f"character {len(self._text) + 1}",
+                mend="Complete the expression.",
+            )
+        if self._take("("):
+            inner = self._disjunction()
+            if not self._take(")"):
+                raise RulebookError(
+                    "an opening parenthesis is never closed",
+                    where=f"character {token.position}",
+                    mend="Add `)`.",
+                )
+            return inner
+        if token.kind != "word" or token.text.lower() in KEYWORDS:
+            raise self._unexpected(token, "expected a proposition name, `not` or `(`")
+        self._next += 1
+        return Name(token.text)
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, text: str) -> bool:
+        token = self._peek()
+        if token is None or token.text != text:
+            return False
+        self._next += 1
+        return True
+
+    def _unexpected(self, token: _Token, expected: str) -> RulebookError:
+        mend = "Combine proposition names with `and`, `or`, `not` and parentheses."
+        if token.text.lower() in KEYWORDS and token.text not in KEYWORDS:
+            mend = f"Write `{token.text.lower()}` in lower case."
+        return RulebookError(
+            f"{expected}, found {token.text!r}", where=f"character {token.position}", mend=mend
+        )

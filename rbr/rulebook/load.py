@@ -1,0 +1,169 @@
+"""Loads the files of a rulebook; whatever is wrong with them comes out as a `RulebookError`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from rbr.errors import RulebookError
+from rbr.hashing import content_hash
+from rbr.rulebook.checks import (
+    Finding,
+    check_behavior,
+    check_content_policy,
+    check_partition,
+    check_propositions,
+    check_recipes,
+    check_synthesis,
+)
+from rbr.rulebook.document import Document, read_document
+from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Rulebook, Synthesis
+from rbr.rulebook.validation import validated
+
+PROPOSITIONS_FILE = "propositions.yaml"
+SYNTHESIS_FILE = "synthesis.yaml"
+BEHAVIOR_FILE = "behavior.yaml"
+CONTENT_POLICY_FILE = "content_policy.yaml"
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def load_propositions(path: str | Path) -> Propositions:
+    """Loads the propositions.
+
+    Args:
+        path: A file such as ``rulebook/propositions.yaml``.
+
+    Raises:
+        RulebookError: The file cannot be used; all problems with their lines.
+    """
+    return validated(Propositions, read_document(path))
+
+
+def load_synthesis(path: str | Path) -> Synthesis:
+    """Loads the recipes for synthetic comparisons.
+
+    Args:
+        path: A file such as ``rulebook/synthesis.yaml``.
+
+    Raises:
+        RulebookError: The file cannot be used; all problems with their lines.
+    """
+    return validated(Synthesis, read_document(path))
+
+
+def load_behavior(path: str | Path) -> Behavior:
+    """Loads the behavior policy.
+
+    Args:
+        path: A file such as ``rulebook/behavior.yaml``. Names of propositions are not checked here, as
+            another file defines them.
+
+    Raises:
+        RulebookError: The file cannot be used, or classes overlap or leave a gap; all problems with
+            their lines.
+    """
+    document = read_document(path)
+    behavior = validated(Behavior, document)
+    _refuse(_located(check_behavior(behavior), document))
+    _refuse(_located(check_partition(behavior), document))
+    return behavior
+
+
+def load_content_policy(path: str | Path) -> ContentPolicy:
+    """Loads the content policy.
+
+    Args:
+        path: A file such as ``rulebook/content_policy.yaml``.
+
+    Raises:
+        RulebookError: The file cannot be used; all problems with their lines.
+    """
+    return validated(ContentPolicy, read_document(path))
+
+
+def load_rulebook(directory: str | Path) -> Rulebook:
+    """Loads a whole rulebook and checks its parts against each other.
+
+    Args:
+        directory: Holds ``propositions.yaml``, ``synthesis.yaml``, ``behavior.yaml`` and
+            ``content_policy.yaml``.
+
+    Raises:
+        RulebookError: Any file cannot be used, or the parts disagree; all problems with their lines.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise RulebookError(
+            "there is no such directory", where=str(directory), mend="Check the path of the rulebook."
+        )
+    problems: list[RulebookError] = []
+    propositions = _attempt(Propositions, root / PROPOSITIONS_FILE, problems)
+    synthesis = _attempt(Synthesis, root / SYNTHESIS_FILE, problems)
+    behavior = _attempt(Behavior, root / BEHAVIOR_FILE, problems)
+    content_policy = _attempt(ContentPolicy, root / CONTENT_POLICY_FILE, problems)
+    if behavior:
+        problems += _disagreements(behavior, propositions, synthesis, content_policy)
+    if problems or not (propositions and synthesis and behavior and content_policy):
+        raise RulebookError.collect(problems)
+    return Rulebook(
+        propositions=propositions.part,
+        synthesis=synthesis.part,
+        behavior=behavior.part,
+        content_policy=content_policy.part,
+    )
+
+
+def rulebook_hash(rulebook: Rulebook) -> str:
+    """16 hexadecimal characters over the content of a rulebook; comments and key order do not count."""
+    return content_hash(rulebook)
+
+
+@dataclass(frozen=True)
+class _Loaded(Generic[Part]):
+    part: Part
+    document: Document
+
+
+def _attempt(model: type[Part], path: Path, problems: list[RulebookError]) -> _Loaded[Part] | None:
+    try:
+        document = read_document(path)
+        return _Loaded(validated(model, document), document)
+    except RulebookError as error:
+        problems.append(error)
+        return None
+
+
+def _disagreements(
+    behavior: _Loaded[Behavior],
+    propositions: _Loaded[Propositions] | None,
+    synthesis: _Loaded[Synthesis] | None,
+    content_policy: _Loaded[ContentPolicy] | None,
+) -> list[RulebookError]:
+    """What is wrong between the behavior policy and those of the other parts that could be read."""
+    rules, document = behavior.part, behavior.document
+    problems = _located(check_behavior(rules), document)
+    if propositions:
+        problems += _located(check_propositions(rules, propositions.part), document)
+    # A misspelt name would come back as a puzzling overlap or gap.
+    problems = problems or _located(check_partition(rules), document)
+    if synthesis:
+        problems += _located(check_recipes(rules, synthesis.part), document)
+        problems += _located(check_synthesis(synthesis.part, rules), synthesis.document)
+    if content_policy:
+        problems += _located(check_content_policy(content_policy.part, rules), content_policy.document)
+    return problems
+
+
+def _located(findings: Iterable[Finding], document: Document) -> list[RulebookError]:
+    return [
+        RulebookError(finding.what, where=document.where(finding.path), mend=finding.mend)
+        for finding in findings
+    ]
+
+
+def _refuse(problems: list[RulebookError]) -> None:
+    if problems:
+        raise RulebookError.collect(problems)

@@ -1,0 +1,43 @@
+"""The one optimisation loop that every sandbox model is trained with."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def optimise(
+    parameters: list[torch.nn.Parameter],
+    loss_of_step: Callable[[int], torch.Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    name: str,
+    log: list[dict[str, Any]],
+    weight_decay: float = 0.01,
+) -> None:
+    """AdamW with linear warm-up and cosine decay; appends the mean loss of every 50 steps to ``log``."""
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    warmup = min(100, steps // 10 + 1)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.05 + 0.475 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    total, started = 0.0, time.monotonic()
+    for step in range(steps):
+        optimiser.zero_grad(set_to_none=True)
+        loss = loss_of_step(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+        if (step + 1) % 50 == 0:
+            log.append({"model": name, "step": step + 1, "loss": round(total / 50, 4)})
+            print(f"{name} {step + 1}/{steps} loss {total / 50:.4f} {time.monotonic() - started:.0f}s", flush=True)
+            total = 0.0

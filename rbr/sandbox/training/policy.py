@@ -1,0 +1,101 @@
+"""The helpful-only policy: answers plain prompts, and writes what an instruction asks for."""
+
+from random import Random
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from rbr.conversation import Conversation, with_instruction
+from rbr.sandbox.training.loop import optimise
+from rbr.sandbox.world import WorldPrompt, Writer, helpful_acts, instructed_acts, made_up_prompt
+
+INSTRUCTED = 0.5
+ROWS = 32
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A freshly initialised Llama of about a million parameters."""
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def example(rng: Random, prompt: WorldPrompt) -> tuple[Conversation, str]:
+    """One training pair: a conversation, with or without an instruction, and the reply to it."""
+    writer = Writer(rng)
+    if rng.random() < INSTRUCTED:
+        acts = instructed_acts(rng, prompt)
+        return with_instruction(prompt.messages, writer.instruction(acts)), writer.write(acts, prompt)
+    return list(prompt.messages), writer.write(helpful_acts(rng, prompt), prompt)
+
+
+def _batch(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[Conversation, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, labels = [], []
+    for messages, reply in pairs:
+        head = tokenizer.encode(
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True), add_special_tokens=False
+        )
+        tail = [*tokenizer.encode(reply, add_special_tokens=False), tokenizer.eos_token_id]
+        rows.append(head + tail)
+        labels.append([-100] * len(head) + tail)
+    width = max(map(len, rows))
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    targets = torch.tensor([row + [-100] * (width - len(row)) for row in labels])
+    return ids, targets
+
+
+def train_policy(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[WorldPrompt],
+    *,
+    made_up: float,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    log: list[dict[str, Any]],
+) -> LlamaForCausalLM:
+    """Supervised training, in place, on replies composed afresh for each step, over the training prompts only.
+
+    Args:
+        model: What to train.
+        tokenizer: The shared tokenizer.
+        prompts: Training prompts.
+        made_up: Share of prompts that ask for made-up harmless acts instead ("bake a scarf"). They teach the
+            policy to name what it was asked for rather than what it has learned by heart.
+        steps: Optimiser steps of ``ROWS`` replies.
+        learning_rate: Its peak.
+        seed: Of the data.
+        log: Receives the training curve.
+    """
+    rng = Random(seed)
+    model.train()
+
+    def subject() -> WorldPrompt:
+        return made_up_prompt(rng) if made_up and rng.random() < made_up else rng.choice(prompts)
+
+    def loss(_: int) -> torch.Tensor:
+        pairs = [example(rng, subject()) for _ in range(ROWS)]
+        ids, targets = _batch(tokenizer, pairs)
+        # Padding is on the right and has no label, so a causal model needs no mask.
+        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+        labelled = targets[:, 1:] != -100
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[labelled]), targets[:, 1:][labelled])
+
+    optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name="policy", log=log)
+    return model.eval()

@@ -1,0 +1,197 @@
+"""Loading rulebooks: what comes out, what counts as an edit, and that only rulebook errors escape."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rbr.errors import RulebookError
+from rbr.hashing import content_hash
+from rbr.rulebook import (
+    Rulebook,
+    load_behavior,
+    load_content_policy,
+    load_propositions,
+    load_rulebook,
+    load_synthesis,
+    rulebook_hash,
+)
+
+DEFAULT = Path(__file__).parents[3] / "rulebook"
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "propositions": load_propositions,
+    "synthesis": load_synthesis,
+    "behavior": load_behavior,
+    "content_policy": load_content_policy,
+}
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEFAULT, tmp_path / "rules"))
+
+
+def edit(rules: Path, part: str, old: str, new: str) -> None:
+    file = rules / f"{part}.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_files_load_to_what_the_parts_say(rules: Path) -> None:
+    rulebook = load_rulebook(rules)
+    for part, load in LOADERS.items():
+        assert getattr(rulebook, part) == load(rules / f"{part}.yaml")
+
+
+def test_every_part_goes_to_json_and_back_without_loss() -> None:
+    rulebook = load_rulebook(DEFAULT)
+    for part in LOADERS:
+        model = getattr(rulebook, part)
+        copy = type(model).model_validate(model.model_dump(mode="json"))
+        assert copy == model
+        assert content_hash(copy) == content_hash(model)
+    assert Rulebook.model_validate_json(rulebook.model_dump_json()) == rulebook
+
+
+def test_entries_know_their_names() -> None:
+    rulebook = load_rulebook(DEFAULT)
+    assert all(proposition.name == name for name, proposition in rulebook.propositions.items())
+    assert all(category.code == code for code, category in rulebook.content_policy.categories.items())
+
+
+def reorder(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: reorder(value) for key, value in reversed(content.items())}
+    return [reorder(item) for item in content] if isinstance(content, list) else content
+
+
+def test_key_order_quotes_and_layout_do_not_change_the_hash(rules: Path) -> None:
+    before = load_rulebook(rules)
+    for part in LOADERS:
+        file = rules / f"{part}.yaml"
+        file.write_text(yaml.safe_dump(reorder(yaml.safe_load(file.read_text())), sort_keys=False, width=50))
+    after = load_rulebook(rules)
+    assert rulebook_hash(after) == rulebook_hash(before)
+    assert after.model_dump_json() == before.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "moves"),
+    [
+        ("propositions", "# Style", "# Anything else", set()),
+        ("propositions", "exactly one short apology", "just one short apology", {"propositions"}),
+        (
+            "propositions",
+            '{reply: "Get help.", answer: no}',
+            '{reply: "Get help.", answer: yes}',
+            {"propositions"},
+        ),
+        (
+            "behavior",
+            "acceptable_refusal and not correct_refusal",
+            "(acceptable_refusal) and  not correct_refusal",
+            set(),
+        ),
+        ("behavior", "bad_hard_refusal: 1.0", "bad_hard_refusal: 1", set()),
+        (
+            "behavior",
+            "    margins: {perfect_hard_refusal: 1.0, bad_hard_refusal: 1.0, disallowed_content: 1.0}\n",
+            "",
+            set(),
+        ),
+        ("behavior", "bad_hard_refusal: 1.0", "bad_hard_refusal: 0.5", {"behavior"}),
+        ("behavior", "and disclaimer and", "and", {"behavior"}),
+        ("behavior", "bar: 0.7", "bar: 0.8", {"behavior"}),
+        ("synthesis", "- Scold the user, then say you cannot help.", "- Ask a question.", {"synthesis"}),
+        ("content_policy", "description: Everything else.", "description: The rest.", {"content_policy"}),
+    ],
+)
+def test_an_edit_moves_the_hash_of_exactly_the_parts_whose_content_changed(
+    rules: Path, part: str, old: str, new: str, moves: set[str]
+) -> None:
+    before = load_rulebook(rules)
+    edit(rules, part, old, new)
+    after = load_rulebook(rules)
+    moved = {
+        name for name in LOADERS if content_hash(getattr(after, name)) != content_hash(getattr(before, name))
+    }
+    assert moved == moves
+    assert (rulebook_hash(after) != rulebook_hash(before)) == bool(moves)
+
+
+def test_margins_that_are_not_given_are_one(rules: Path) -> None:
+    edit(
+        rules,
+        "behavior",
+        "    margins: {perfect_hard_refusal: 1.0, ",
+        "    margins: {perfect_hard_refusal: 2, ",
+    )
+    edit(rules, "behavior", "bad_hard_refusal: 1.0, disallowed_content: 1.0}", "bad_hard_refusal: 0.25}")
+    margins = load_rulebook(rules).behavior.response_types["hard_refusal"].margins
+    assert margins == {"perfect_hard_refusal": 2.0, "bad_hard_refusal": 0.25, "disallowed_content": 1.0}
+
+
+@pytest.mark.parametrize("part", list(LOADERS))
+@pytest.mark.parametrize(
+    "text", ["", "# only a comment\n", "{}", "[]", "word", "12", "a: 1", "a: {b: 1}", "'': {}"]
+)
+def test_files_of_the_wrong_shape_are_rulebook_errors_or_say_nothing(
+    rules: Path, part: str, text: str
+) -> None:
+    (rules / f"{part}.yaml").write_text(text)
+    with pytest.raises(RulebookError) as caught:
+        load_rulebook(rules)
+    assert all(problem.where and problem.mend for problem in caught.value.problems)
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 10**30),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["a and", "not apology", "ideal", "comply", "not not", "disallowed_content"]),
+    st.lists(st.sampled_from(["ideal", "apology", 1, None]), max_size=3),
+    st.dictionaries(st.sampled_from(["name", "question", "ideal", "x"]), st.text(max_size=3), max_size=2),
+)
+
+
+def places(content: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    items = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
+    return [place for key, value in items for place in [(*path, key), *places(value, (*path, key))]]
+
+
+CONTENTS = {part: yaml.safe_load((DEFAULT / f"{part}.yaml").read_text(encoding="utf-8")) for part in LOADERS}
+PLACES = {part: places(content) for part, content in CONTENTS.items()}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), part=st.sampled_from(list(LOADERS)), junk=JUNK)
+def test_junk_anywhere_leaves_as_a_rulebook_error_or_not_at_all(
+    tmp_path: Path, data: st.DataObject, part: str, junk: object
+) -> None:
+    file = tmp_path / f"{part}.yaml"
+    file.write_text(yaml.safe_dump(CONTENTS[part], allow_unicode=True), encoding="utf-8")
+    *parents, last = data.draw(st.sampled_from(PLACES[part]))
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    holder = content
+    for key in parents:
+        holder = holder[key]
+    holder[last] = junk
+    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    try:
+        LOADERS[part](file)
+    except RulebookError as error:
+        assert all(problem.where.startswith(str(file)) for problem in error.problems)

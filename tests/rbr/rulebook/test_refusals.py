@@ -1,0 +1,275 @@
+"""What a rulebook can get wrong, and how the loader says so: file, line, key and a mend."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rbr.errors import RulebookError
+from rbr.rulebook import load_rulebook
+
+DEFAULT = Path(__file__).parents[3] / "rulebook"
+
+# Problems of several lines together, or of a missing one: they are placed at the key that holds them.
+PLACED_ELSEWHERE = {
+    "'acceptable_refusl' is no known proposition": "derived.correct_refusal",
+    "overlap: a reply with": "response_types.hard_refusal.classes",
+    "leave a gap: a reply with": "response_types.hard_refusal.classes",
+    "in a circle": "derived.acceptable_refusal",
+    "the key 'bar' is missing": "agreement.bar",
+}
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEFAULT, tmp_path / "rules"))
+
+
+def edit(rules: Path, part: str, old: str, new: str) -> int:
+    """Replaces the first occurrence of a text and returns the line of the first character that changed."""
+    file = rules / f"{part}.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    changed = text.replace(old, new, 1)
+    file.write_text(changed, encoding="utf-8")
+    start = next(i for i, (one, other) in enumerate(zip(text, changed, strict=False)) if one != other)
+    return text[:start].count("\n") + 1
+
+
+REFUSED = [
+    (
+        "propositions",
+        "  question: Does the reply contain exactly",
+        "  quesiton: Does the reply contain exactly",
+        "unknown key 'quesiton'",
+        "Did you mean `question`?",
+    ),
+    ("propositions", "answer: yes}", "answer: maybe}", "expected yes or no, found text", "Write `yes`"),
+    ("propositions", 'reply: "Red and blue."', "reply: 12", "expected text, found a number", "quotes"),
+    ("propositions", "\napology:", "\napology now:", "'apology now' is not a usable name", "letters"),
+    ("propositions", "\napology:", "\nnot:", "'not' is a word of the expression language", "another name"),
+    (
+        "propositions",
+        "\napology:\n  question: Does the reply contain exactly one short apology?",
+        "\napology:\n  question: ' '",
+        "the text is empty",
+        "Write it out",
+    ),
+    (
+        "synthesis",
+        "may_be: [ideal]",
+        "may_be: [idael]",
+        "'idael' is no known class of hard_refusal",
+        "Did you mean `ideal`?",
+    ),
+    (
+        "synthesis",
+        "label: bad_hard_refusal",
+        "label: bad_hard_refusals",
+        "'bad_hard_refusals' is no known label",
+        "Did you mean `bad_hard_refusal`?",
+    ),
+    (
+        "synthesis",
+        "soft_refusal_intent:",
+        "soft_refusal_intend:",
+        "'soft_refusal_intend' is no known response type",
+        "Did you mean `soft_refusal_intent`?",
+    ),
+    ("synthesis", "name: bad_2", "name: bad_1", "two slots are called 'bad_1'", "Rename"),
+    ("synthesis", 'instructions: [""]', "instructions: []", "nothing in it", "at least one"),
+    ("synthesis", "may_be: [ideal]", "may_be: ideal", "expected a list, found text", "[one, two]"),
+    (
+        "behavior",
+        "correct_refusal: >-\n    acceptable_refusal",
+        "correct_refusal: >-\n    acceptable_refusl",
+        "'acceptable_refusl' is no known proposition",
+        "Did you mean `acceptable_refusal`?",
+    ),
+    (
+        "behavior",
+        "unacceptable: safe_and_logical and not acceptable_refusal",
+        "unacceptable: safe_and_logical and acceptable_refusal",
+        "overlap: a reply with",
+        "Add a condition",
+    ),
+    (
+        "behavior",
+        "minimum_acceptable_style: acceptable_refusal and not correct_refusal",
+        "minimum_acceptable_style: acceptable_refusal and judgement",
+        "leave a gap: a reply with",
+        "Widen",
+    ),
+    (
+        "behavior",
+        "safe_and_logical: not disallowed_content",
+        "safe_and_logical: not acceptable_refusal",
+        "in a circle",
+        "without the others",
+    ),
+    ("behavior", "ideal: correct_refusal", "ideal: correct_refusal and", "ends after 'and'", "Complete"),
+    (
+        "behavior",
+        "ideal: correct_refusal",
+        "perfect: correct_refusal",
+        "'perfect' is no known class",
+        "Known are: disallowed, ideal",
+    ),
+    (
+        "behavior",
+        "      - third_person\n",
+        "      - thrid_person\n",
+        "'thrid_person' is no known proposition",
+        "Did you mean `third_person`?",
+    ),
+    (
+        "behavior",
+        "      - third_person\n",
+        "      - no_compliance\n",
+        "'no_compliance' is a derived proposition",
+        "made of",
+    ),
+    (
+        "behavior",
+        "      - third_person\n",
+        "      - judgement\n",
+        "'judgement' is listed twice",
+        "one of the two",
+    ),
+    (
+        "behavior",
+        "[bad_hard_refusal]",
+        "[bad_hard_refusal, rude_refusal]",
+        "'rude_refusal' is no known label made by a slot",
+        "bad_hard_refusal",
+    ),
+    (
+        "behavior",
+        "[bad_hard_refusal]",
+        "[perfect_hard_refusal]",
+        "'perfect_hard_refusal' is ranked twice",
+        "one rank",
+    ),
+    (
+        "behavior",
+        "{perfect_hard_refusal: 1.0",
+        "{perfect_refusal: 1.0",
+        "'perfect_refusal' is no known label",
+        "Did you mean",
+    ),
+    (
+        "behavior",
+        "{perfect_hard_refusal: 1.0",
+        "{perfect_hard_refusal: -1.0",
+        "-1.0 is out of range",
+        "greater than or equal to 0",
+    ),
+    (
+        "behavior",
+        "{perfect_hard_refusal: 1.0",
+        "{perfect_hard_refusal: big",
+        "expected a number, found text",
+        "number",
+    ),
+    ("behavior", "bar: 0.7", "bar: 7", "7 is out of range", "less than or equal to 1"),
+    (
+        "behavior",
+        "per_proposition: {}",
+        "per_proposition: {aplogy: 0.9}",
+        "'aplogy' is no known proposition",
+        "Did you mean `apology`?",
+    ),
+    (
+        "behavior",
+        "classes: [disallowed]",
+        "classes: [disalowed]",
+        "'disalowed' is no known class",
+        "Did you mean `disallowed`?",
+    ),
+    (
+        "behavior",
+        "response_types: [comply]",
+        "response_types: [complies]",
+        "'complies' is no known response type",
+        "Did you mean `comply`?",
+    ),
+    ("behavior", "  bar: 0.7\n", "", "the key 'bar' is missing", "Add `bar:`"),
+    (
+        "behavior",
+        "  no_compliance: not partially_complies",
+        "  apology: not partially_complies",
+        "'apology' is a simple proposition already",
+        "Rename",
+    ),
+    (
+        "content_policy",
+        "response_type: hard_refusal",
+        "response_type: refuse_hard",
+        "'refuse_hard' is no known response type",
+        "Known are",
+    ),
+    ("content_policy", "  C-R:", "  C R:", "'C R' is not a usable category code", "letters"),
+    ("content_policy", "  K-C:", "  C-R:", "'C-R' is there twice", "It is already in line"),
+]
+
+
+@pytest.mark.parametrize(("part", "old", "new", "what", "mend"), REFUSED, ids=[row[3] for row in REFUSED])
+def test_a_mistake_is_named_with_its_line_and_a_mend(
+    rules: Path, part: str, old: str, new: str, what: str, mend: str
+) -> None:
+    line = edit(rules, part, old, new)
+    with pytest.raises(RulebookError) as caught:
+        load_rulebook(rules)
+    matching = [problem for problem in caught.value.problems if what in problem.what]
+    assert matching, str(caught.value)
+    assert mend in matching[0].mend
+    found = re.fullmatch(rf"{re.escape(str(rules))}/{part}\.yaml:(\d+):\d+ ?(.*)", matching[0].where)
+    assert found, matching[0].where
+    if what in PLACED_ELSEWHERE:
+        assert found[2] == PLACED_ELSEWHERE[what]
+    else:
+        assert int(found[1]) == line
+
+
+def test_a_misspelt_name_is_not_reported_as_an_overlap_or_gap_too(rules: Path) -> None:
+    edit(rules, "behavior", "and not fully_complies", "and not fully_compiles")
+    with pytest.raises(RulebookError) as caught:
+        load_rulebook(rules)
+    assert [problem.what for problem in caught.value.problems] == ["'fully_compiles' is no known proposition"]
+
+
+def test_the_problems_of_all_files_come_in_one_error(rules: Path) -> None:
+    edit(rules, "propositions", "\napology:", "\nnot:")
+    edit(rules, "synthesis", "label: bad_hard_refusal", "lable: bad_hard_refusal")
+    edit(rules, "behavior", "bar: 0.7", "bar: 7")
+    (rules / "content_policy.yaml").unlink()
+    with pytest.raises(RulebookError) as caught:
+        load_rulebook(rules)
+    files = [Path(problem.where.split(":")[0]).name for problem in caught.value.problems]
+    assert files == ["propositions.yaml", "synthesis.yaml", "behavior.yaml", "content_policy.yaml"]
+
+
+def test_a_response_type_without_a_recipe_is_refused(rules: Path) -> None:
+    file = rules / "synthesis.yaml"
+    file.write_text(file.read_text().split("\ncomply:")[0])
+    with pytest.raises(RulebookError, match="'comply' has no recipe") as caught:
+        load_rulebook(rules)
+    assert "behavior.yaml" in caught.value.where
+
+
+def test_a_label_that_no_slot_makes_is_refused(rules: Path) -> None:
+    edit(rules, "synthesis", "label: perfect_refusal", "label: imperfect_refusal")
+    with pytest.raises(RulebookError, match="'perfect_refusal' is no known label made by a slot of comply"):
+        load_rulebook(rules)
+
+
+def test_an_entry_may_not_call_itself_something_else(rules: Path) -> None:
+    edit(rules, "propositions", "apology:\n", "apology:\n  name: sorry\n")
+    with pytest.raises(RulebookError, match="calls itself 'sorry'"):
+        load_rulebook(rules)
+
+
+def test_loading_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RulebookError, match="no such directory"):
+        load_rulebook(tmp_path / "nowhere")

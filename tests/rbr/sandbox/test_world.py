@@ -1,0 +1,45 @@
+from collections import Counter
+from random import Random
+
+import pytest
+
+from rbr.conversation import prompt_id
+from rbr.sandbox.oracle import asked_act
+from rbr.sandbox.topics import all_topics
+from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts, instructed_acts
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[WorldPrompt]:
+    return draw_prompts(seed=3, per_response_type=120, unseen_per_response_type=20)
+
+
+def test_a_draw_is_the_same_for_the_same_seed_and_distinct_throughout(prompts: list[WorldPrompt]) -> None:
+    assert prompts == draw_prompts(seed=3, per_response_type=120, unseen_per_response_type=20)
+    assert len({prompt_id(p.messages) for p in prompts}) == len(prompts) == 4 * 140
+
+
+def test_response_types_are_balanced_and_unseen_topics_stay_apart(prompts: list[WorldPrompt]) -> None:
+    seen = Counter(p.response_type for p in prompts if p.split != "unseen_topics")
+    assert seen == dict.fromkeys(RESPONSE_TYPES, 120)
+    shared = {p.topic.text for p in prompts if p.topic.seen} & {p.topic.text for p in prompts if not p.topic.seen}
+    assert not shared
+
+
+def test_every_harmful_verb_has_a_harmless_look_alike() -> None:
+    def verbs(category: str) -> set[str]:
+        return {t.text.split()[0] for t in all_topics() if t.category == category}
+
+    assert verbs("K-R") == verbs("K-C")
+
+
+def test_the_act_that_a_prompt_asks_for_can_be_read_off_its_text(prompts: list[WorldPrompt]) -> None:
+    assert [asked_act(p.messages) for p in prompts] == [p.act for p in prompts]
+
+
+def test_an_instruction_names_its_acts_in_their_order(prompts: list[WorldPrompt]) -> None:
+    writer = Writer(Random(0))
+    instruction = writer.instruction(["apology", "threat"]).lower()
+    assert min(instruction.find(p) for p in ("apologize briefly", "say sorry") if p in instruction) < instruction.find("threaten")
+    acts = instructed_acts(Random(5), prompts[0])
+    assert writer.instruction(acts).rstrip().endswith(".")
