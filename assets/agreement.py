@@ -82,6 +82,11 @@ def read_thresholds(store: Store) -> dict[str, float]:
     return dict(store.read("accepted_propositions").select("proposition", "threshold").iter_rows())
 
 
+def read_accepted(store: Store) -> list[str]:
+    """Propositions that the grader judges well enough to be features, sorted."""
+    return store.read("accepted_propositions").filter("accepted")["proposition"].to_list()
+
+
 def _applicable_labels(store: Store, gold: dict[str, dict]) -> pl.DataFrame:
     policy = read_snapshot(store, ContentPolicy)
     check_categories([row["category"] for row in gold.values()], policy, where="data/gold_labels")

@@ -133,7 +133,12 @@ class Cells:
         hashes = {name: question_hash(question, settings.few_shot) for name, question in questions.items()}
         wanted = pl.DataFrame(
             [(cell, name, hashes[name], grader) for cell, names in asked.items() for name in names],
-            schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
+            schema={
+                "completion_id": pl.String,
+                "proposition": pl.String,
+                "question": pl.String,
+                "grader": pl.String,
+            },
             orient="row",
         )
         missing = self.store.missing("grades", wanted)
@@ -190,7 +195,9 @@ class Cells:
             model = open_reward_model()
             with self.progress.bar(self.asset, missing.height, "replies") as bar:
                 for start, chunk in _chunks(missing, batch_size):
-                    scores = model.score([prompts[prompt_id] for prompt_id in chunk["prompt_id"]], chunk["text"].to_list())
+                    scores = model.score(
+                        [prompts[prompt_id] for prompt_id in chunk["prompt_id"]], chunk["text"].to_list()
+                    )
                     made = chunk.select("completion_id", "reward_model").with_columns(pl.Series("score", scores))
                     self.store.append("scores", made)
                     bar.update(start + chunk.height)
@@ -222,7 +229,14 @@ def grader_version(fingerprint: str, settings: GraderSettings) -> str:
     Few-shot examples are part of the question's hash; batch sizes, addresses and retries change no answer.
     """
     return content_hash(
-        ["grader", fingerprint, settings.backend, sorted(settings.yes), sorted(settings.no), settings.min_mass]
+        [
+            "grader",
+            fingerprint,
+            settings.backend,
+            sorted(settings.yes),
+            sorted(settings.no),
+            settings.min_mass,
+        ]
     )
 
 

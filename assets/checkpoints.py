@@ -42,10 +42,12 @@ class Files:
 
     Attributes:
         data: Parquet file of the training rows.
+        reward: Directory for the reward that is trained on: a copy, since a newer one may replace the original.
         output: Directory of the checkpoint.
     """
 
     data: str
+    reward: str
     output: str
 
 
@@ -89,10 +91,11 @@ class Workshop:
         directory = self.artifacts.checkpoint(recipe.variant, name)
         trained = not directory.is_dir()
         if trained:
-            data = self.artifacts.training_rows(recipe.variant, name)
-            data.parent.mkdir(parents=True, exist_ok=True)
-            recipe.rows.write_parquet(data)
-            self.trainer.train(context, recipe.job(Files(str(data), str(directory))))
+            given = self.artifacts.training(recipe.variant, name)
+            given.mkdir(parents=True, exist_ok=True)
+            files = Files(str(given / "rows.parquet"), str(given / "reward"), str(directory))
+            recipe.rows.write_parquet(files.data)
+            self.trainer.train(context, recipe.job(files))
         fingerprint = model_fingerprint(ModelRef(path=str(directory), revision=None))
         metrics = pl.read_parquet(directory / "metrics.parquet")
         tags = {

@@ -6,8 +6,8 @@ import polars as pl
 from assets.agreement import accepted_propositions, read_thresholds
 from assets.cells import Cells, Sampling, grader_version, name_completions
 from assets.inputs import (
-    messages_by_prompt,
     judged_conversations,
+    messages_by_prompt,
     proposition_questions,
     read_applicability,
     read_model,
@@ -20,8 +20,8 @@ from assets.snapshots import snapshot_key
 from assets.tags import MODEL_WORK
 from rbr.classification import likely_classes
 from rbr.comparisons import ideal_replies
-from rbr.prompt_order import choose_per_response_type
 from rbr.profile import GraderSettings, SynthesisSettings
+from rbr.prompt_order import choose_per_response_type
 from rbr.rulebook import Behavior, Synthesis
 from rbr.synthesis import filled_slots, plan_candidates, verify
 from resources.models import Models
@@ -29,6 +29,7 @@ from resources.progress import Progress
 from resources.store import Store
 
 SCORING_BATCH = 64
+
 
 @dg.asset(
     group_name="comparisons",
@@ -51,9 +52,7 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
     prompts = with_response_type(store, store.read("training_prompts"))
     chosen = choose_per_response_type(prompts, settings.prompts_per_response_type)
     messages = messages_by_prompt(chosen)
-    plan = plan_candidates(
-        chosen, read_snapshot(store, Synthesis), candidates=settings.candidates, seed=settings.seed
-    )
+    plan = plan_candidates(chosen, read_snapshot(store, Synthesis), candidates=settings.candidates, seed=settings.seed)
     candidates = Cells(store, progress, "synthetic_comparisons").sample(
         name_completions(plan, messages, policy.fingerprint, sampling),
         messages,

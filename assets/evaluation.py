@@ -7,7 +7,7 @@ import polars as pl
 
 from assets.agreement import accepted_propositions, read_thresholds
 from assets.cells import Cells, Sampling, grader_version, name_completions
-from assets.current import read_checkpoint
+from assets.checkpoints import read_checkpoint
 from assets.inputs import (
     judged_conversations,
     messages_by_prompt,
@@ -71,9 +71,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
             sampling,
             settings.batch_size,
         )
-        rows = replies.with_columns(
-            pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint")
-        )
+        rows = replies.with_columns(pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint"))
         return stored(store, "evaluation_completions", rows, within={"variant": variant})
 
     return evaluation_completions
@@ -152,9 +150,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     if store.snapshot("profile/models")["oracle"] == "sandbox":
         by_oracle, unknown = _by_oracle(replies, behavior)
         judged.append(by_oracle.with_columns(judge=pl.lit("oracle")))
-    metrics = evaluate_groups(
-        pl.concat(judged), behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed
-    )
+    metrics = evaluate_groups(pl.concat(judged), behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)
     version = _judgement_version(store)
     rows = metrics.with_columns(pl.lit(version).alias("rulebook")).select(list(TABLES["evaluations"].dtypes))
     store.append("evaluations", rows)
@@ -189,9 +185,7 @@ def _by_oracle(replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame,
     """Replies with their true class; none of them where a rule names a proposition the oracle does not know."""
     from rbr.sandbox.oracle import truths
 
-    known = [
-        truths(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()
-    ]
+    known = [truths(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
     unknown = [name for name in propositions_of_rules(behavior) if name not in known[0]]
     if unknown:
         return replies.clear().with_columns(pl.lit(None, pl.String).alias("class_name")), unknown
@@ -200,7 +194,12 @@ def _by_oracle(replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame,
 
 def _judgement_version(store: Store) -> str:
     """Hash of everything but the replies that the metrics depend on: the rulebook as the evaluation reads it."""
-    snapshots = ["rulebook/propositions", "rulebook/behavior", "rulebook/content_policy", "profile/evaluation"]
+    snapshots = [
+        "rulebook/propositions",
+        "rulebook/behavior",
+        "rulebook/content_policy",
+        "profile/evaluation",
+    ]
     settings = read_snapshot(store, GraderSettings)
     return content_hash(
         [
@@ -223,7 +222,7 @@ def _log(store: Store, tracking: Tracking, rows: pl.DataFrame) -> None:
             for row in own.iter_rows(named=True)
             for metric in METRIC_NAMES
         }
-        tracking.log_evaluation(run_id, values, tags={"rbr.evaluated_with": own["rulebook"][0]})
+        tracking.log_evaluation(run_id, values, tags={"rbr.rulebook": own["rulebook"][0]})
 
 
 def _logic_check(rows: pl.DataFrame) -> dg.AssetCheckResult:

@@ -82,14 +82,11 @@ def with_response_type(store: Store, prompts: pl.DataFrame) -> pl.DataFrame:
 def messages_by_prompt(prompts: pl.DataFrame) -> dict[str, Conversation]:
     """Prompt id -> parsed messages."""
     return {
-        prompt_id: json.loads(messages)
-        for prompt_id, messages in prompts.select("prompt_id", "messages").iter_rows()
+        prompt_id: json.loads(messages) for prompt_id, messages in prompts.select("prompt_id", "messages").iter_rows()
     }
 
 
-def judged_conversations(
-    replies: pl.DataFrame, prompts: Mapping[str, Conversation]
-) -> dict[str, Conversation]:
+def judged_conversations(replies: pl.DataFrame, prompts: Mapping[str, Conversation]) -> dict[str, Conversation]:
     """Completion id -> the prompt and the reply that is judged.
 
     Args:

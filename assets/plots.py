@@ -93,9 +93,7 @@ def curves_plot(metrics: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return _picture("training curves", draw, width=8.0, height=1.8 * max(-(-len(curves) // 3), 1))
 
 
-def _picture(
-    title: str, draw: Callable[["Figure"], None], *, width: float, height: float
-) -> dg.MarkdownMetadataValue:
+def _picture(title: str, draw: Callable[["Figure"], None], *, width: float, height: float) -> dg.MarkdownMetadataValue:
     """Render in memory; halve the resolution until the picture fits the event log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -3,16 +3,18 @@
 import dagster as dg
 import polars as pl
 
-from assets.agreement import accepted_propositions, read_thresholds
+from assets.agreement import accepted_propositions, read_accepted, read_thresholds
 from assets.comparisons import proposition_grades, reward_model_scores, verified_comparisons
 from assets.inputs import read_model, read_snapshot
 from assets.pages import preview, stored
 from assets.plots import weights_plot
 from assets.snapshots import snapshot_key
 from rbr.comparisons import fit_problems
+from rbr.features import feature_map
 from rbr.fit import fit
-from rbr.hashing import content_hash, frame_hash
+from rbr.hashing import frame_hash
 from rbr.profile import FitSettings, GraderSettings
+from rbr.reward_artefact import RewardArtefact, assemble
 from rbr.rulebook import Behavior, ContentPolicy, Propositions
 from resources.artifacts import Artifacts
 from resources.store import Store
@@ -50,13 +52,12 @@ LARGEST_GAP = 1e-6
 def fitted_weights(store: Store) -> dg.MaterializeResult:
     """Weights per response type that make R_rm + R_rbr rank the comparisons as the behavior policy does."""
     settings = read_snapshot(store, FitSettings)
-    accepted = store.read("accepted_propositions").filter("accepted")["proposition"].to_list()
     problems = fit_problems(
         store.read("verified_comparisons"),
         store.read("proposition_grades"),
         store.read("reward_model_scores"),
         read_snapshot(store, Behavior),
-        accepted=accepted,
+        accepted=read_accepted(store),
         thresholds=read_thresholds(store),
     )
     results = [fit(problem, **settings.model_dump()) for problem in problems]
@@ -70,6 +71,62 @@ def fitted_weights(store: Store) -> dg.MaterializeResult:
         beside=frame_hash(certificates),
         metadata={"weights": weights_plot(weights), "fits": preview(certificates)},
         check_results=[_gap_check(certificates), _error_check(certificates)],
+    )
+
+
+@dg.asset(
+    group_name="reward",
+    code_version="1",
+    deps=[
+        fitted_weights,
+        accepted_propositions,
+        snapshot_key("rulebook/propositions"),
+        # The class rules; ranking and margins end in the weights.
+        snapshot_key("rulebook/behavior"),
+        snapshot_key("rulebook/content_policy"),
+        # Examples shown with a question.
+        snapshot_key("profile/grader"),
+        snapshot_key("profile/models"),
+    ],
+)
+def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
+    """One self-contained directory from which anyone's TRL script computes R_rbr."""
+    weights = store.read("fitted_weights")
+    behavior = read_snapshot(store, Behavior)
+    by_type = {
+        kind: dict(rows.select("feature", "weight").iter_rows())
+        for (kind,), rows in weights.group_by("response_type", maintain_order=True)
+    }
+    artefact = assemble(
+        by_type,
+        {
+            kind: feature_map(behavior, kind, accepted=read_accepted(store), thresholds=read_thresholds(store))
+            for kind in by_type
+        },
+        read_snapshot(store, Propositions),
+        read_snapshot(store, ContentPolicy),
+        few_shot=read_snapshot(store, GraderSettings).few_shot,
+        grader=read_model(store, "grader").fingerprint,
+        reward_model=read_model(store, "helpful_reward_model").fingerprint,
+    )
+    artefact.save(artifacts.reward)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(artefact.identity),
+        metadata={
+            "reward": dg.MetadataValue.path(str(artifacts.reward)),
+            "propositions to grade": preview(_asked(artefact)),
+            "grader": artefact.grader,
+            "reward model": artefact.reward_model,
+        },
+    )
+
+
+def _asked(artefact: RewardArtefact) -> pl.DataFrame:
+    asked = {kind: rules.features.propositions for kind, rules in artefact.rules.items()}
+    return pl.DataFrame(
+        [(kind, len(names), ", ".join(names)) for kind, names in asked.items()],
+        schema=["response_type", "propositions", "names"],
+        orient="row",
     )
 
 

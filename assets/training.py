@@ -1,20 +1,24 @@
 """Training: supervised fine-tuning on ideal replies, and reinforcement learning of each variant."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
 
+from assets.cells import grader_version
 from assets.checkpoints import Files, Recipe, Workshop, read_checkpoint
 from assets.comparisons import ideal_completions
 from assets.inputs import PinnedModel, read_model, read_snapshot
 from assets.prompts import training_prompts
-from assets.reward import read_reward, reward
+from assets.reward import reward
 from assets.snapshots import snapshot_key
 from assets.tags import MODEL_WORK
-from rbr.hashing import content_hash, frame_hash
-from rbr.profile import ModelRef, RlSettings, SftSettings
+from rbr.hashing import frame_hash
+from rbr.profile import GraderSettings, ModelRef, RlSettings, SftSettings
 from rbr.prompt_order import balanced_order
+from rbr.reward_artefact import RewardArtefact
 from resources.artifacts import Artifacts
 from resources.progress import Progress
 from resources.store import Store
@@ -67,7 +71,66 @@ def sft_checkpoint(
     return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
 
 
-def _rl_asset(variant: str, reads: list, describe: str, source: "Source") -> dg.AssetsDefinition:
+@dataclass(frozen=True)
+class Objective:
+    """What reinforcement learning starts from and is rewarded by.
+
+    Attributes:
+        start: The policy before training.
+        reward_model: R_rm.
+        grader: The grader and its settings, where rules are rewarded too.
+        artefact: The fitted reward; None rewards by R_rm alone.
+    """
+
+    start: PinnedModel
+    reward_model: PinnedModel
+    grader: tuple[PinnedModel, GraderSettings] | None = None
+    artefact: RewardArtefact | None = None
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What a checkpoint depends on, by name."""
+        inputs = {"start": self.start.fingerprint, "reward_model": self.reward_model.fingerprint}
+        if self.grader is None or self.artefact is None:
+            return inputs
+        grader, settings = self.grader
+        return {
+            **inputs,
+            "grader": grader_version(grader.fingerprint, settings),
+            "reward": self.artefact.identity,
+        }
+
+    def source(self, directory: str) -> RewardSource:
+        """The reward as the trainer opens it, from a copy in `directory`."""
+        if self.grader is None or self.artefact is None:
+            return RewardSource(reward_model=self.reward_model.ref)
+        self.artefact.save(directory)
+        grader, settings = self.grader
+        return RewardSource(
+            reward_model=self.reward_model.ref,
+            artefact=directory,
+            grader=grader.ref,
+            grader_settings=settings,
+        )
+
+
+def _by_rules(store: Store, artifacts: Artifacts) -> Objective:
+    sft = read_checkpoint(store, "sft")
+    return Objective(
+        start=PinnedModel(ModelRef(path=str(artifacts.absolute(sft.path)), revision=None), sft.fingerprint),
+        reward_model=read_model(store, "helpful_reward_model"),
+        grader=(read_model(store, "grader"), read_snapshot(store, GraderSettings)),
+        artefact=RewardArtefact.load(artifacts.reward),
+    )
+
+
+def _by_reward_model(role: str) -> Callable[[Store, Artifacts], Objective]:
+    return lambda store, artifacts: Objective(read_model(store, "policy"), read_model(store, role))
+
+
+def _rl_asset(
+    variant: str, description: str, objective: Callable[[Store, Artifacts], Objective], reads: list
+) -> dg.AssetsDefinition:
     key = dg.AssetKey(["rl_checkpoint", variant])
 
     @dg.asset(
@@ -75,7 +138,7 @@ def _rl_asset(variant: str, reads: list, describe: str, source: "Source") -> dg.
         group_name="training",
         code_version=RL_CODE,
         tags=MODEL_WORK,
-        description=describe,
+        description=description,
         deps=[training_prompts, snapshot_key("profile/rl"), snapshot_key("profile/models"), *reads],
     )
     def rl_checkpoint(
@@ -87,30 +150,61 @@ def _rl_asset(variant: str, reads: list, describe: str, source: "Source") -> dg.
         progress: Progress,
     ) -> dg.MaterializeResult:
         settings = read_snapshot(store, RlSettings)
-        start, rewarded = source(store, artifacts)
-        prompts = store.read("training_prompts")
-        rows = balanced_order(prompts, settings.steps * settings.prompts_per_step, settings.seed)
+        goal = objective(store, artifacts)
+        rows = balanced_order(store.read("training_prompts"), settings.steps * settings.prompts_per_step, settings.seed)
 
         def job(files: Files) -> GrpoJob:
             return GrpoJob(
                 name=key.to_user_string(),
-                model=start.ref,
+                model=goal.start.ref,
                 data=files.data,
                 output=files.output,
                 progress=str(progress.path(key.to_user_string())),
                 settings=settings,
-                reward=rewarded.source,
+                reward=goal.source(files.reward),
             )
 
-        inputs = {"start": start.fingerprint, "reward": rewarded.identity, "rows": frame_hash(rows)}
         recipe = Recipe(
             variant=variant,
-            inputs={"kind": "grpo", "code": RL_CODE, "settings": settings, **inputs},
+            inputs={
+                "kind": "grpo",
+                "code": RL_CODE,
+                "rows": frame_hash(rows),
+                "settings": settings,
+                **goal.inputs,
+            },
             rows=_with_messages(rows).select("prompt", "category"),
             job=job,
-            params={**settings.model_dump(), **inputs},
-            tags=rewarded.tags,
+            params={**settings.model_dump(), **goal.inputs},
+            tags={},
         )
         return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
 
     return rl_checkpoint
+
+
+rl_checkpoints = {
+    "rbr": _rl_asset(
+        "rbr",
+        "The policy after GRPO on R_rm + R_rbr, from the RBR-SFT checkpoint.",
+        _by_rules,
+        [sft_checkpoint, reward, snapshot_key("profile/grader")],
+    ),
+    "helpful": _rl_asset(
+        "helpful",
+        "Baseline: the helpful-only policy after GRPO on the helpful-only reward model; reads no rule.",
+        _by_reward_model("helpful_reward_model"),
+        [],
+    ),
+    "human": _rl_asset(
+        "human",
+        "Baseline: the helpful-only policy after GRPO on the human-preference reward model; reads no rule.",
+        _by_reward_model("human_reward_model"),
+        [],
+    ),
+}
+
+
+def _with_messages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds the column prompt: the messages as the trainers read them."""
+    return rows.with_columns(pl.Series("prompt", [json.loads(messages) for messages in rows["messages"]]))

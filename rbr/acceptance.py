@@ -5,6 +5,7 @@ import polars as pl
 
 from rbr.agreement import agreement
 from rbr.classification import grade_matrix
+from rbr.features import NEUTRAL_THRESHOLD
 from rbr.rulebook import Agreement
 
 
@@ -39,8 +40,10 @@ def accept(agreement: pl.DataFrame, bars: Agreement) -> pl.DataFrame:
         bars: Least balanced accuracy by proposition.
 
     Returns:
-        Columns proposition, threshold, accepted, in the order given. What could not be measured is not accepted.
+        Columns proposition, threshold, accepted, in the order given. What could not be measured is not
+        accepted and keeps the neutral threshold.
     """
     bar = pl.Series([bars.bar_of(name) for name in agreement["proposition"]], dtype=pl.Float64)
     reached = (pl.col("balanced_accuracy") >= bar).fill_null(False)
-    return agreement.select("proposition", "threshold", reached.alias("accepted"))
+    threshold = pl.col("threshold").fill_null(NEUTRAL_THRESHOLD)
+    return agreement.select("proposition", threshold, reached.alias("accepted"))

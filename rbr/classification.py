@@ -52,9 +52,7 @@ def likely_classes(
         probabilities = features.class_probabilities(_grades_of(group, grades, features))
         best = likeliest(probabilities)
         p_best = [float(row[index]) if index >= 0 else None for row, index in zip(probabilities, best, strict=True)]
-        return group.with_columns(
-            _class_names(best, features.classes), pl.Series("p_class", p_best, dtype=pl.Float64)
-        )
+        return group.with_columns(_class_names(best, features.classes), pl.Series("p_class", p_best, dtype=pl.Float64))
 
     return _by_response_type(replies, classify)
 
@@ -112,9 +110,7 @@ def _class_names(classes: NDArray[np.intp], names: Sequence[str]) -> pl.Series:
     return pl.Series("class_name", [names[index] if index >= 0 else None for index in classes], dtype=pl.String)
 
 
-def _by_response_type(
-    replies: pl.DataFrame, classify: Callable[[str, pl.DataFrame], pl.DataFrame]
-) -> pl.DataFrame:
+def _by_response_type(replies: pl.DataFrame, classify: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
     numbered = replies.with_row_index("_row")
     groups = numbered.partition_by("response_type", maintain_order=True)
     return pl.concat([classify(group["response_type"][0], group) for group in groups]).sort("_row").drop("_row")

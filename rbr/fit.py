@@ -236,9 +236,7 @@ def _usable_rows(problem: FitProblem) -> pl.DataFrame:
 def _ordered_pairs(rows: pl.DataFrame) -> pl.DataFrame:
     """All (better, worse) row indices of the same prompt, with the better one's margin and rank."""
     best = pl.col("rank").min().over("prompt_id")
-    better = rows.select(
-        "prompt_id", pl.col("row").alias("better"), "rank", best.alias("best_rank"), "margin"
-    )
+    better = rows.select("prompt_id", pl.col("row").alias("better"), "rank", best.alias("best_rank"), "margin")
     worse = rows.select("prompt_id", pl.col("row").alias("worse"), pl.col("rank").alias("worse_rank"))
     pairs = better.join(worse, on="prompt_id").filter(pl.col("rank") < pl.col("worse_rank"))
     return pairs.sort("prompt_id", "better", "worse")

@@ -87,9 +87,7 @@ class Policy:
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             draw = (
-                [_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens)]
-                if temperature
-                else []
+                [_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens)] if temperature else []
             )
             batch = self._generate([prompts[row] for row in rows], LogitsProcessorList(draw), max_new_tokens)
             replies.update(zip(rows, batch, strict=True))
@@ -111,9 +109,7 @@ class Policy:
             )
 
     @torch.inference_mode()
-    def _generate(
-        self, prompts: list[list[int]], draw: LogitsProcessorList, max_new_tokens: int
-    ) -> list[Completion]:
+    def _generate(self, prompts: list[list[int]], draw: LogitsProcessorList, max_new_tokens: int) -> list[Completion]:
         width = max(map(len, prompts))
         ids = [[self._tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
@@ -158,7 +154,7 @@ class _InverseCdf(LogitsProcessor):
         last = torch.searchsorted(cdf, total)
         token = torch.minimum(torch.searchsorted(cdf, place, right=True), last)
         self._step += 1
-        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)  # type: ignore[return-value]
+        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -43,9 +43,7 @@ class HingeSolution:
         return max(0.0, self.primal - self.dual) / self.primal if self.primal > 0 else 0.0
 
 
-def solve_hinge(
-    differences: FloatArray, constants: FloatArray, shares: FloatArray, l2: float
-) -> HingeSolution:
+def solve_hinge(differences: FloatArray, constants: FloatArray, shares: FloatArray, l2: float) -> HingeSolution:
     """Solves the problem of this module to a relative gap of about 1e-10.
 
     Args:
@@ -90,8 +88,7 @@ class _Iterate(NamedTuple):
     def room(self, step: "_Iterate") -> float:
         """Longest length up to 1 that keeps every variable positive."""
         lengths = (
-            (-value[change < 0] / change[change < 0]).min(initial=1.0)
-            for value, change in zip(self, step, strict=True)
+            (-value[change < 0] / change[change < 0]).min(initial=1.0) for value, change in zip(self, step, strict=True)
         )
         return min(lengths)
 

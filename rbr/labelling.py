@@ -46,9 +46,7 @@ def label_prompts(
             pl.when(given).then(None).otherwise("p_category").alias("p_category"),
             pl.coalesce("category", "best_category").alias("category"),
         )
-        .with_columns(
-            pl.col("category").replace_strict(response_types, return_dtype=pl.String).alias("response_type")
-        )
+        .with_columns(pl.col("category").replace_strict(response_types, return_dtype=pl.String).alias("response_type"))
         .drop("best_category")
     )
     return labelled, candidates.filter(~sure).drop("category")

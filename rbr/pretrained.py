@@ -64,9 +64,7 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         raise _unreadable(ref, error) from error
     if not tokenizer.chat_template:
-        raise InputError(
-            "the tokenizer has no chat template", where=ref.path, mend="Use an instruction-tuned model."
-        )
+        raise InputError("the tokenizer has no chat template", where=ref.path, mend="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

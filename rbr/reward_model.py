@@ -59,9 +59,7 @@ class RewardModel:
             context: a score of the head of a reply would not be a score of the reply.
         """
         pairs = zip(conversations, replies, strict=True)
-        rows = [
-            self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs
-        ]
+        rows = [self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs]
         scores = np.full(len(rows), np.nan)
         fitting = [row for row in range(len(rows)) if len(rows[row]) <= context_length(self._model)]
         order = sorted(fitting, key=lambda row: (len(rows[row]), row))

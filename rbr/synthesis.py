@@ -18,9 +18,7 @@ PLAN_SCHEMA = pl.Schema(
 )
 
 
-def plan_candidates(
-    prompts: pl.DataFrame, synthesis: Synthesis, *, candidates: int, seed: int
-) -> pl.DataFrame:
+def plan_candidates(prompts: pl.DataFrame, synthesis: Synthesis, *, candidates: int, seed: int) -> pl.DataFrame:
     """Plans the replies to sample.
 
     A slot's instructions are dealt to its candidates in turn, from a start drawn by the hash of prompt and
@@ -85,9 +83,7 @@ def filled_slots(candidates: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
         Columns response_type, slot, prompts and filled (both counts), in order of first mention.
     """
     keys = ["response_type", "slot"]
-    prompts = candidates.group_by(keys, maintain_order=True).agg(
-        pl.col("prompt_id").n_unique().alias("prompts")
-    )
+    prompts = candidates.group_by(keys, maintain_order=True).agg(pl.col("prompt_id").n_unique().alias("prompts"))
     filled = kept.group_by(keys).agg(pl.col("prompt_id").n_unique().alias("filled"))
     joined = prompts.join(filled, on=keys, how="left", maintain_order="left")
     return joined.with_columns(pl.col("filled").fill_null(0))

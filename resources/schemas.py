@@ -85,9 +85,7 @@ class Grades(pa.DataFrameModel):
     completion_id: str = _column(description=_COMPLETION)
     question: str = _column(description="hash of the rendered question")
     grader: str = _column(description="fingerprint of the grader and its settings")
-    p_yes: float = _share(
-        nullable=True, description="P(yes) / (P(yes) + P(no)); null where it could not be read"
-    )
+    p_yes: float = _share(nullable=True, description="P(yes) / (P(yes) + P(no)); null where it could not be read")
 
 
 class Scores(pa.DataFrameModel):
@@ -251,22 +249,16 @@ class Evaluations(pa.DataFrameModel):
     not_unsafe: float = _share(nullable=True, description="share of replies without disallowed content")
     not_unsafe_low: float = _share(nullable=True, description="lower end")
     not_unsafe_high: float = _share(nullable=True, description="upper end")
-    not_overrefuse: float = _share(
-        nullable=True, description="share of replies to comply prompts that do not refuse"
-    )
+    not_overrefuse: float = _share(nullable=True, description="share of replies to comply prompts that do not refuse")
     not_overrefuse_low: float = _share(nullable=True, description="lower end")
     not_overrefuse_high: float = _share(nullable=True, description="upper end")
     f1: float = _share(nullable=True, description="harmonic mean of the two")
     f1_low: float = _share(nullable=True, description="lower end")
     f1_high: float = _share(nullable=True, description="upper end")
-    hard_refusal_style: float = _share(
-        nullable=True, description="share of ideal replies where a hard refusal is due"
-    )
+    hard_refusal_style: float = _share(nullable=True, description="share of ideal replies where a hard refusal is due")
     hard_refusal_style_low: float = _share(nullable=True, description="lower end")
     hard_refusal_style_high: float = _share(nullable=True, description="upper end")
-    soft_refusal_style: float = _share(
-        nullable=True, description="share of ideal replies where a soft refusal is due"
-    )
+    soft_refusal_style: float = _share(nullable=True, description="share of ideal replies where a soft refusal is due")
     soft_refusal_style_low: float = _share(nullable=True, description="lower end")
     soft_refusal_style_high: float = _share(nullable=True, description="upper end")
     illogical: float = _share(nullable=True, description="share of illogical replies")

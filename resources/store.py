@@ -87,9 +87,7 @@ class Store(dg.ConfigurableResource):
         stored = self.query(f"SELECT {_listing(shape.key)} FROM {table}")
         return keys.join(stored, on=list(shape.key), how="anti", maintain_order="left")
 
-    def replace(
-        self, table: str, frame: pl.DataFrame, within: Mapping[str, str] | None = None
-    ) -> None:
+    def replace(self, table: str, frame: pl.DataFrame, within: Mapping[str, str] | None = None) -> None:
         """Makes `frame` the whole content of the table, or of a part of it, in one transaction.
 
         Args:
@@ -156,9 +154,7 @@ class Store(dg.ConfigurableResource):
         """
         found = self.read("snapshots", "name = ?", [name])
         if found.is_empty():
-            raise RuntimeError(
-                f"The snapshot {name} has not been made. Materialise {name} first, or run `rbr run`."
-            )
+            raise RuntimeError(f"The snapshot {name} has not been made. Materialise {name} first, or run `rbr run`.")
         return json.loads(found["content"].item())
 
     @contextmanager
@@ -166,9 +162,7 @@ class Store(dg.ConfigurableResource):
         # Before the first write there is no file, and reading must not make one.
         exists = Path(self.path).exists()
         with self._connection(self.path if exists else ":memory:", read_only=exists) as connection:
-            stored = {
-                name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-            }
+            stored = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             for table in (table for table in TABLES.values() if table.name in sql):
                 if table.name in stored:
                     _refuse_other_columns(connection, table)
@@ -250,15 +244,8 @@ def _checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     try:
         table.schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
-        problems = [
-            failure["error"]
-            for group in error.message.values()
-            for kind in group.values()
-            for failure in kind
-        ]
-        raise InputError(
-            "; ".join(problems), where=f"table {table.name}", mend="See docs/tables.md."
-        ) from error
+        problems = [failure["error"] for group in error.message.values() for kind in group.values() for failure in kind]
+        raise InputError("; ".join(problems), where=f"table {table.name}", mend="See docs/tables.md.") from error
     return frame
 
 

@@ -83,9 +83,7 @@ class Tracking(dg.ConfigurableResource):
         """
         client, _ = self._open()
         rows = [{"step": 0, "metric": name, "value": value} for name, value in metrics.items()]
-        _log_metrics(
-            client, run_id, pl.DataFrame(rows, schema={"step": pl.Int64, "metric": str, "value": float})
-        )
+        _log_metrics(client, run_id, pl.DataFrame(rows, schema={"step": pl.Int64, "metric": str, "value": float}))
         for name, value in (tags or {}).items():
             client.set_tag(run_id, name, value)
 

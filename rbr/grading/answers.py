@@ -31,9 +31,7 @@ def answer_tokens(tokenizer: Any, spellings: Sequence[str], where: str) -> list[
     return ids
 
 
-def grade_of(
-    logprobs: Mapping[_Token, float], yes: Iterable[_Token], no: Iterable[_Token], min_mass: float
-) -> float:
+def grade_of(logprobs: Mapping[_Token, float], yes: Iterable[_Token], no: Iterable[_Token], min_mass: float) -> float:
     """P(yes) / (P(yes) + P(no)) from the likeliest tokens' log probabilities.
 
     Args:

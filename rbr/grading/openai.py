@@ -99,9 +99,7 @@ class OpenAIGrader:
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from None
         if tally.unanswered and tally.unanswered == tally.asked:
-            raise InputError(
-                f"no answer: {tally.reason}", where=self._url, mend="Check that the server runs."
-            )
+            raise InputError(f"no answer: {tally.reason}", where=self._url, mend="Check that the server runs.")
         return grades
 
     def _client(self) -> httpx.AsyncClient:

@@ -44,9 +44,7 @@ def packed(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Se
 
 
 @torch.inference_mode()
-def repeated(
-    model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]
-) -> torch.Tensor:
+def repeated(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> torch.Tensor:
     """One pass over the prefixes, one over the questions; needs a cache that can be repeated."""
     prefix, real = _left_padded(prefixes, model.device)
     first = model(
@@ -74,13 +72,9 @@ def repeated(
 
 
 @torch.inference_mode()
-def unshared(
-    model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]
-) -> torch.Tensor:
+def unshared(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> torch.Tensor:
     """One row for each pair."""
-    ids, real = _left_padded(
-        [[*prefix, *question] for prefix in prefixes for question in questions], model.device
-    )
+    ids, real = _left_padded([[*prefix, *question] for prefix in prefixes for question in questions], model.device)
     logits = model(input_ids=ids, attention_mask=real.long(), position_ids=_positions(real)).logits
     return logits[:, -1].float().unflatten(0, (len(prefixes), len(questions)))
 
@@ -88,9 +82,7 @@ def unshared(
 LAYOUTS: tuple[Layout, ...] = (packed, repeated, unshared)
 
 
-def fastest_exact(
-    model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]
-) -> Layout:
+def fastest_exact(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> Layout:
     """The first layout that gives this model the same probabilities as the unshared computation.
 
     Asking the model is the only sure way: whether it takes a 4D mask depends on its architecture and on

@@ -41,9 +41,7 @@ class TransformersGrader:
         self._before, self._after = _frame(self._tokenizer, ref.path)
         self._yes = answer_tokens(self._tokenizer, settings.yes, ref.path)
         self._no = answer_tokens(self._tokenizer, settings.no, ref.path)
-        trial = [
-            self._encode(self._before + text) for text in ("A short prefix.", "A prefix with more words.")
-        ]
+        trial = [self._encode(self._before + text) for text in ("A short prefix.", "A prefix with more words.")]
         asked = [self._encode(text + self._after) for text in ("Is it?", "Is it so in fact?", "Why?")]
         self._layout = fastest_exact(self._model, trial, asked)
 
@@ -59,16 +57,13 @@ class TransformersGrader:
         """
         prefixes = [self._encode(self._before + render_prefix(messages)) for messages in conversations]
         asked = [
-            self._encode(render_question(question, self._settings.few_shot) + self._after)
-            for question in questions
+            self._encode(render_question(question, self._settings.few_shot) + self._after) for question in questions
         ]
         grades = np.full((len(prefixes), len(asked)), np.nan)
         done = 0
         for rows, columns in self._batches(prefixes, asked):
             if columns:
-                logits = self._layout(
-                    self._model, [prefixes[row] for row in rows], [asked[k] for k in columns]
-                )
+                logits = self._layout(self._model, [prefixes[row] for row in rows], [asked[k] for k in columns])
                 grades[np.ix_(rows, columns)] = self._read(logits)
             done += len(rows)
             if on_progress:
@@ -78,9 +73,7 @@ class TransformersGrader:
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
-    def _batches(
-        self, prefixes: list[list[int]], asked: list[list[int]]
-    ) -> list[tuple[list[int], list[int]]]:
+    def _batches(self, prefixes: list[list[int]], asked: list[list[int]]) -> list[tuple[list[int], list[int]]]:
         """Rows of like length with the questions that fit behind each of them."""
         limit = context_length(self._model)
         by_fit: dict[tuple[int, ...], list[int]] = {}

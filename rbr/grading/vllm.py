@@ -38,9 +38,7 @@ class VllmGrader:
                 mend="Install the extra with pip install 'rbr-dagster[vllm]', or use transformers or openai.",
             ) from error
         self._settings = settings
-        self._engine: Any = vllm.LLM(
-            model=ref.path, revision=ref.revision, enable_prefix_caching=True, seed=0
-        )
+        self._engine: Any = vllm.LLM(model=ref.path, revision=ref.revision, enable_prefix_caching=True, seed=0)
         self._sampling = vllm.SamplingParams(max_tokens=1, temperature=0.0, logprobs=_TOP)
         self._tokenizer = self._engine.get_tokenizer()
         self._yes = answer_tokens(self._tokenizer, settings.yes, ref.path)

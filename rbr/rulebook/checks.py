@@ -83,9 +83,7 @@ def check_synthesis(synthesis: Synthesis, behavior: Behavior) -> Iterator[Findin
         rules = behavior.response_types[response_type]
         for index, slot in enumerate(recipe.slots):
             at = (response_type, "slots", index)
-            yield from _known(
-                slot.label, rules.labels, "label of the ranking in behavior.yaml", (*at, "label")
-            )
+            yield from _known(slot.label, rules.labels, "label of the ranking in behavior.yaml", (*at, "label"))
             for rank, name in enumerate(slot.may_be):
                 classes = behavior.class_names(response_type)
                 yield from _known(name, classes, f"class of {response_type}", (*at, "may_be", rank))

@@ -199,9 +199,7 @@ def _in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]
     return f"a reply with {listed}"
 
 
-def _frozen(
-    builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]
-) -> ClassDiagram:
+def _frozen(builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]) -> ClassDiagram:
     propositions = tuple(sorted(variables))
     inner = sorted(
         (node for node in _reachable(builder, root) if not builder.is_leaf(node)),

@@ -98,24 +98,18 @@ def _read_text(path: Path, file: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise RulebookError(
-            "the text is not UTF-8", where=f"{file}:{line}", mend="Save the file as UTF-8."
-        ) from error
+        raise RulebookError("the text is not UTF-8", where=f"{file}:{line}", mend="Save the file as UTF-8.") from error
 
 
 def _read_bytes(path: Path, file: str) -> bytes:
     try:
         # Anything but a regular file (a pipe, a device) could block or never end.
         if not path.is_file():
-            raise RulebookError(
-                "there is no such file", where=file, mend="Check the path, or create the file."
-            )
+            raise RulebookError("there is no such file", where=file, mend="Check the path, or create the file.")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise RulebookError(
-            f"cannot be read: {error.strerror}", where=file, mend="Check its permissions."
-        ) from error
+        raise RulebookError(f"cannot be read: {error.strerror}", where=file, mend="Check its permissions.") from error
     if len(data) > MAX_BYTES:
         raise RulebookError(f"the file is larger than {MAX_BYTES} bytes", where=file, mend="Shorten it.")
     return data
@@ -148,9 +142,7 @@ class _Builder:
                 if self._documents > 1:
                     raise self._error(event, "a second YAML document starts here", "Remove the `---` line.")
             case yaml.AliasEvent():
-                raise self._error(
-                    event, f"aliases such as *{event.anchor} are not read", "Write the content out."
-                )
+                raise self._error(event, f"aliases such as *{event.anchor} are not read", "Write the content out.")
             case yaml.ScalarEvent():
                 self._refuse_decorations(event)
                 self._scalar(event)

@@ -122,9 +122,7 @@ class _Parser:
 
     def parse(self) -> Expression:
         if not self._tokens:
-            raise RulebookError(
-                "the expression is empty", mend="Write a proposition name, for example `apology`."
-            )
+            raise RulebookError("the expression is empty", mend="Write a proposition name, for example `apology`.")
         expression = self._disjunction()
         if token := self._peek():
             raise self._unexpected(token, "expected `and`, `or` or the end")
@@ -190,6 +188,4 @@ class _Parser:
         mend = "Combine proposition names with `and`, `or`, `not` and parentheses."
         if token.text.lower() in KEYWORDS and token.text not in KEYWORDS:
             mend = f"Write `{token.text.lower()}` in lower case."
-        return RulebookError(
-            f"{expected}, found {token.text!r}", where=f"character {token.position}", mend=mend
-        )
+        return RulebookError(f"{expected}, found {token.text!r}", where=f"character {token.position}", mend=mend)

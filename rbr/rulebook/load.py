@@ -96,9 +96,7 @@ def load_rulebook(directory: str | Path) -> Rulebook:
     """
     root = Path(directory)
     if not root.is_dir():
-        raise RulebookError(
-            "there is no such directory", where=str(directory), mend="Check the path of the rulebook."
-        )
+        raise RulebookError("there is no such directory", where=str(directory), mend="Check the path of the rulebook.")
     problems: list[RulebookError] = []
     propositions = _attempt(Propositions, root / PROPOSITIONS_FILE, problems)
     synthesis = _attempt(Synthesis, root / SYNTHESIS_FILE, problems)
@@ -158,10 +156,7 @@ def _disagreements(
 
 
 def _located(findings: Iterable[Finding], document: Document) -> list[RulebookError]:
-    return [
-        RulebookError(finding.what, where=document.where(finding.path), mend=finding.mend)
-        for finding in findings
-    ]
+    return [RulebookError(finding.what, where=document.where(finding.path), mend=finding.mend) for finding in findings]
 
 
 def _refuse(problems: list[RulebookError]) -> None:

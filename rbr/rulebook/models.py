@@ -86,9 +86,7 @@ class Recipe(Entry):
         names = [slot.name for slot in slots]
         for index, name in enumerate(names):
             if name in names[:index]:
-                raise complaint(
-                    f"two slots are called {name!r}", "Rename one of the two.", at=(index, "name")
-                )
+                raise complaint(f"two slots are called {name!r}", "Rename one of the two.", at=(index, "name"))
         return slots
 
 
@@ -97,9 +95,7 @@ class Synthesis(Table[Recipe]):
 
 
 def _positions(ranking: tuple[tuple[str, ...], ...]) -> list[tuple[tuple[int, int], str]]:
-    return [
-        ((rank, index), label) for rank, labels in enumerate(ranking) for index, label in enumerate(labels)
-    ]
+    return [((rank, index), label) for rank, labels in enumerate(ranking) for index, label in enumerate(labels)]
 
 
 class ResponseTypeRules(Entry):
@@ -216,9 +212,7 @@ def _name_categories(categories: dict[str, Category]) -> dict[str, Category]:
 class ContentPolicy(Entry):
     """`content_policy.yaml`: the categories by code."""
 
-    categories: Annotated[
-        ByName[CategoryCode, Category], Field(min_length=1), AfterValidator(_name_categories)
-    ]
+    categories: Annotated[ByName[CategoryCode, Category], Field(min_length=1), AfterValidator(_name_categories)]
 
     def response_type(self, code: str) -> str:
         """The response type of a category."""

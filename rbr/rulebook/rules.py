@@ -15,8 +15,7 @@ def derived_in_order(derived: Mapping[str, Expression]) -> tuple[str, ...]:
         RulebookError: They refer to each other in a circle.
     """
     mentions = {
-        name: [other for other in names(expression) if other in derived]
-        for name, expression in derived.items()
+        name: [other for other in names(expression) if other in derived] for name, expression in derived.items()
     }
     try:
         return tuple(graphlib.TopologicalSorter(mentions).static_order())

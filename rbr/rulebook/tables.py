@@ -87,9 +87,7 @@ Key = TypeVar("Key", bound=str)
 # The order of keys in a file has no meaning, so it must not reach any later stage either.
 ByName = Annotated[dict[Key, Item], Field(max_length=MAX_ENTRIES), AfterValidator(_by_key)]
 Distinct = Annotated[tuple[Item, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_check_distinct)]
-Some = Annotated[
-    tuple[Item, ...], Field(min_length=1, max_length=MAX_ENTRIES), AfterValidator(_check_distinct)
-]
+Some = Annotated[tuple[Item, ...], Field(min_length=1, max_length=MAX_ENTRIES), AfterValidator(_check_distinct)]
 
 
 class Entry(BaseModel):
@@ -154,7 +152,5 @@ def named(entries: dict[str, EntryT], field: str) -> dict[str, EntryT]:
     for key, entry in entries.items():
         if getattr(entry, field) not in ("", key):
             mend = f"Remove its `{field}:`."
-            raise complaint(
-                f"the entry {key!r} calls itself {getattr(entry, field)!r}", mend, at=(key, field)
-            )
+            raise complaint(f"the entry {key!r} calls itself {getattr(entry, field)!r}", mend, at=(key, field))
     return {key: entry.model_copy(update={field: key}) for key, entry in entries.items()}

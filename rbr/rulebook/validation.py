@@ -35,9 +35,7 @@ def validated(model: type[Part], document: Document) -> Part:
         RulebookError: All that is wrong with the content, each with file, line, column and key.
     """
     if document.content is None:
-        raise RulebookError(
-            "the file is empty", where=document.file, mend="Write the rules, or restore the file."
-        )
+        raise RulebookError("the file is empty", where=document.file, mend="Write the rules, or restore the file.")
     try:
         return model.model_validate(document.content)
     except ValidationError as error:

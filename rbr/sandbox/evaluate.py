@@ -42,7 +42,8 @@ def grader_accuracy(
     read = grader.grade(judged, [Question(name, wording(name)) for name in PROPOSITIONS])
     known = [truths(p.messages, reply) for p, reply in zip(prompts, replies, strict=True)]
     return {
-        name: balanced_accuracy(np.array([row[name] for row in known]), read[:, i]) for i, name in enumerate(PROPOSITIONS)
+        name: balanced_accuracy(np.array([row[name] for row in known]), read[:, i])
+        for i, name in enumerate(PROPOSITIONS)
     }
 
 
@@ -55,7 +56,9 @@ def category_accuracy(grader: Grader, prompts: Sequence[WorldPrompt], rulebook: 
     return float(np.mean([code == p.topic.category for code, p in zip(best, prompts, strict=True)]))
 
 
-def ranking_accuracy(model: RewardModel, prompts: Sequence[WorldPrompt], utility: Callable[[WorldPrompt, str], float]) -> float:
+def ranking_accuracy(
+    model: RewardModel, prompts: Sequence[WorldPrompt], utility: Callable[[WorldPrompt, str], float]
+) -> float:
     """Share of reply pairs, clearly apart in utility, that the reward model orders as the annotator does."""
     rng = Random(SEED)
     drawn = [(p, [draw_reply(rng, p, list(prompts))[0] for _ in range(2)]) for p in rng.choices(prompts, k=REPLIES)]
@@ -103,8 +106,12 @@ def measure(profile: Profile, rulebook: Rulebook) -> dict[str, float | dict[str,
     propositions = rulebook.propositions
     bias = json.loads((Path(profile.models.human_reward_model.path) / "config.json").read_text())["annotator_bias"]
     return {
-        "grader, shipped wording": grader_accuracy(grader, subjects, composed, lambda name: propositions[name].question),
-        "grader, held-out sentence forms": grader_accuracy(grader, subjects, new_forms, lambda n: propositions[n].question),
+        "grader, shipped wording": grader_accuracy(
+            grader, subjects, composed, lambda name: propositions[name].question
+        ),
+        "grader, held-out sentence forms": grader_accuracy(
+            grader, subjects, new_forms, lambda n: propositions[n].question
+        ),
         "grader, held-out wording": grader_accuracy(grader, subjects, composed, HELD_OUT.__getitem__),
         "grader, replies of the policy": grader_accuracy(grader, test, samples, lambda n: propositions[n].question),
         "grader, category, test": category_accuracy(grader, test, rulebook),
@@ -112,9 +119,13 @@ def measure(profile: Profile, rulebook: Rulebook) -> dict[str, float | dict[str,
         "policy, test": figures,
         "policy, unseen topics": policy_figures(policy, unseen)[0],
         "policy, instruction followed": instructed_share(policy, test),
-        "helpful reward model, ranking": ranking_accuracy(RewardModel(profile.models.helpful_reward_model, 64), test, helpful_utility),
+        "helpful reward model, ranking": ranking_accuracy(
+            RewardModel(profile.models.helpful_reward_model, 64), test, helpful_utility
+        ),
         "human reward model, ranking": ranking_accuracy(
-            RewardModel(profile.models.human_reward_model, 64), test, lambda p, reply: human_utility(p, reply, bias)
+            RewardModel(profile.models.human_reward_model, 64),
+            test,
+            lambda p, reply: human_utility(p, reply, bias),
         ),
     }
 

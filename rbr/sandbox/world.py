@@ -25,7 +25,16 @@ METHOD_REQUESTS = (
     "Tell me how to {act}, because {reason}.", "How can I {act}? It is because {reason}.", "Give me a way to {act}, since {reason}.",
     "{reason}. What is the fastest way to {act}?", "Explain how I can {act}, as {reason}.",
 )  # fmt: skip
-CONTEXTS = ("", "", "", "Hello. ", "Quick question. ", "I have some time today. ", "My friend asked me this. ", "Be brief. ")
+CONTEXTS = (
+    "",
+    "",
+    "",
+    "Hello. ",
+    "Quick question. ",
+    "I have some time today. ",
+    "My friend asked me this. ",
+    "Be brief. ",
+)
 SMALL_TALK = (
     ("Hello.", "Hello, how can I help?"),
     ("Are you there?", "Yes, what do you need?"),
@@ -186,8 +195,29 @@ HARD_IDEAL = ("apology", "inability")
 SOFT_IDEAL = ("empathy", "disclaimer", "gentle", "professional")
 METHOD_IDEAL = ("empathy", "inability", "disclaimer", "gentle", "professional")
 
-_REFUSAL_FLAWS = ("judgement", "meta", "policy", "threat", "insult", "question", "professional", "reason", "we")
-_SOFT_FLAWS = ("definitive", "resource", "remedy", "judgement", "meta", "policy", "question", "we", "inability", "apology")
+_REFUSAL_FLAWS = (
+    "judgement",
+    "meta",
+    "policy",
+    "threat",
+    "insult",
+    "question",
+    "professional",
+    "reason",
+    "we",
+)
+_SOFT_FLAWS = (
+    "definitive",
+    "resource",
+    "remedy",
+    "judgement",
+    "meta",
+    "policy",
+    "question",
+    "we",
+    "inability",
+    "apology",
+)
 
 
 def refusal_acts(rng: Random, flaws: int) -> list[str]:

@@ -11,6 +11,8 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from rbr.pretrained import open_tokenizer
+from rbr.reward import RuleBasedReward
+from rbr.reward_model import RewardModel
 from resources.trainer.arguments import model_arguments, shared_arguments
 from resources.trainer.job import GrpoJob, RewardSource
 from resources.trainer.masking import MaskingGRPOTrainer
@@ -55,18 +57,13 @@ def train_grpo(job: GrpoJob, recorder: Recorder, scratch: str) -> tuple[Any, Any
     return trainer.model, tokenizer
 
 
-def open_reward(source: RewardSource) -> Any:
-    """The reward callable of a job."""
-    from rbr.reward import RewardArtefact, RuleBasedReward
-
-    from rbr.grading import open_grader
-    from rbr.reward_model import RewardModel
-
-    reward_model = RewardModel(source.reward_model, source.batch_size)
+def open_reward(source: RewardSource) -> RuleBasedReward:
+    """The reward function of a job."""
     if source.artefact is None or source.grader is None or source.grader_settings is None:
-        return RuleBasedReward(reward_model)
-    artefact = RewardArtefact.load(source.artefact)
-    return RuleBasedReward(reward_model, artefact, open_grader(source.grader, source.grader_settings))
+        return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
+    return RuleBasedReward.open(
+        source.artefact, source.reward_model, source.grader, source.grader_settings, source.batch_size
+    )
 
 
 def _arguments(job: GrpoJob, scratch: str) -> GRPOConfig:

@@ -51,9 +51,7 @@ class Recorder(TrainerCallback):
             orient="row",
         )
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
         """Keeps the numbers of a step."""
         numbers = {
             _RENAMED.get(name, name): float(value)

@@ -64,9 +64,7 @@ def _rows(job: SftJob, tokenizer: Any, recorder: Recorder) -> Dataset:
             mend="Raise sft.max_length in the profile.",
         )
     if len(short) < len(examples):
-        recorder.say(
-            f"{len(examples) - len(short)} of {len(examples)} rows exceed sft.max_length and are left out"
-        )
+        recorder.say(f"{len(examples) - len(short)} of {len(examples)} rows exceed sft.max_length and are left out")
     return Dataset.from_list(short)
 
 

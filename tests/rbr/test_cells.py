@@ -21,11 +21,7 @@ def test_each_input_moves_the_name_and_repeating_them_does_not() -> None:
 
 
 def test_sampling_settings_are_named_whatever_their_order() -> None:
-    assert (
-        sampling_key({"a": 1, "b": 0.5})
-        == sampling_key({"b": 0.5, "a": 1})
-        != sampling_key({"a": 1, "b": 0.6})
-    )
+    assert sampling_key({"a": 1, "b": 0.5}) == sampling_key({"b": 0.5, "a": 1}) != sampling_key({"a": 1, "b": 0.6})
 
 
 def test_seeds_are_stable_distinct_and_fit_a_signed_integer() -> None:

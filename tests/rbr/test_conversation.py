@@ -53,9 +53,7 @@ def test_a_bad_prompt_line_is_named_with_its_place(tmp_path: Path, row: object, 
 
 
 def test_the_same_prompt_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, {"messages": [ASK]}, {"messages": [ASK, TELL, ASK]}, {"messages": [ASK], "category": "C"}
-    )
+    path = written(tmp_path, {"messages": [ASK]}, {"messages": [ASK, TELL, ASK]}, {"messages": [ASK], "category": "C"})
     with pytest.raises(InputError, match=r"rows\.jsonl:3: .*line 1"):
         read_prompts(path)
 
@@ -80,9 +78,7 @@ def test_a_missing_file_and_foreign_bytes_are_input_errors(tmp_path: Path) -> No
 def test_a_line_separator_inside_a_string_does_not_end_the_line(tmp_path: Path) -> None:
     content = "one\u2028two"
     path = tmp_path / "rows.jsonl"
-    path.write_text(
-        json.dumps({"messages": [{"role": "user", "content": content}]}, ensure_ascii=False), "utf-8"
-    )
+    path.write_text(json.dumps({"messages": [{"role": "user", "content": content}]}, ensure_ascii=False), "utf-8")
     assert read_prompts(path)[0].messages[0]["content"] == content
 
 
@@ -98,10 +94,7 @@ def test_gold_rows_keep_labels_and_refuse_what_is_no_truth_value(tmp_path: Path)
 
 def test_an_instruction_joins_the_last_turn_and_leaves_the_prompt_alone() -> None:
     prompt = (ASK, TELL, ASK)
-    assert (
-        with_instruction(prompt, "Answer in full.")[-1]["content"]
-        == "How do I boil an egg?\n\nAnswer in full."
-    )
+    assert with_instruction(prompt, "Answer in full.")[-1]["content"] == "How do I boil an egg?\n\nAnswer in full."
     assert with_instruction(prompt, "") == list(prompt)
     assert prompt[-1]["content"] == "How do I boil an egg?"
 

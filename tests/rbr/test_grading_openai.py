@@ -115,9 +115,7 @@ def test_each_cell_gets_the_answer_to_its_own_prompt(serve: Serve) -> None:
 
     server = serve(rule)
     seen: list[int] = []
-    grades = server.grader().grade(
-        [conversation(reply) for reply in replies], QUESTIONS, on_progress=seen.append
-    )
+    grades = server.grader().grade([conversation(reply) for reply in replies], QUESTIONS, on_progress=seen.append)
     np.testing.assert_allclose(grades, np.array(list(cells.values())).reshape(12, 2))
     assert seen == list(range(1, 13))
     assert 2 <= server.most_at_once <= 4
@@ -144,9 +142,7 @@ def test_a_request_asks_for_one_token_with_alternatives_and_carries_the_key(
 
 
 def test_a_server_that_is_busy_twice_is_asked_a_third_time(serve: Serve) -> None:
-    server = serve(
-        lambda prompt, attempt: (503 if attempt == 1 else 429, "busy") if attempt < 3 else answer(no=1.0)
-    )
+    server = serve(lambda prompt, attempt: (503 if attempt == 1 else 429, "busy") if attempt < 3 else answer(no=1.0))
     assert server.grader().grade([conversation("Hello")], QUESTIONS[:1])[0, 0] == 0.0
     assert len(server.requests) == 3
 
@@ -178,9 +174,7 @@ def test_an_answer_that_takes_too_long_is_missing(serve: Serve) -> None:
         (400, {"message": "maximum context length"}),
     ],
 )
-def test_an_answer_without_enough_yes_or_no_is_missing_and_not_asked_again(
-    serve: Serve, useless: Answer
-) -> None:
+def test_an_answer_without_enough_yes_or_no_is_missing_and_not_asked_again(serve: Serve, useless: Answer) -> None:
     server = serve(lambda prompt, _: useless)
     assert np.isnan(server.grader().grade([conversation("Hello")], QUESTIONS[:1])).all()
     assert len(server.requests) == 1
@@ -200,9 +194,7 @@ def test_a_refused_key_or_model_name_stops_the_grading(serve: Serve, status: int
 
 
 def test_a_server_that_answers_nothing_at_all_is_an_error_and_not_a_table_of_missing_grades() -> None:
-    settings = grader_settings(
-        backend="openai", base_url="http://127.0.0.1:9/v1", model_name="grader", retries=0
-    )
+    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="grader", retries=0)
     with pytest.raises(InputError, match="no answer"):
         open_grader(NO_MODEL, settings).grade([conversation("Hello")], QUESTIONS)
 

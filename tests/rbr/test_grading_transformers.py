@@ -43,26 +43,20 @@ def plain_grade(ref: ModelRef, messages: Conversation, question: Question) -> fl
     with torch.inference_mode():
         logits = model(**tokenizer(text, return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
     p = torch.softmax(logits, dim=-1)
-    yes, no = (
-        sum(p[tokenizer.encode(word)[0]] for word in words) for words in (("yes", "Yes"), ("no", " no"))
-    )
+    yes, no = (sum(p[tokenizer.encode(word)[0]] for word in words) for words in (("yes", "Yes"), ("no", " no")))
     return float(yes / (yes + no))
 
 
 def test_grades_are_those_of_one_plain_forward_pass_for_each_pair(ref: ModelRef) -> None:
     grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
-    expected = [
-        [plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS
-    ]
+    expected = [[plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS]
     assert grades.dtype == np.float64
     np.testing.assert_allclose(grades, expected, atol=1e-4)
     assert np.ptp(grades) > 0.01
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_logits_of_the_unshared_computation(
-    ref: ModelRef, layout: Callable[..., Any]
-) -> None:
+def test_every_layout_gives_the_logits_of_the_unshared_computation(ref: ModelRef, layout: Callable[..., Any]) -> None:
     model = AutoModelForCausalLM.from_pretrained(ref.path).eval()
     prefixes = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16]]
     questions = [[20, 21, 22], [20, 21, 23, 24, 25], [30], [20, 21]]
@@ -94,9 +88,7 @@ class WithoutBlockMask(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("caches", "expected"), [(True, repeated), (False, unshared)])
-def test_a_model_that_would_ignore_the_block_mask_falls_back(
-    ref: ModelRef, caches: bool, expected: object
-) -> None:
+def test_a_model_that_would_ignore_the_block_mask_falls_back(ref: ModelRef, caches: bool, expected: object) -> None:
     model = WithoutBlockMask(AutoModelForCausalLM.from_pretrained(ref.path).eval(), caches=caches)
     assert fastest_exact(model, [[7, 8, 9], [10]], [[20, 21], [20, 22, 23]]) is expected
 
@@ -118,9 +110,7 @@ def test_a_model_with_learned_positions_is_graded_exactly_too(tmp_path: Path) ->
     tokenizer.save_pretrained(tmp_path)
     ref = ModelRef(path=str(tmp_path), revision=None)
     grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
-    expected = [
-        [plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS
-    ]
+    expected = [[plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS]
     np.testing.assert_allclose(grades, expected, atol=1e-4)
 
 
@@ -128,9 +118,7 @@ def test_a_grade_does_not_depend_on_what_else_is_asked(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
     together = grader.grade(CONVERSATIONS, QUESTIONS)
     for column, question in enumerate(QUESTIONS):
-        np.testing.assert_allclose(
-            grader.grade(CONVERSATIONS[:2], [question])[:, 0], together[:2, column], atol=1e-5
-        )
+        np.testing.assert_allclose(grader.grade(CONVERSATIONS[:2], [question])[:, 0], together[:2, column], atol=1e-5)
 
 
 def test_a_reply_beyond_the_context_has_no_grade_and_leaves_the_others_theirs(ref: ModelRef) -> None:

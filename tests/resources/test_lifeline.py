@@ -63,9 +63,7 @@ def test_a_worker_is_gone_soon_after_its_parent_is_killed() -> None:
     parent.wait()
 
 
-@pytest.mark.parametrize(
-    "named", [lambda pid: ([pid], {}), lambda pid: ([str(os.getpid())], {"RBR_DRIVER_PID": pid})]
-)
+@pytest.mark.parametrize("named", [lambda pid: ([pid], {}), lambda pid: ([str(os.getpid())], {"RBR_DRIVER_PID": pid})])
 def test_a_worker_is_gone_soon_after_a_process_it_watches_that_is_not_its_parent(
     named: Callable[[str], tuple[list[str], dict[str, str]]],
 ) -> None:

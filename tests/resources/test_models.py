@@ -29,7 +29,9 @@ def test_reward_models_and_graders_are_opened_once_too(tmp_path: Path) -> None:
 
 
 def test_the_resource_itself_imports_no_torch() -> None:
-    code = "import sys; import resources.models, resources.training; print({'torch', 'transformers'} & set(sys.modules))"
+    code = (
+        "import sys; import resources.models, resources.training; print({'torch', 'transformers'} & set(sys.modules))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     assert subprocess.check_output(command, env=environment, text=True).strip() == "set()"

@@ -92,9 +92,7 @@ def test_column_order_does_not_matter(store: Store) -> None:
         (grades(("a", 0.5)).with_columns(p_yes=pl.lit("half")), "p_yes"),
     ],
 )
-def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(
-    store: Store, frame: pl.DataFrame, said: str
-) -> None:
+def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(store: Store, frame: pl.DataFrame, said: str) -> None:
     store.append("grades", grades(("kept", 0.5)))
     for write in (store.append, store.replace):
         with pytest.raises(InputError, match=rf"table grades: .*{said}"):

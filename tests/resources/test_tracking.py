@@ -74,7 +74,4 @@ def test_a_newer_evaluation_comes_on_top_and_missing_metrics_are_left_out(tracki
 
 def test_importing_the_resource_does_not_import_mlflow() -> None:
     check = "import sys, resources.tracking; sys.exit('mlflow' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode
-        == 0
-    )
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode == 0

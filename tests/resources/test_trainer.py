@@ -87,9 +87,7 @@ def values(directory: Path, metric: str) -> list[float]:
     return frame.filter(pl.col("metric") == metric).sort("step")["value"].to_list()
 
 
-def test_a_job_comes_back_from_its_file_as_it_was(
-    policy: ModelRef, reward_model: ModelRef, tmp_path: Path
-) -> None:
+def test_a_job_comes_back_from_its_file_as_it_was(policy: ModelRef, reward_model: ModelRef, tmp_path: Path) -> None:
     for job in (sft_job(policy, tmp_path, PROMPTS), grpo_job(policy, reward_model, tmp_path)):
         assert parse_job(job.model_dump_json()) == job
 
@@ -103,9 +101,7 @@ def test_a_job_is_read_without_importing_torch() -> None:
     heavy = "{'torch', 'transformers', 'dagster'}"
     code = f"import sys; import resources.trainer.job; print({heavy} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert (
-        subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip() == "set()"
-    )
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip() == "set()"
 
 
 @pytest.mark.slow
@@ -128,9 +124,7 @@ def test_equal_jobs_write_equal_checkpoints_and_report_progress(policy: ModelRef
 
 
 @pytest.mark.slow
-def test_sft_learns_the_replies_and_leaves_out_those_that_are_too_long(
-    policy: ModelRef, tmp_path: Path
-) -> None:
+def test_sft_learns_the_replies_and_leaves_out_those_that_are_too_long(policy: ModelRef, tmp_path: Path) -> None:
     from rbr.generation import Policy
 
     replies = ["No.", "No.", "No.", "and so on " * 50]
@@ -144,9 +138,7 @@ def test_sft_learns_the_replies_and_leaves_out_those_that_are_too_long(
 
 
 @pytest.mark.slow
-def test_rows_that_are_all_too_long_are_refused_with_the_setting_to_change(
-    policy: ModelRef, tmp_path: Path
-) -> None:
+def test_rows_that_are_all_too_long_are_refused_with_the_setting_to_change(policy: ModelRef, tmp_path: Path) -> None:
     done = run(sft_job(policy, tmp_path, ["and so on " * 50] * 4), tmp_path)
     assert done.returncode == 2
     assert "none of 4 rows is within sft.max_length 64" in done.stderr
@@ -154,9 +146,7 @@ def test_rows_that_are_all_too_long_are_refused_with_the_setting_to_change(
 
 
 @pytest.mark.slow
-def test_equal_rl_jobs_write_equal_checkpoints(
-    policy: ModelRef, reward_model: ModelRef, tmp_path: Path
-) -> None:
+def test_equal_rl_jobs_write_equal_checkpoints(policy: ModelRef, reward_model: ModelRef, tmp_path: Path) -> None:
     digests = []
     for name in ("first", "second"):
         directory = tmp_path / name

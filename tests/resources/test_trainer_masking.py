@@ -110,9 +110,7 @@ def test_a_step_without_any_reward_leaves_the_weights_as_they_are(tmp_path: Path
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            seen.append(
-                torch.cat([parameter.detach().flatten().clone() for parameter in trainer.model.parameters()])
-            )
+            seen.append(torch.cat([parameter.detach().flatten().clone() for parameter in trainer.model.parameters()]))
 
     trainer.add_callback(Watch())
     trainer.train()

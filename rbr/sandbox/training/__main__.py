@@ -16,8 +16,8 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from rbr.conversation import with_instruction
 from rbr.grading.prompt import render_prefix
 from rbr.rulebook import Rulebook, load_rulebook
-from rbr.sandbox.training.data import write_data
 from rbr.sandbox.questions import HELD_OUT, TRAINED
+from rbr.sandbox.training.data import write_data
 from rbr.sandbox.training.grader import train_grader
 from rbr.sandbox.training.policy import example, new_model, train_policy
 from rbr.sandbox.training.reward_models import train_reward_model
@@ -104,7 +104,14 @@ def train(
             )
         case "policy":
             return train_policy(
-                model, tokenizer, prompts, made_up=0.25, steps=1500, learning_rate=2e-3, seed=SEED + 1, log=log
+                model,
+                tokenizer,
+                prompts,
+                made_up=0.25,
+                steps=1500,
+                learning_rate=2e-3,
+                seed=SEED + 1,
+                log=log,
             )
         case "grader":
             return train_grader(model, tokenizer, prompts, rulebook, steps=1400, seed=SEED, log=log)

@@ -52,7 +52,12 @@ def draw_row(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt], rulebo
         categories = rulebook.content_policy.categories
         asked = [rng.choice(list(categories)) for _ in range(4)] + [prompt.topic.category]
         texts = [categories[code].question for code in asked]
-        return Row(list(prompt.messages), texts, [code == prompt.topic.category for code in asked], [float("nan")] * len(PROPOSITIONS))
+        return Row(
+            list(prompt.messages),
+            texts,
+            [code == prompt.topic.category for code in asked],
+            [float("nan")] * len(PROPOSITIONS),
+        )
     reply, corrupted = draw_reply(rng, prompt, others)
     truth = truths(prompt.messages, reply)
     illogical = "illogical_continuation_of_prompt"
@@ -62,7 +67,12 @@ def draw_row(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt], rulebo
     texts = [wordings[name][0] if rng.random() < 0.5 else rng.choice(wordings[name]) for name in names]
     known = {name: float(truth[name]) for name in (names if corrupted else PROPOSITIONS)}
     messages = [*prompt.messages, {"role": "assistant", "content": reply}]
-    return Row(messages, texts, [truth[name] for name in names], [known.get(name, float("nan")) for name in PROPOSITIONS])
+    return Row(
+        messages,
+        texts,
+        [truth[name] for name in names],
+        [known.get(name, float("nan")) for name in PROPOSITIONS],
+    )
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,9 @@ class PackedRows:
 def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
     """Tokenises rows into one batch; a question's tokens see the prefix and themselves, nothing else."""
     marker = "\x00"
-    frame = tokenizer.apply_chat_template([{"role": "user", "content": marker}], tokenize=False, add_generation_prompt=True)
+    frame = tokenizer.apply_chat_template(
+        [{"role": "user", "content": marker}], tokenize=False, add_generation_prompt=True
+    )
     before, after = frame.split(marker)
 
     def encode(text: str) -> list[int]:
@@ -140,7 +152,9 @@ def train_grader(
     def loss(_: int) -> torch.Tensor:
         rows = [draw_row(rng, rng.choice(prompts), prompts, rulebook) for _ in range(ROWS)]
         packed = pack(tokenizer, rows)
-        hidden = model.model(input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions).last_hidden_state
+        hidden = model.model(
+            input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions
+        ).last_hidden_state
         logits = model.lm_head(hidden[packed.answer_at[:, 0], packed.answer_at[:, 1]])
         answered = torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
         read = heads(hidden[torch.arange(len(rows)), packed.prefix_end])
@@ -149,5 +163,12 @@ def train_grader(
             return answered
         return answered + torch.nn.functional.binary_cross_entropy_with_logits(read[known], packed.truth[known])
 
-    optimise([*model.parameters(), *heads.parameters()], loss, steps=steps, learning_rate=1.5e-3, name="grader", log=log)
+    optimise(
+        [*model.parameters(), *heads.parameters()],
+        loss,
+        steps=steps,
+        learning_rate=1.5e-3,
+        name="grader",
+        log=log,
+    )
     return model.eval()

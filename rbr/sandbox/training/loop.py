@@ -39,5 +39,8 @@ def optimise(
         total += float(loss.detach())
         if (step + 1) % 50 == 0:
             log.append({"model": name, "step": step + 1, "loss": round(total / 50, 4)})
-            print(f"{name} {step + 1}/{steps} loss {total / 50:.4f} {time.monotonic() - started:.0f}s", flush=True)
+            print(
+                f"{name} {step + 1}/{steps} loss {total / 50:.4f} {time.monotonic() - started:.0f}s",
+                flush=True,
+            )
             total = 0.0

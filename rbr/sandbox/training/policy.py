@@ -43,11 +43,14 @@ def example(rng: Random, prompt: WorldPrompt) -> tuple[Conversation, str]:
     return list(prompt.messages), writer.write(helpful_acts(rng, prompt), prompt)
 
 
-def _batch(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[Conversation, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(
+    tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[Conversation, str]]
+) -> tuple[torch.Tensor, torch.Tensor]:
     rows, labels = [], []
     for messages, reply in pairs:
         head = tokenizer.encode(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True), add_special_tokens=False
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
+            add_special_tokens=False,
         )
         tail = [*tokenizer.encode(reply, add_special_tokens=False), tokenizer.eos_token_id]
         rows.append(head + tail)

@@ -102,14 +102,18 @@ def train_reward_model(
         for _ in range(PAIRS):
             prompt = rng.choice(prompts)
             replies = [draw_reply(rng, prompt, prompts)[0] for _ in range(2)]
-            texts += [tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False) for reply in replies]
+            texts += [
+                tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False) for reply in replies
+            ]
             better.append(utility(prompt, replies[0]) - utility(prompt, replies[1]))
         encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
         encoded.pop("token_type_ids", None)
         scores = cast(torch.Tensor, model(**encoded).logits)[:, 0]
         margin = scores[0::2] - scores[1::2]
         centred = 1e-3 * (scores**2).mean()
-        return torch.nn.functional.binary_cross_entropy_with_logits(margin, torch.sigmoid(torch.tensor(better))) + centred
+        return (
+            torch.nn.functional.binary_cross_entropy_with_logits(margin, torch.sigmoid(torch.tensor(better))) + centred
+        )
 
     optimise(list(model.parameters()), loss, steps=steps, learning_rate=1e-3, name=name, log=log)
     return model.eval()

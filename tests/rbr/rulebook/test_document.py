@@ -63,9 +63,7 @@ def test_keys_are_text_however_they_look(file: Path) -> None:
         ("'12'", "12"),
     ],
 )
-def test_only_plain_numbers_truth_values_and_nothing_are_not_text(
-    file: Path, written: str, value: object
-) -> None:
+def test_only_plain_numbers_truth_values_and_nothing_are_not_text(file: Path, written: str, value: object) -> None:
     assert read(file, f"key: {written}\n").content == {"key": value}
 
 
@@ -140,11 +138,7 @@ def test_key_paths_are_spelled_like_code() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.one_of(
-        st.binary(max_size=80), st.text(alphabet="ab:-?[]{}&*!|>'\"%#, \n\t~", max_size=60).map(str.encode)
-    )
-)
+@given(st.one_of(st.binary(max_size=80), st.text(alphabet="ab:-?[]{}&*!|>'\"%#, \n\t~", max_size=60).map(str.encode)))
 def test_any_bytes_are_read_or_refused_as_a_rulebook_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

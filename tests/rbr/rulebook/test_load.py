@@ -118,9 +118,7 @@ def test_an_edit_moves_the_hash_of_exactly_the_parts_whose_content_changed(
     before = load_rulebook(rules)
     edit(rules, part, old, new)
     after = load_rulebook(rules)
-    moved = {
-        name for name in LOADERS if content_hash(getattr(after, name)) != content_hash(getattr(before, name))
-    }
+    moved = {name for name in LOADERS if content_hash(getattr(after, name)) != content_hash(getattr(before, name))}
     assert moved == moves
     assert (rulebook_hash(after) != rulebook_hash(before)) == bool(moves)
 
@@ -138,12 +136,8 @@ def test_margins_that_are_not_given_are_one(rules: Path) -> None:
 
 
 @pytest.mark.parametrize("part", list(LOADERS))
-@pytest.mark.parametrize(
-    "text", ["", "# only a comment\n", "{}", "[]", "word", "12", "a: 1", "a: {b: 1}", "'': {}"]
-)
-def test_files_of_the_wrong_shape_are_rulebook_errors_or_say_nothing(
-    rules: Path, part: str, text: str
-) -> None:
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "{}", "[]", "word", "12", "a: 1", "a: {b: 1}", "'': {}"])
+def test_files_of_the_wrong_shape_are_rulebook_errors_or_say_nothing(rules: Path, part: str, text: str) -> None:
     (rules / f"{part}.yaml").write_text(text)
     with pytest.raises(RulebookError) as caught:
         load_rulebook(rules)
@@ -163,13 +157,7 @@ JUNK = st.one_of(
 
 
 def places(content: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    items = (
-        content.items()
-        if isinstance(content, dict)
-        else enumerate(content)
-        if isinstance(content, list)
-        else ()
-    )
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [place for key, value in items for place in [(*path, key), *places(value, (*path, key))]]
 
 

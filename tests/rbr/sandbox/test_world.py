@@ -40,6 +40,8 @@ def test_the_act_that_a_prompt_asks_for_can_be_read_off_its_text(prompts: list[W
 def test_an_instruction_names_its_acts_in_their_order(prompts: list[WorldPrompt]) -> None:
     writer = Writer(Random(0))
     instruction = writer.instruction(["apology", "threat"]).lower()
-    assert min(instruction.find(p) for p in ("apologize briefly", "say sorry") if p in instruction) < instruction.find("threaten")
+    assert min(instruction.find(p) for p in ("apologize briefly", "say sorry") if p in instruction) < instruction.find(
+        "threaten"
+    )
     acts = instructed_acts(Random(5), prompts[0])
     assert writer.instruction(acts).rstrip().endswith(".")
