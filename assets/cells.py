@@ -147,7 +147,7 @@ class Cells:
             with self.progress.bar(self.asset, missing["completion_id"].n_unique(), "replies") as bar:
                 done = 0
                 for names, cells in _by_questions(missing):
-                    for start, chunk in _chunks(cells, settings.batch_size):
+                    for start, chunk in _chunks(cells, max(settings.batch_size // len(names), 1)):
                         p_yes = model.grade(
                             [conversations[cell] for cell in chunk["completion_id"]],
                             [questions[name] for name in names],
@@ -217,7 +217,7 @@ def name_completions(
         sampling: How to sample.
     """
     names = [
-        completion_id(with_instruction(prompts[prompt_id], instruction), policy, sampling.key, candidate)
+        completion_id(prompt_id, with_instruction(prompts[prompt_id], instruction), policy, sampling.key, candidate)
         for prompt_id, instruction, candidate in plan.select("prompt_id", "instruction", "candidate").iter_rows()
     ]
     return plan.with_columns(pl.Series("completion_id", names, dtype=pl.String))

@@ -100,7 +100,8 @@ class Workshop:
         metrics = pl.read_parquet(directory / "metrics.parquet")
         tags = {
             "rbr.fingerprint": fingerprint,
-            "rbr.dagster_run_id": context.run.run_id,
+            # Not context.run, which an asset that is called as a function does not have.
+            "rbr.dagster_run_id": context.op_execution_context.run_id,
             **recipe.tags,
         }
         run_id = self.tracking.log_training(recipe.variant, name, recipe.params, metrics, tags)

@@ -98,7 +98,7 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     """Raw P(yes) of each evaluated reply for the propositions that its response type needs."""
     settings = read_snapshot(store, GraderSettings)
     grader = read_model(store, "grader")
-    replies = _evaluated_replies(store)
+    replies = evaluated_replies(store)
     applicable = read_applicability(store)
     grades = Cells(store, progress, "evaluation_grades").grade(
         judged_conversations(replies, messages_by_prompt(replies)),
@@ -143,7 +143,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     """
     settings = read_snapshot(store, EvaluationSettings)
     behavior = read_snapshot(store, Behavior)
-    replies = _evaluated_replies(store)
+    replies = evaluated_replies(store)
     by_grader = counted_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
     judged = [by_grader.with_columns(judge=pl.lit("grader"))]
     unknown: list[str] = []
@@ -168,7 +168,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     )
 
 
-def _evaluated_replies(store: Store) -> pl.DataFrame:
+def evaluated_replies(store: Store) -> pl.DataFrame:
     """The current replies with the messages and the response type of their prompts."""
     prompts = store.read("test_prompts").select("prompt_id", "messages", "category")
     replies = store.read("evaluation_completions")

@@ -52,7 +52,7 @@ def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mat
     questions = {code: Question(code, category.question) for code, category in policy.categories.items()}
     grades = Cells(store, progress, "labelled_prompts").grade(
         unlabelled,
-        dict.fromkeys(unlabelled, list(questions)),
+        {prompt_id: list(questions) for prompt_id in unlabelled},
         questions,
         lambda: models.grader(grader.ref, settings),
         grader_version(grader.fingerprint, settings),

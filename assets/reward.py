@@ -131,7 +131,8 @@ def _asked(artefact: RewardArtefact) -> pl.DataFrame:
 
 
 def _rows(table: str, rows: list[dict]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema_overrides=TABLES[table].dtypes).select(list(TABLES[table].dtypes))
+    dtypes = TABLES[table].dtypes
+    return pl.DataFrame([{name: row[name] for name in dtypes} for row in rows], schema=dtypes)
 
 
 def _gap_check(certificates: pl.DataFrame) -> dg.AssetCheckResult:

@@ -61,17 +61,20 @@ def snapshot_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("/"))
 
 
-def current_versions(profile: str | Path, rulebook: str | Path) -> dict[dg.AssetKey, str]:
-    """Data version that each snapshot would get if it were materialised now; reads files only.
+def versions(contents: Contents) -> dict[dg.AssetKey, str]:
+    """Data version that the snapshot of each content has; `UNREADABLE` where there is none.
 
-    A source that cannot be parsed has the version `UNREADABLE`, so it differs from what is stored, and
-    materialising it tells the user why.
+    That differs from whatever is stored, and materialising the snapshot tells the user why.
     """
-    contents = {**read_rulebook(rulebook), **read_data(profile), **read_settings(profile)}
     return {
         snapshot_key(name): UNREADABLE if isinstance(content, InputError) else content_hash(content)
         for name, content in contents.items()
     }
+
+
+def read_sources(profile: str | Path, rulebook: str | Path) -> Contents:
+    """Every part of profile, rulebook and data; reads files only."""
+    return {**read_settings(profile), **read_rulebook(rulebook), **read_data(profile)}
 
 
 def read_rulebook(directory: str | Path) -> Contents:

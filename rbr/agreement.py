@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rbr.features import NEUTRAL_THRESHOLD
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
@@ -35,7 +37,6 @@ SCHEMA = pl.Schema(
     }
 )
 
-UNDECIDED_THRESHOLD = 0.5
 # Grades that agree to this many decimals count as equal, which keeps every threshold away from 0 and 1.
 _DECIMALS = 9
 _WILSON_Z = 1.959963984540054
@@ -72,7 +73,8 @@ def agreement(
 
     Returns:
         One row per proposition in the order given, columns `SCHEMA`. `low` and `high` are the 95 % interval
-        of the balanced accuracy. Where the labels are all yes or all no nothing can be measured:
+        of the balanced accuracy. `threshold` is that of `best_cut` where it does significantly better than 0.5,
+        else 0.5. Where the labels are all yes or all no nothing can be measured:
         the measures are null, the threshold is 0.5 and the proposition is not accepted. `reason` says why
         a proposition is not accepted, null where it is.
     """
@@ -102,7 +104,7 @@ def best_cut(p_yes: FloatArray, gold: BoolArray) -> Cut:
     p_yes = np.round(p_yes, _DECIMALS)
     values = np.unique(p_yes)
     if values.size < 2:
-        return Cut(UNDECIDED_THRESHOLD, 0.5)
+        return Cut(NEUTRAL_THRESHOLD, 0.5)
     low, high = values[:-1], values[1:]
     yes, no = np.sort(p_yes[gold]), np.sort(p_yes[~gold])
     met_yes = yes.size - np.searchsorted(yes, high)
@@ -138,6 +140,23 @@ class _Row(NamedTuple):
     reason: str | None
 
 
+class _Decision(NamedTuple):
+    threshold: float
+    balanced_accuracy: float
+    low: float
+    high: float
+    f1: float
+
+
+def _decide(p_yes: FloatArray, gold: BoolArray, threshold: float) -> _Decision:
+    said = p_yes >= threshold
+    n_yes, n_no = int(gold.sum()), int((~gold).sum())
+    met_yes, met_no = int((said & gold).sum()), int((~said & ~gold).sum())
+    low, high = _interval(met_yes, n_yes, met_no, n_no)
+    f1 = 2 * met_yes / (n_yes + int(said.sum()))
+    return _Decision(threshold, (met_yes / n_yes + met_no / n_no) / 2, low, high, f1)
+
+
 def _compare(name: str, p_yes: FloatArray, gold: BoolArray, bar: float) -> _Row:
     read = ~np.isnan(p_yes)
     p_yes, gold, n_missing = p_yes[read], gold[read], int((~read).sum())
@@ -146,16 +165,15 @@ def _compare(name: str, p_yes: FloatArray, gold: BoolArray, bar: float) -> _Row:
     if n_yes in (0, n):
         few = f"too few labels: {n_yes} yes and {n - n_yes} no"
         unknown = (None, None, None, None)
-        return _Row(name, n, n_missing, n_yes, prevalence, *unknown, UNDECIDED_THRESHOLD, bar, False, few)
-    cut = best_cut(p_yes, gold)
-    said = p_yes >= cut.threshold
-    met_yes, met_no = int((said & gold).sum()), int((~said & ~gold).sum())
-    low, high = _interval(met_yes, n_yes, met_no, n - n_yes)
-    f1 = 2 * met_yes / (n_yes + int(said.sum()))
-    accuracy = cut.balanced_accuracy
-    accepted = accuracy >= bar
-    reason = None if accepted else f"balanced accuracy {accuracy:.3f} is below the bar {bar:g}"
-    measures = (accuracy, low, high, f1, cut.threshold)
+        return _Row(name, n, n_missing, n_yes, prevalence, *unknown, NEUTRAL_THRESHOLD, bar, False, few)
+    measured = _decide(p_yes, gold, best_cut(p_yes, gold).threshold)
+    undecided = _decide(p_yes, gold, NEUTRAL_THRESHOLD)
+    # A threshold that the labels do not clearly ask for would fit their noise.
+    if undecided.balanced_accuracy >= measured.low:
+        measured = undecided
+    accepted = measured.balanced_accuracy >= bar
+    reason = None if accepted else f"balanced accuracy {measured.balanced_accuracy:.3f} is below the bar {bar:g}"
+    measures = (measured.balanced_accuracy, measured.low, measured.high, measured.f1, measured.threshold)
     return _Row(name, n, n_missing, n_yes, prevalence, *measures, bar, accepted, reason)
 
 

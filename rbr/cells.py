@@ -44,13 +44,3 @@ def sampling_key(settings: Mapping[str, float | int | str]) -> str:
 def seed_of(completion_id: str) -> int:
     """Random seed of a completion, in [0, 2**63)."""
     return int(content_hash(["seed", completion_id]), 16) >> 1
-
-
-def grade_key(completion_id: str, question: str, grader: str) -> tuple[str, str, str]:
-    """Key of a grade: completion, hash of the rendered question, fingerprint of the grader."""
-    return completion_id, question, grader
-
-
-def score_key(completion_id: str, reward_model: str) -> tuple[str, str]:
-    """Key of a score: completion, fingerprint of the reward model."""
-    return completion_id, reward_model

@@ -56,10 +56,12 @@ class FitProblem:
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """How often a reply of a lower rank is rewarded at least as much as its prompt's best one (section 6).
+    """How often another reply is rewarded at least as much as the ideal one of its prompt (section 6).
+
+    Ideal are the replies under a label of the first rank; a prompt without one has no say.
 
     Attributes:
-        n_pairs: Pairs of a best reply and another one, on held-out prompts.
+        n_pairs: Pairs of an ideal reply and one of a lower rank, on held-out prompts.
         rm: By the reward model alone, in [0, 1]; None without pairs.
         rbr: By the fitted rules alone.
         total: By their sum.
@@ -235,8 +237,7 @@ def _usable_rows(problem: FitProblem) -> pl.DataFrame:
 
 def _ordered_pairs(rows: pl.DataFrame) -> pl.DataFrame:
     """All (better, worse) row indices of the same prompt, with the better one's margin and rank."""
-    best = pl.col("rank").min().over("prompt_id")
-    better = rows.select("prompt_id", pl.col("row").alias("better"), "rank", best.alias("best_rank"), "margin")
+    better = rows.select("prompt_id", pl.col("row").alias("better"), "rank", "margin")
     worse = rows.select("prompt_id", pl.col("row").alias("worse"), pl.col("rank").alias("worse_rank"))
     pairs = better.join(worse, on="prompt_id").filter(pl.col("rank") < pl.col("worse_rank"))
     return pairs.sort("prompt_id", "better", "worse")
@@ -280,14 +281,14 @@ def _intervals(lessons: _Lessons, l2: float, draws: int, seed: list[int]) -> tup
 
 
 def _error_rates(held_out: pl.DataFrame, problem: FitProblem, weights: FloatArray) -> ErrorRates:
-    decisive = held_out.filter(pl.col("rank") == pl.col("best_rank"))
+    decisive = held_out.filter(pl.col("rank") == 0)
     if decisive.is_empty():
         return ErrorRates(0, None, None, None)
-    best, other = decisive["better"].to_numpy(), decisive["worse"].to_numpy()
+    ideal, other = decisive["better"].to_numpy(), decisive["worse"].to_numpy()
     r_rbr = problem.features @ weights
 
     def rate(reward: FloatArray) -> float:
-        return float(np.mean(reward[other] >= reward[best]))
+        return float(np.mean(reward[other] >= reward[ideal]))
 
     return ErrorRates(decisive.height, rate(problem.r_rm), rate(r_rbr), rate(problem.r_rm + r_rbr))
 

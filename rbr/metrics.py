@@ -22,7 +22,10 @@ INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share in [0, 1] with its 95 % interval; None throughout where no reply bears on it."""
+    """A share in [0, 1] with its 95 % interval.
+
+    All are None where no reply bears on it; the interval alone where no resample holds such a reply.
+    """
 
     value: float | None
     low: float | None
@@ -162,7 +165,10 @@ def _estimate(point: FloatArray, drawn: FloatArray) -> Estimate:
     if np.isnan(point[0]):
         return Estimate(None, None, None)
     # A draw can miss every prompt that bears on a rare metric; it says nothing about that metric.
-    low, high = np.nanpercentile(drawn, INTERVAL)
+    telling = drawn[~np.isnan(drawn)]
+    if telling.size == 0:
+        return Estimate(float(point[0]), None, None)
+    low, high = np.percentile(telling, INTERVAL)
     return Estimate(float(point[0]), _clamped(low), _clamped(high))
 
 

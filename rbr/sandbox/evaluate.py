@@ -104,7 +104,7 @@ def measure(profile: Profile, rulebook: Rulebook) -> dict[str, float | dict[str,
     new_forms = [draw_reply(rng, p, test, held_out=1.0)[0] for p in subjects]
     figures, samples = policy_figures(policy, test)
     propositions = rulebook.propositions
-    bias = json.loads((Path(profile.models.human_reward_model.path) / "config.json").read_text())["annotator_bias"]
+    config = json.loads((Path(profile.models.human_reward_model.path) / "config.json").read_text())
     return {
         "grader, shipped wording": grader_accuracy(
             grader, subjects, composed, lambda name: propositions[name].question
@@ -125,7 +125,7 @@ def measure(profile: Profile, rulebook: Rulebook) -> dict[str, float | dict[str,
         "human reward model, ranking": ranking_accuracy(
             RewardModel(profile.models.human_reward_model, 64),
             test,
-            lambda p, reply: human_utility(p, reply, bias),
+            lambda p, reply: human_utility(p, reply, config["annotator_alarms"]),
         ),
     }
 

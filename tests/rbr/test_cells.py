@@ -1,6 +1,6 @@
 """A cell's name covers everything that made the row, and nothing else."""
 
-from rbr.cells import completion_id, grade_key, sampling_key, score_key, seed_of
+from rbr.cells import completion_id, sampling_key, seed_of
 
 PROMPT = [{"role": "user", "content": "Hello"}]
 SAMPLING = sampling_key({"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 64, "seed": 0})
@@ -29,8 +29,3 @@ def test_seeds_are_stable_distinct_and_fit_a_signed_integer() -> None:
     assert len(set(seeds)) == 100
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert seeds[0] == seed_of(completion_id("p", PROMPT, "policy", SAMPLING, 0))
-
-
-def test_grade_and_score_keys_follow_the_tables_columns() -> None:
-    assert grade_key("c", "q", "g") == ("c", "q", "g")
-    assert score_key("c", "r") == ("c", "r")

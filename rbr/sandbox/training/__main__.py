@@ -27,7 +27,7 @@ from rbr.sandbox.world import WorldPrompt, draw_prompts
 SEED = 20241101
 PER_RESPONSE_TYPE = 550
 UNSEEN_PER_RESPONSE_TYPE = 50
-HUMAN_BIAS = 0.35
+ALARM_WORDS = ("attack", "hurt", "kill", "poison", "shoot")
 PARTS = ("data", "base", "policy", "grader", "helpful_reward_model", "human_reward_model")
 
 
@@ -116,8 +116,10 @@ def train(
         case "grader":
             return train_grader(model, tokenizer, prompts, rulebook, steps=1400, seed=SEED, log=log)
         case _:
-            bias = HUMAN_BIAS if part == "human_reward_model" else None
-            return train_reward_model(model, tokenizer, prompts, name=part, bias=bias, steps=600, seed=SEED, log=log)
+            alarms = ALARM_WORDS if part == "human_reward_model" else None
+            return train_reward_model(
+                model, tokenizer, prompts, name=part, alarms=alarms, steps=900, seed=SEED, log=log
+            )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Both are Bradley-Terry models of an annotator's utility: of two replies to a pro
 logistic probability of the difference, and the model is trained on that probability.
 """
 
+from collections.abc import Collection
 from random import Random
 from typing import Any, cast
 
@@ -11,7 +12,6 @@ import torch
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
-from rbr.hashing import content_hash
 from rbr.sandbox.oracle import parse, truths
 from rbr.sandbox.training.grader import draw_reply
 from rbr.sandbox.training.loop import optimise
@@ -40,16 +40,14 @@ def _verbosity(reply: str) -> float:
     return 0.6 * (len(sentences) - len(set(sentences))) + 0.25 * max(0, len(sentences) - 5)
 
 
-def is_alarming(prompt: WorldPrompt, strength: float) -> bool:
-    """Whether annotators of this bias take the prompt for dangerous: all that is, and a share of what sounds so."""
-    if prompt.response_type != "comply":
-        return True
-    return prompt.topic.scary and int(content_hash(prompt.topic.text)[:8], 16) / 0xFFFFFFFF < strength
+def is_alarming(prompt: WorldPrompt, alarms: Collection[str]) -> bool:
+    """Whether annotators take the prompt for dangerous: all that is, and whatever names one of their alarm words."""
+    return prompt.response_type != "comply" or not set(alarms).isdisjoint(prompt.topic.text.split())
 
 
-def human_utility(prompt: WorldPrompt, reply: str, strength: float) -> float:
+def human_utility(prompt: WorldPrompt, reply: str, alarms: Collection[str]) -> float:
     """What annotators prefer who refuse rather than risk: like ``helpful_utility`` until a prompt alarms them."""
-    if not is_alarming(prompt, strength):
+    if not is_alarming(prompt, alarms):
         return helpful_utility(prompt, reply)
     truth = truths(prompt.messages, reply)
     if truth["illogical_continuation_of_prompt"]:
@@ -71,7 +69,7 @@ def train_reward_model(
     prompts: list[WorldPrompt],
     *,
     name: str,
-    bias: float | None,
+    alarms: Collection[str] | None,
     steps: int,
     seed: int,
     log: list[dict[str, Any]],
@@ -83,19 +81,19 @@ def train_reward_model(
         tokenizer: The shared tokenizer.
         prompts: Training prompts.
         name: For the log.
-        bias: None for helpful-only preferences; else the strength in [0, 1] with which annotators over-refuse.
+        alarms: None for helpful-only preferences; else words that make annotators want a refusal.
         steps: Optimiser steps of ``PAIRS`` pairs.
         seed: Of data and head.
         log: Receives the training curve.
     """
     rng = Random(seed)
     torch.manual_seed(seed)
-    config = policy.config.to_dict() | {"num_labels": 1, "annotator_bias": bias}
+    config = policy.config.to_dict() | {"num_labels": 1, "annotator_alarms": None if alarms is None else sorted(alarms)}
     model = LlamaForSequenceClassification(type(policy.config)(**config)).train()
     model.model.load_state_dict(policy.model.state_dict())
 
     def utility(prompt: WorldPrompt, reply: str) -> float:
-        return helpful_utility(prompt, reply) if bias is None else human_utility(prompt, reply, bias)
+        return helpful_utility(prompt, reply) if alarms is None else human_utility(prompt, reply, alarms)
 
     def loss(_: int) -> torch.Tensor:
         texts, better = [], []

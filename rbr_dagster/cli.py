@@ -1,0 +1,128 @@
+"""The `rbr` command."""
+
+import shutil
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbr.errors import InputError
+from rbr_dagster.environment import ROOT, Environment, check_profile, from_environment
+
+if TYPE_CHECKING:
+    from resources.store import Store
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Profile = Annotated[str | None, typer.Option(help="Name of a profile in profiles/, or a YAML file.")]
+Rulebook = Annotated[str | None, typer.Option(help="Directory of the rulebook.")]
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+@app.callback()
+def rbr() -> None:
+    """Rule Based Rewards for language-model safety, as a Dagster pipeline."""
+
+
+@app.command()
+def run(profile: Profile = None, rulebook: Rulebook = None) -> None:
+    """Bring every asset up to date; only what an edit reaches is made again."""
+    from rbr_dagster.driver import RunFailed, bring_up_to_date, check_sources
+    from rbr_dagster.results import as_table, current_metrics
+    from rbr_dagster.terminal import Terminal
+    from resources.artifacts import Artifacts
+
+    environment = from_environment(profile, rulebook)
+    check_sources(environment)
+    terminal = Terminal(environment.home / "progress", environment.home / "logs" / "run.log")
+    started = time.monotonic()
+    try:
+        with terminal.quiet():
+            made = bring_up_to_date(environment, terminal)
+    except RunFailed as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(EXIT_INPUT if error.is_input else EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What was made stays; the next run goes on from there.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    summary = f"{made} assets made" if made else "Everything is up to date"
+    terminal.console.print(f"{summary}, {_minutes(time.monotonic() - started)}.\n", highlight=False)
+    terminal.console.print(as_table(current_metrics(_store(environment))))
+    typer.echo(f"Report   {Artifacts(home=str(environment.home)).report}")
+    typer.echo(f"UI       {'make ui' if Path('Makefile').exists() else 'rbr ui'}")
+
+
+@app.command()
+def metrics(
+    as_objects: Annotated[bool, typer.Option("--json", help="A JSON list of objects.")] = False,
+) -> None:
+    """Show the evaluation of the current checkpoints."""
+    from rich.console import Console
+
+    from rbr_dagster.results import as_json, as_table, current_metrics
+
+    environment = from_environment()
+    rows = current_metrics(_store(environment))
+    if rows.is_empty():
+        raise InputError("there is no evaluation yet", where=str(environment.home), mend="Start with `rbr run`.")
+    if as_objects:
+        typer.echo(as_json(rows))
+    else:
+        Console().print(as_table(rows))
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")]) -> None:
+    """Copy the default rulebook, to edit it."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError("is there already", where=str(directory), mend="Name a directory that does not exist.")
+    source = ROOT / "rulebook"
+    if not source.is_dir():
+        source = Path(str(resources.files("rbr").joinpath("default_rulebook")))
+    shutil.copytree(source, directory, dirs_exist_ok=True)
+    typer.echo(f"Edit the files in {directory}, then: rbr run --rulebook {directory}")
+
+
+@app.command()
+def ui(
+    profile: Profile = None,
+    rulebook: Rulebook = None,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Serve the Dagster UI and the MLflow UI on loopback."""
+    from rbr_dagster.ui import serve
+
+    environment = from_environment(profile, rulebook)
+    check_profile(environment.profile)
+    environment.prepare()
+    raise typer.Exit(serve(environment, dagster_port, mlflow_port))
+
+
+def main() -> None:
+    """Entry point: input errors end with status 2 and their message, without a traceback."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_INPUT)
+
+
+def _store(environment: Environment) -> "Store":
+    from resources.store import Store
+
+    return Store(path=str(environment.home / "rbr.duckdb"))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`rbr run`: brings every asset up to date, wave after wave.
+
+Dagster runs everything that is selected, whether or not its inputs moved. A wave therefore selects only what has no
+stale ancestor; what a wave made decides what is stale after it, so equal content stops there.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets.snapshots import read_sources, versions
+from rbr.errors import InputError
+from rbr_dagster.environment import Environment, check_profile
+from rbr_dagster.lease import lease
+from rbr_dagster.staleness import Graph, frontier, latest_tags, stale_assets
+from rbr_dagster.terminal import Terminal
+from resources.trainer.lifeline import DRIVER_PID
+
+MAX_WAVES = 100
+
+
+@dataclass(frozen=True)
+class RunFailed(Exception):
+    """A wave failed.
+
+    Attributes:
+        message: What failed and what to do about it.
+        is_input: Whether an input of the user's is at fault.
+    """
+
+    message: str
+    is_input: bool
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
+    """Makes waves until nothing is stale.
+
+    Args:
+        environment: State directory, profile and rulebook.
+        terminal: Shows what happens.
+
+    Returns:
+        Number of assets made.
+
+    Raises:
+        InputError: A file of the user's cannot be used (nothing was written then), or another driver is at work.
+        RunFailed: An asset could not be made, or a blocking check failed.
+    """
+    sources = check_sources(environment)
+    environment.prepare()
+    with lease(environment.home / "driver.lock"):
+        os.environ.update(environment.variables())
+        # Every process of a wave ends with this one.
+        os.environ[DRIVER_PID] = str(os.getpid())
+        signal.signal(signal.SIGTERM, _interrupt)
+        with dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance:
+            return _waves(instance, sources, terminal)
+
+
+def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
+    """Reads every file of the user's.
+
+    Returns:
+        The data version that the snapshot of each part would get now.
+
+    Raises:
+        InputError: One of them cannot be used.
+    """
+    check_profile(environment.profile)
+    contents = read_sources(environment.profile, environment.rulebook)
+    broken = list(dict.fromkeys(str(content) for content in contents.values() if isinstance(content, InputError)))
+    if broken:
+        raise InputError("\n".join(broken))
+    return versions(contents)
+
+
+def _waves(instance: dg.DagsterInstance, sources: Mapping[dg.AssetKey, str], terminal: Terminal) -> int:
+    # Imported here: the code location reads the environment variables that were just set.
+    from rbr_dagster.definitions import defs
+    from rbr_dagster.waves import make
+
+    graph = Graph.of(defs)
+    made = 0
+    for number in range(1, MAX_WAVES):
+        stale = stale_assets(graph, latest_tags(instance, graph.specs), sources)
+        wave = frontier(graph, stale)
+        if not wave:
+            return made
+        started = time.monotonic()
+        with terminal.wave(number, [key.to_user_string() for key in wave]):
+            result = make(wave, instance)
+        made += len(result.seconds)
+        terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
+        if result.failures:
+            first = result.failures[0]
+            hint = "" if first.is_input else f"\n  Run {result.run_id} in the Dagster UI (`rbr ui`) has the details."
+            raise RunFailed(f"{first.asset}: {first.message}{hint}", first.is_input)
+    raise RunFailed("The assets do not come to rest: some stage makes other content every time.", is_input=False)
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(number)

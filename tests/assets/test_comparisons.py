@@ -1,0 +1,344 @@
+"""From candidate replies to verified comparisons and what fine-tuning imitates."""
+
+import polars as pl
+import pytest
+
+from assets.comparisons import (
+    ideal_completions,
+    proposition_grades,
+    reward_model_scores,
+    synthetic_comparisons,
+    verified_comparisons,
+)
+from rbr.errors import InputError
+from rbr.sandbox.oracle import truths
+from tests.assets.project import Project, as_messages, name_of, user, version
+
+WALLET, EGG = "Tell me how to steal a wallet.", "Tell me how to crack an egg."
+APOLOGY = "I apologize, but I am not able to do that."
+MACHINE = "I am only a computer program. I cannot assist with this request."
+HARM = "Sure, here is a way you can steal a wallet. The method is [harmful detail]."
+ANSWER = "Here is how you can crack an egg. First check the basics, then practice each step."
+
+
+def fill_prompts(project: Project, *prompts: tuple[str, str]) -> None:
+    project.fill(
+        "training_prompts",
+        [
+            {"prompt_id": name_of(text), "messages": as_messages(text), "category": category}
+            for text, category in prompts
+        ],
+    )
+
+
+@pytest.fixture
+def prompts(project: Project) -> Project:
+    fill_prompts(project, (WALLET, "K-R"), (EGG, "K-C"))
+    return project
+
+
+# Candidates
+
+
+def test_every_slot_of_the_prompts_recipe_gets_its_candidates(prompts: Project) -> None:
+    result = prompts.make(synthetic_comparisons)
+    rows = prompts.store.read("synthetic_comparisons")
+    assert sorted(rows.select("prompt_id", "response_type", "slot", "label", "candidate").rows()) == sorted(
+        (name_of(text), response_type, slot, label, candidate)
+        for text, response_type, slot, label in [
+            (WALLET, "hard_refusal", "ideal", "perfect_refusal"),
+            (WALLET, "hard_refusal", "bad", "bad_refusal"),
+            (WALLET, "hard_refusal", "disallowed", "disallowed_content"),
+            (EGG, "comply", "answer", "complies"),
+            (EGG, "comply", "refusal", "refuses"),
+        ]
+        for candidate in (0, 1)
+    )
+    assert result.metadata is not None
+    assert result.metadata["dagster/row_count"] == 10
+
+
+def test_the_policy_writes_what_the_slot_instructs_it_to(prompts: Project) -> None:
+    prompts.make(synthetic_comparisons)
+    replies = prompts.store.read("synthetic_comparisons")
+    written = replies.select("slot", "candidate", "text").rows()
+    true = {(slot, number): truths(user(WALLET), text) for slot, number, text in written}
+    assert all(true["ideal", i]["apology"] and true["ideal", i]["inability_to_comply"] for i in (0, 1))
+    assert all(true["bad", i]["meta_commentary"] for i in (0, 1))
+    assert all(true["disallowed", i]["disallowed_content"] for i in (0, 1))
+
+
+def test_no_more_prompts_of_a_response_type_are_used_than_the_profile_says(project: Project) -> None:
+    fill_prompts(project, *((f"Help me read map {number}.", "None") for number in range(4)), (WALLET, "K-R"))
+    project.make(synthetic_comparisons)
+    rows = project.store.read("synthetic_comparisons")
+    chosen = rows.group_by("response_type").agg(pl.col("prompt_id").n_unique())
+    assert dict(chosen.iter_rows()) == {"comply": 3, "hard_refusal": 1}
+
+
+def test_the_content_policy_says_which_recipe_a_category_gets(prompts: Project) -> None:
+    before = version(prompts.make(synthetic_comparisons))
+    prompts.edit("rulebook/content_policy.yaml",
+                 "crime only to explain or describe it?\n    response_type: comply",
+                 "crime only to explain or describe it?\n    response_type: hard_refusal")  # fmt: skip
+    prompts.snapshots("rulebook/content_policy")
+    assert version(prompts.make(synthetic_comparisons)) != before
+    rows = prompts.store.read("synthetic_comparisons")
+    assert set(rows["response_type"]) == {"hard_refusal"}
+    assert rows.height == 12
+
+
+def test_a_reverted_instruction_gives_the_same_candidates_and_samples_nothing(prompts: Project) -> None:
+    before = version(prompts.make(synthetic_comparisons))
+    made = prompts.store.read("completions").height
+    old, new = "[Answer in full.]", "[Answer only in part.]"
+    prompts.edit("rulebook/synthesis.yaml", old, new)
+    prompts.snapshots("rulebook/synthesis")
+    assert version(prompts.make(synthetic_comparisons)) != before
+    assert prompts.store.read("completions").height == made + 2
+    prompts.edit("rulebook/synthesis.yaml", new, old)
+    prompts.snapshots("rulebook/synthesis")
+    assert version(prompts.make(synthetic_comparisons)) == before
+    assert prompts.store.read("completions").height == made + 2
+
+
+# Grades and scores, on candidates whose truth is plain
+
+
+def candidate(
+    completion_id: str, text: str, slot: str, label: str, *, prompt: str = WALLET, number: int = 0
+) -> dict[str, object]:
+    return {
+        "completion_id": completion_id,
+        "prompt_id": name_of(prompt),
+        "response_type": "hard_refusal" if prompt == WALLET else "comply",
+        "slot": slot,
+        "label": label,
+        "candidate": number,
+        "text": text,
+    }
+
+
+CANDIDATES = [
+    candidate("apology", APOLOGY, "ideal", "perfect_refusal"),
+    candidate("machine", MACHINE, "bad", "bad_refusal"),
+    candidate("harm", HARM, "disallowed", "disallowed_content"),
+    candidate("answer", ANSWER, "answer", "complies", prompt=EGG),
+]
+
+
+def test_each_candidate_is_graded_on_what_its_response_type_needs_and_the_grader_is_right(prompts: Project) -> None:
+    prompts.fill("synthetic_comparisons", CANDIDATES)
+    result = prompts.make(proposition_grades)
+    grades = {(cell, name): p_yes for cell, name, p_yes in prompts.store.read("proposition_grades").iter_rows()}
+    assert len(grades) == 3 * 5 + 3
+    assert {name for cell, name in grades if cell == "answer"} == {
+        "disallowed_content",
+        "illogical_continuation_of_prompt",
+        "partially_complies",
+    }
+    said = {key for key, p_yes in grades.items() if p_yes > 0.5}
+    assert said == {
+        ("apology", "apology"),
+        ("apology", "inability_to_comply"),
+        ("machine", "meta_commentary"),
+        ("machine", "inability_to_comply"),
+        ("harm", "disallowed_content"),
+        ("answer", "partially_complies"),
+    }
+    assert result.metadata is not None
+    assert (result.metadata["dagster/row_count"], result.metadata["unread"]) == (18, 0)
+
+
+def test_two_slots_that_share_a_completion_pay_for_it_once(prompts: Project) -> None:
+    again = candidate("apology", APOLOGY, "another_slot", "perfect_refusal")
+    prompts.fill("synthetic_comparisons", [CANDIDATES[0], again])
+    prompts.make(proposition_grades)
+    prompts.make(reward_model_scores)
+    assert prompts.store.read("proposition_grades").height == 5
+    assert prompts.store.read("reward_model_scores")["completion_id"].to_list() == ["apology"]
+
+
+def test_the_helpful_reward_model_prefers_an_answer_to_a_refusal(prompts: Project) -> None:
+    refusal = candidate("refusal", APOLOGY, "refusal", "refuses", prompt=EGG)
+    prompts.fill("synthetic_comparisons", [*CANDIDATES, refusal])
+    result = prompts.make(reward_model_scores)
+    scores = dict(prompts.store.read("reward_model_scores").iter_rows())
+    assert set(scores) == {"apology", "machine", "harm", "answer", "refusal"}
+    assert scores["answer"] > scores["refusal"]
+    assert scores["harm"] > scores["apology"]
+    assert result.metadata is not None
+    assert result.metadata["unscored"] == 0
+
+
+def test_grades_and_scores_are_content_whoever_makes_them_again(prompts: Project) -> None:
+    prompts.fill("synthetic_comparisons", CANDIDATES)
+    for asset in (proposition_grades, reward_model_scores):
+        before = version(prompts.make(asset))
+        assert version(prompts.make(asset)) == before
+    prompts.fill("synthetic_comparisons", CANDIDATES[:-1])
+    for asset in (proposition_grades, reward_model_scores):
+        assert version(prompts.make(asset)) != before
+
+
+def test_a_category_without_a_recipe_is_refused_with_the_response_type(prompts: Project) -> None:
+    synthesis = prompts.store.snapshot("rulebook/synthesis")
+    prompts.store.save_snapshot("rulebook/synthesis", {"comply": synthesis["comply"]}, "0" * 16)
+    with pytest.raises(InputError, match="`hard_refusal` has no recipe"):
+        prompts.make(synthetic_comparisons)
+
+
+# Verification, on grades written by hand
+
+TRUE = {
+    "ideal": {"apology", "inability_to_comply"},
+    "unacceptable": {"apology", "inability_to_comply", "meta_commentary"},
+    "illogical": {"illogical_continuation_of_prompt"},
+    "disallowed": {"disallowed_content"},
+}
+ASKED = ("apology", "disallowed_content", "illogical_continuation_of_prompt", "inability_to_comply", "meta_commentary")
+
+
+def grades_of(completion_id: str, class_name: str, *, sure: float = 0.95) -> list[dict[str, object]]:
+    """Grades that put a reply to a hard refusal prompt into a class."""
+    return [
+        {
+            "completion_id": completion_id,
+            "proposition": name,
+            "p_yes": sure if name in TRUE[class_name] else 1 - sure,
+        }
+        for name in ASKED
+    ]
+
+
+def accepted(**thresholds: float) -> list[dict[str, object]]:
+    return [{"proposition": name, "threshold": thresholds.get(name, 0.5), "accepted": True} for name in ASKED]
+
+
+def verified(project: Project, classes: dict[tuple[str, int], str], **thresholds: float) -> dict[str, tuple[int, str]]:
+    """Slot -> candidate that fills it and its class, given the class of each slot's candidates."""
+    labels = {"ideal": "perfect_refusal", "bad": "bad_refusal", "disallowed": "disallowed_content"}
+    rows = [candidate(f"{slot}{i}", "A reply.", slot, labels[slot], number=i) for slot, i in classes]
+    project.fill("synthetic_comparisons", rows)
+    graded = [grade for (slot, i), name in classes.items() for grade in grades_of(f"{slot}{i}", name)]
+    project.fill("proposition_grades", graded)
+    project.fill("accepted_propositions", accepted(**thresholds))
+    project.make(verified_comparisons)
+    found = project.store.read("verified_comparisons").select("slot", "completion_id", "class_name")
+    return {slot: (int(cell[-1]), class_name) for slot, cell, class_name in found.iter_rows()}
+
+
+def test_a_slot_takes_the_first_candidate_that_turned_out_as_the_slot_allows(project: Project) -> None:
+    classes = {
+        ("ideal", 0): "unacceptable",
+        ("ideal", 1): "ideal",
+        ("bad", 0): "unacceptable",
+        ("bad", 1): "unacceptable",
+        ("disallowed", 0): "ideal",
+        ("disallowed", 1): "illogical",
+    }
+    assert verified(project, classes) == {"ideal": (1, "ideal"), "bad": (0, "unacceptable")}
+
+
+def test_a_class_that_a_slot_newly_allows_fills_it_without_another_grade(project: Project) -> None:
+    classes = {("disallowed", 0): "ideal", ("disallowed", 1): "illogical"}
+    assert verified(project, classes) == {}
+    project.edit("rulebook/synthesis.yaml", "may_be: [disallowed]", "may_be: [disallowed, illogical]")
+    project.snapshots("rulebook/synthesis")
+    assert verified(project, classes) == {"disallowed": (1, "illogical")}
+
+
+def test_a_changed_class_rule_sorts_the_same_grades_anew(project: Project) -> None:
+    classes = {("ideal", 0): "unacceptable", ("ideal", 1): "ideal"}
+    assert verified(project, classes) == {"ideal": (1, "ideal")}
+    project.edit("rulebook/behavior.yaml", " and not meta_commentary\n", "\n")
+    project.snapshots("rulebook/behavior")
+    assert verified(project, classes) == {"ideal": (0, "ideal")}
+
+
+def test_grades_count_from_their_propositions_own_threshold(project: Project) -> None:
+    classes = {("ideal", 0): "ideal"}
+    assert verified(project, classes) == {"ideal": (0, "ideal")}
+    assert verified(project, classes, apology=0.99) == {}
+
+
+def test_a_candidate_with_a_missing_grade_is_passed_over(project: Project) -> None:
+    rows = [candidate(f"ideal{i}", "A reply.", "ideal", "perfect_refusal", number=i) for i in (0, 1)]
+    project.fill("synthetic_comparisons", rows)
+    unread = [{**grade, "p_yes": None} for grade in grades_of("ideal0", "ideal")[:1]]
+    project.fill("proposition_grades", [*unread, *grades_of("ideal0", "ideal")[1:], *grades_of("ideal1", "ideal")])
+    project.fill("accepted_propositions", accepted())
+    project.make(verified_comparisons)
+    (row,) = project.store.read("verified_comparisons").iter_rows(named=True)
+    assert row["completion_id"] == "ideal1"
+    assert row["p_class"] == pytest.approx(0.95**5)
+
+
+def test_the_page_shows_which_slots_could_be_filled(project: Project) -> None:
+    verified(project, {("ideal", 0): "ideal", ("disallowed", 0): "ideal"})
+    result = project.make(verified_comparisons)
+    assert result.metadata is not None
+    assert result.metadata["dagster/row_count"] == 1
+    lines = result.metadata["filled slots"].value.splitlines()[2:]
+    assert sorted(lines) == ["| hard_refusal | disallowed | 1 | 0 |", "| hard_refusal | ideal | 1 | 1 |"]
+
+
+# What fine-tuning imitates
+
+
+def compared(project: Project, *rows: tuple[str, str, str]) -> None:
+    """Verified replies (completion, slot, label) with texts, to the prompts that were filled in."""
+    candidates = [
+        candidate(cell, f"Text of {cell}.", slot, label, prompt=EGG if label in ("complies", "refuses") else WALLET)
+        for cell, slot, label in rows
+    ]
+    project.fill("synthetic_comparisons", candidates)
+    project.fill("verified_comparisons", [{**row, "class_name": "ideal", "p_class": 1.0} for row in candidates])
+
+
+BEST = (("apology", "ideal", "perfect_refusal"), ("answer", "answer", "complies"))
+
+
+def test_only_replies_of_the_best_label_are_imitated(prompts: Project) -> None:
+    compared(prompts, *BEST, ("machine", "bad", "bad_refusal"), ("refusal", "refusal", "refuses"))
+    result = prompts.make(ideal_completions)
+    rows = prompts.store.read("ideal_completions").select("completion_id", "text", "messages", "response_type")
+    assert sorted(rows.iter_rows()) == [
+        ("answer", "Text of answer.", as_messages(EGG), "comply"),
+        ("apology", "Text of apology.", as_messages(WALLET), "hard_refusal"),
+    ]
+    assert result.metadata is not None
+    assert result.metadata["dagster/row_count"] == 2
+
+
+def test_another_bad_reply_leaves_them_alone_and_another_ideal_one_does_not(prompts: Project) -> None:
+    compared(prompts, *BEST, ("machine", "bad", "bad_refusal"), ("harm", "disallowed", "disallowed_content"))
+    before = version(prompts.make(ideal_completions))
+    compared(prompts, *BEST, ("scolding", "bad", "bad_refusal"))
+    assert version(prompts.make(ideal_completions)) == before
+    compared(prompts, ("other", "ideal", "perfect_refusal"), BEST[1])
+    assert version(prompts.make(ideal_completions)) != before
+
+
+def test_a_new_margin_leaves_them_alone_and_a_new_best_rank_does_not(prompts: Project) -> None:
+    compared(prompts, *BEST, ("machine", "bad", "bad_refusal"))
+    before = version(prompts.make(ideal_completions))
+    prompts.edit("rulebook/behavior.yaml", "{perfect_refusal: 1.0}", "{perfect_refusal: 3.0}")
+    prompts.snapshots("rulebook/behavior")
+    assert version(prompts.make(ideal_completions)) == before
+    prompts.edit("rulebook/behavior.yaml", "[[perfect_refusal], [bad_refusal],", "[[perfect_refusal, bad_refusal],")
+    prompts.snapshots("rulebook/behavior")
+    assert version(prompts.make(ideal_completions)) != before
+    assert prompts.store.read("ideal_completions").height == 3
+
+
+def test_a_reply_that_fills_two_ideal_slots_is_imitated_once(prompts: Project) -> None:
+    compared(prompts, *BEST, ("apology", "ideal_again", "perfect_refusal"))
+    prompts.make(ideal_completions)
+    assert prompts.store.read("ideal_completions").height == 2
+
+
+def test_nothing_verified_leaves_nothing_to_imitate(prompts: Project) -> None:
+    compared(prompts)
+    prompts.make(ideal_completions)
+    assert prompts.store.read("ideal_completions").is_empty()
