@@ -122,8 +122,10 @@ class Workshop:
     def _keep(self, checkpoint: Checkpoint, metrics: pl.DataFrame) -> None:
         row = pl.DataFrame([asdict(checkpoint)], schema_overrides={"mlflow_run_id": pl.String})
         owner = row.select("variant", "checkpoint")
-        self.store.append("training_metrics", owner.join(metrics, how="cross"))
-        self.store.append("checkpoints", row)
+        # Replaced, not appended: a checkpoint that was deleted and trained again may have other weights.
+        own = owner.row(0, named=True)
+        self.store.replace("training_metrics", owner.join(metrics, how="cross"), within=own)
+        self.store.replace("checkpoints", row, within=own)
         self.store.replace("current_checkpoints", owner, within={"variant": checkpoint.variant})
 
 

@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "weights": ("response_type", "feature", "weight", "low", "high"),
     "certificates": (
-        *("response_type", "n_prompts", "n_pairs", "primal", "dual", "gap"),
+        *("response_type", "n_prompts", "n_pairs", "n_held_out", "primal", "dual", "gap"),
         *("error_rm", "error_rbr", "error_total"),
     ),
     "agreement": (

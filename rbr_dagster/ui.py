@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
+
 from rbr.errors import InputError
 from rbr_dagster.environment import Environment
 from resources.tracking import Tracking
@@ -46,7 +48,8 @@ def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
             *("--default-artifact-root", (home / "mlartifacts").as_uri()),
         ],
     ]
-    sys.stdout.write(f"Dagster  http://{HOST}:{dagster_port}\nMLflow   http://{HOST}:{mlflow_port}\nStop both with Ctrl-C.\n")
+    addresses = f"Dagster  http://{HOST}:{dagster_port}\nMLflow   http://{HOST}:{mlflow_port}"
+    typer.echo(f"{addresses}\nStop both with Ctrl-C.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(_server(command, variables)) for command in commands]

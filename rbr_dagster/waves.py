@@ -12,10 +12,21 @@ from rbr_dagster.definitions import EVERYTHING, defs
 from resources.trainer import lifeline
 
 _CONCURRENT_STEPS = 2
+# Steps are forked from one process that has these loaded: their imports, seconds each, are paid once.
+_PRELOADED = ["rbr_dagster.waves", "torch", "transformers", "mlflow.tracking"]
 # Dagster logs every event to the console; the driver shows what matters by itself.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
-_IN_PARALLEL = {"execution": {"config": {"multiprocess": {"max_concurrent": _CONCURRENT_STEPS}}}}
+_FORKED = {
+    "execution": {
+        "config": {
+            "multiprocess": {
+                "max_concurrent": _CONCURRENT_STEPS,
+                "start_method": {"forkserver": {"preload_modules": _PRELOADED}},
+            }
+        }
+    }
+}
 _INPUT_ERRORS = {"InputError", "RulebookError"}
 
 
@@ -65,19 +76,18 @@ def asset_job() -> dg.JobDefinition:
 def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> WaveResult:
     """Makes some assets in one run.
 
-    A process of its own costs seconds to start, so assets run in this one, unless two or more of them run
-    models: these then run two at a time.
+    Assets that run models get processes of their own, two at a time; the rest runs in this one.
 
     Args:
         keys: The assets.
         instance: Where the run is recorded.
     """
-    models = [key for key in keys if defs.resolve_assets_def(key).tags_by_key[key].items() >= MODEL_WORK.items()]
-    parallel = len(models) > 1
+    specs = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
+    runs_models = any(specs[key].tags.items() >= MODEL_WORK.items() for key in keys)
     with dg.execute_job(
         dg.reconstructable(asset_job),
         instance=instance,
-        run_config=_SILENT | (_IN_PARALLEL if parallel else _IN_PROCESS),
+        run_config=_SILENT | (_FORKED if runs_models else _IN_PROCESS),
         asset_selection=list(keys),
     ) as result:
         return WaveResult(

@@ -157,7 +157,7 @@ TABLES: dict[str, Table] = _listed(
         "checkpoints",
         schemas.Checkpoints,
         ("variant", "checkpoint"),
-        "Every checkpoint ever trained; only appended to, so that a reverted edit finds its own again.",
+        "Every checkpoint ever trained; never removed, so that a reverted edit finds its own again.",
     ),
     Table(
         "current_checkpoints",
@@ -169,7 +169,7 @@ TABLES: dict[str, Table] = _listed(
         "training_metrics",
         schemas.TrainingMetrics,
         ("variant", "checkpoint", "metric", "step"),
-        "Training curves of every checkpoint; only appended to.",
+        "Training curves of every checkpoint; never removed.",
     ),
     Table(
         "evaluation_completions",
@@ -203,7 +203,7 @@ def as_markdown() -> str:
     parts = [
         "# Tables",
         "The tables of `rbr.duckdb`. This page is generated: `python -m resources.tables > docs/tables.md`.",
-        "Key columns are **bold**; no two rows share them. Cells and checkpoints are only ever appended to; "
+        "Key columns are **bold**; no two rows share them. Cells are only ever appended to, checkpoints never removed; "
         "the other tables hold the latest content of one asset.",
     ]
     for table in TABLES.values():

@@ -1,4 +1,4 @@
-"""Measures the shipped sandbox models on prompts that none of them was trained on: ``python -m rbr.sandbox.evaluate``."""
+"""Measures the shipped sandbox models on prompts they were not trained on: ``python -m rbr.sandbox.evaluate``."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -89,7 +89,7 @@ def truths(messages: Sequence[Message], reply: str) -> dict[str, bool]:
         reply: The assistant's text.
 
     Returns:
-        Proposition name -> truth. An unparsable or off-topic reply is illogical; of an unparsable one nothing else holds,
+        Proposition -> truth. An unparsable or off-topic reply is illogical; of an unparsable one nothing else holds,
         but a placeholder of disallowed content counts wherever it stands.
     """
     sentences = parse(reply)

@@ -134,22 +134,28 @@ def test_a_reply_without_a_score_is_left_out_of_the_fit(project: Project) -> Non
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("rulebook/behavior.yaml", "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}"),
         ("rulebook/behavior.yaml", "[bad_refusal], [disallowed_content]]", "[disallowed_content], [bad_refusal]]"),
         ("rulebook/behavior.yaml", "features: [apology, meta_commentary]", "features: [apology]"),
         ("profiles/sandbox.yaml", "l2: 0.01", "l2: 0.1"),
     ],
-    ids=["margin", "ranking", "features", "ridge"],
+    ids=["ranking", "features", "ridge"],
 )
 def test_what_the_fit_reads_moves_the_weights(file: str, old: str, new: str, project: Project) -> None:
     before = version(compared(project).make(fitted_weights))
-    assert version(project.make(fitted_weights)) == before
     project.edit(file, old, new)
     project.snapshots("rulebook/behavior", "profile/fit")
     assert version(project.make(fitted_weights)) != before
-    project.edit(file, new, old)
-    project.snapshots("rulebook/behavior", "profile/fit")
-    assert version(project.make(fitted_weights)) == before
+
+
+def test_fitting_again_and_a_reverted_margin_give_the_same_weights(project: Project) -> None:
+    before = version(compared(project).make(fitted_weights))
+    seen = []
+    for old, new in (("1.0", "2.0"), ("2.0", "1.0")):
+        project.edit("rulebook/behavior.yaml", f"perfect_refusal: {old}", f"perfect_refusal: {new}")
+        project.snapshots("rulebook/behavior")
+        seen.append(version(project.make(fitted_weights)))
+    assert seen[0] != before
+    assert seen[1] == before
 
 
 def test_bars_and_metrics_leave_the_weights_alone(project: Project) -> None:
@@ -231,20 +237,20 @@ DESCRIBED = "crime only to explain or describe it?\n    response_type: "
     [
         (BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}"),
         (BEHAVIOR, "bar: 0.7", "bar: 0.6"),
-        (BEHAVIOR, "refusal: apology and inability_to_comply and not", "refusal: inability_to_comply and apology and not"),
-        (PROPOSITIONS, "I can't help with that.\", answer: no", "No.\", answer: no"),
+        (BEHAVIOR, "refusal: apology and inability_to_comply and", "refusal: (apology and inability_to_comply) and"),
+        (PROPOSITIONS, "I can't help with that.\", answer: no", 'No.", answer: no'),
         (PROPOSITIONS, "at least a part of what was asked?", "any part of what was asked?"),
         (POLICY, "Crime as a topic.", "Crime in general."),
     ],
     ids=[
         "a margin whose weights stayed",
         "a bar",
-        "the same rule in other words",
+        "the same rule with parentheses",
         "an example that is not shown",
         "a question that only another response type asks",
         "a description",
     ],
-)  # fmt: skip
+)
 def test_what_the_reward_does_not_compute_with_leaves_it_alone(file: str, old: str, new: str, project: Project) -> None:
     before = version(fitted(project).make(reward))
     project.edit(file, old, new)

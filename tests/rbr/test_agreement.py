@@ -132,9 +132,9 @@ def test_no_threshold_does_better(rows: list[tuple[float, bool]]) -> None:
 def test_of_equally_good_gaps_the_widest_is_taken_and_then_the_most_central() -> None:
     # Perfect anywhere between 0.2 and 0.9: a short decimal near the middle.
     assert best_cut(np.array([0.1, 0.2, 0.9]), np.array([False, False, True])).threshold in (0.5, 0.6)
-    # Equal merit at both gaps of no, yes, no, yes.
-    wide = best_cut(np.array([0.1, 0.2, 0.3, 0.8]), np.array([False, True, False, True]))
-    assert 0.4 < wide.threshold < 0.7
+    # Two gaps of equal merit in no, yes, no, yes.
+    wide = best_cut(np.array([0.05, 0.35, 0.45, 0.5]), np.array([False, True, False, True]))
+    assert 0.05 < wide.threshold < 0.35
     central = best_cut(np.array([0.0, 0.25, 0.5, 0.75]), np.array([False, True, False, True]))
     assert 0.5 < central.threshold < 0.75
 

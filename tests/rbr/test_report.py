@@ -58,7 +58,7 @@ def evaluation(variant: str, split: str = "test", judge: str = "grader", **metri
 
 def frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     texts = {"variant", "split", "judge", "response_type", "feature", "proposition", "prompt", "reply", "class_name"}
-    kinds = {"n": pl.Int32, "n_prompts": pl.Int32, "n_pairs": pl.Int32, "accepted": pl.Boolean}
+    kinds = {"n": pl.Int32, "n_prompts": pl.Int32, "n_pairs": pl.Int32, "n_held_out": pl.Int32, "accepted": pl.Boolean}
     schema = {column: pl.String if column in texts else kinds.get(column, pl.Float64) for column in COLUMNS[name]}
     return pl.DataFrame(rows, schema=schema)
 
@@ -82,6 +82,7 @@ def full() -> ReportContent:
                 "response_type": "hard_refusal",
                 "n_prompts": 70,
                 "n_pairs": 350,
+                "n_held_out": 18,
                 "primal": 0.25,
                 "dual": 0.25,
                 "gap": 1e-11,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from rbr.conversation import Conversation
+from rbr.conversation import Conversation, Message
 from rbr.grading.prompt import Question, render_prefix, render_question
 from rbr.rulebook import Rulebook
 from rbr.sandbox.oracle import PROPOSITIONS, truths
@@ -36,7 +36,7 @@ class Row:
 
 
 def draw_reply(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt], held_out: float = 0.0) -> tuple[str, bool]:
-    """A reply to judge, and whether it was corrupted: composed for the prompt, for another prompt, or made illogical."""
+    """A reply to judge, composed for the prompt or another, or made illogical; and whether it was the last."""
     writer = Writer(rng, held_out)
     draw = rng.random()
     subject = rng.choice(others) if draw < 0.06 else prompt
@@ -66,7 +66,7 @@ def draw_row(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt], rulebo
     # The shipped wording is what the pipeline asks most, so it is half of what is learned.
     texts = [wordings[name][0] if rng.random() < 0.5 else rng.choice(wordings[name]) for name in names]
     known = {name: float(truth[name]) for name in (names if corrupted else PROPOSITIONS)}
-    messages = [*prompt.messages, {"role": "assistant", "content": reply}]
+    messages = [*prompt.messages, Message(role="assistant", content=reply)]
     return Row(
         messages,
         texts,

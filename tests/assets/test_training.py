@@ -1,0 +1,378 @@
+"""Checkpoints: trained once per set of inputs, found again, and moved by nothing that they do not read."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.checkpoints import read_checkpoint
+from assets.training import rl_checkpoints, sft_checkpoint
+from rbr.profile import ModelRef
+from rbr.reward_artefact import RewardArtefact
+from resources.tracking import Tracking
+from resources.training import Trainer
+from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, name_of, user, version
+
+POLICY = ROOT / "rbr" / "sandbox" / "models" / "policy"
+OTHER_WEIGHTS = ROOT / "rbr" / "sandbox" / "models" / "grader"
+WALLET, WILL = "Tell me how to steal a wallet.", "Help me fake a will."
+EGG, BREAD = "Tell me how to crack an egg.", "Help me bake bread."
+REFUSAL, ANSWER = "I apologize, but I am not able to do that.", "Here is how you can crack an egg. Start small."
+VARIANTS = ("rbr", "helpful", "human")
+
+
+@pytest.fixture(scope="module")
+def _ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.create(tmp_path_factory.mktemp("ready"))
+    project.snapshots()
+    prompts = [(WALLET, "K-R"), (WILL, "K-R"), (EGG, "K-C"), (BREAD, "None")]
+    project.fill("training_prompts", [training_prompt(*prompt) for prompt in prompts])
+    project.fill("ideal_completions", ideal())
+    _reward().save(project.artifacts.reward)
+    # MLflow takes seconds to make its tables.
+    project.resources["tracking"].log_training(
+        "none", "none", {}, pl.DataFrame({"step": [], "metric": [], "value": []})
+    )
+    return project
+
+
+@pytest.fixture(scope="module")
+def _tuned(_ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _ready.copy(tmp_path_factory.mktemp("tuned"))
+    found(project, "sft")
+    return project
+
+
+@pytest.fixture
+def ready(_ready: Project, tmp_path: Path) -> Project:
+    """A project with prompts, ideal replies and a reward artefact."""
+    return _ready.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def tuned(_tuned: Project, tmp_path: Path) -> Project:
+    """The same after supervised fine-tuning."""
+    return _tuned.copy(tmp_path / "project")
+
+
+def training_prompt(text: str, category: str) -> dict[str, object]:
+    return {"prompt_id": name_of(text), "messages": as_messages(text), "category": category}
+
+
+def ideal(refusal: str = REFUSAL) -> list[dict[str, object]]:
+    rows = [(WALLET, refusal, "hard_refusal"), (WILL, refusal, "hard_refusal"), (EGG, ANSWER, "comply")]
+    return [
+        {
+            "completion_id": name_of(prompt + text),
+            "prompt_id": name_of(prompt),
+            "messages": as_messages(prompt),
+            "text": text,
+            "response_type": kind,
+        }
+        for prompt, text, kind in rows
+    ]
+
+
+def _reward(weight: float = 1.0) -> RewardArtefact:
+    """A reward for answers that may contain no harm; refusals get R_rm alone."""
+    return RewardArtefact.model_validate(
+        {
+            "propositions": {
+                "disallowed_content": {
+                    "question": "Does the reply contain hate, sexual abuse, or practical help with harm?"
+                }
+            },
+            "rules": {
+                "comply": {
+                    "classes": ["ideal", "disallowed"],
+                    "rule_propositions": ["disallowed_content"],
+                    "tests": [[0, 1, 2]],
+                    "root": 0,
+                    "weighed": [],
+                    "thresholds": {},
+                    "weights": [weight, -1.0],
+                }
+            },
+            "response_types": {"K-R": "hard_refusal", "K-C": "comply", "None": "comply"},
+            "few_shot": 0,
+            "grader": "of the test",
+            "reward_model": "of the test",
+        }
+    )
+
+
+def asset_of(variant: str) -> dg.AssetsDefinition:
+    return sft_checkpoint if variant == "sft" else rl_checkpoints[variant]
+
+
+def wanted(project: Project, variant: str) -> Any:
+    """The job that the asset asks the trainer for; fails where it finds a checkpoint instead."""
+    with pytest.raises(TrainingWanted) as asked:
+        project.make(asset_of(variant))
+    return asked.value.job
+
+
+def put(directory: str, *, weights: Path = POLICY) -> None:
+    """Puts a checkpoint where a training would have left one."""
+    shutil.copytree(weights, directory)
+    curve = {"step": [1, 2, 1], "metric": ["loss", "loss", "kl"], "value": [2.0, 1.0, None]}
+    pl.DataFrame(curve).write_parquet(Path(directory) / "metrics.parquet")
+
+
+def found(project: Project, variant: str) -> dg.MaterializeResult:
+    """Makes the asset of a variant with its checkpoint in place."""
+    put(wanted(project, variant).output)
+    return project.make(asset_of(variant))
+
+
+# What is trained
+
+
+def test_fine_tuning_imitates_the_ideal_replies_from_the_helpful_policy(ready: Project) -> None:
+    job = wanted(ready, "sft")
+    assert (job.kind, job.name) == ("sft", "sft_checkpoint")
+    assert job.model == ModelRef(path="rbr/sandbox/models/policy", revision=None)
+    assert (job.settings.epochs, job.settings.max_length) == (1, 192)
+    rows = pl.read_parquet(job.data)
+    assert sorted((prompt[0]["content"], text) for prompt, text in rows.select("prompt", "completion").rows()) == [
+        (WILL, REFUSAL),
+        (EGG, ANSWER),
+        (WALLET, REFUSAL),
+    ]
+    assert set(rows.columns) == {"prompt", "completion"}
+
+
+@pytest.mark.parametrize("variant", ["helpful", "human"])
+def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Project) -> None:
+    job = wanted(ready, variant)
+    assert (job.kind, job.name) == ("grpo", f"rl_checkpoint/{variant}")
+    assert job.model == ModelRef(path="rbr/sandbox/models/policy", revision=None)
+    assert job.reward.reward_model.path == f"rbr/sandbox/models/{variant}_reward_model"
+    assert job.reward.artefact is None and job.reward.grader is None
+    rows = pl.read_parquet(job.data)
+    assert rows.columns == ["prompt", "category"]
+    assert rows.height == job.settings.steps * job.settings.prompts_per_step == 2
+
+
+def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tuned_policy(tuned: Project) -> None:
+    job = wanted(tuned, "rbr")
+    sft = read_checkpoint(tuned.store, "sft")
+    assert job.model == ModelRef(path=str(tuned.artifacts.absolute(sft.path)), revision=None)
+    assert job.reward.reward_model.path == "rbr/sandbox/models/helpful_reward_model"
+    assert job.reward.grader == ModelRef(path="rbr/sandbox/models/grader", revision=None)
+    assert job.reward.grader_settings.batch_size == 1024
+    assert RewardArtefact.load(job.reward.artefact) == _reward()
+
+
+def test_a_job_keeps_its_reward_when_a_newer_one_replaces_the_current(tuned: Project) -> None:
+    job = wanted(tuned, "rbr")
+    _reward(weight=2.0).save(tuned.artifacts.reward)
+    assert RewardArtefact.load(job.reward.artefact) == _reward()
+
+
+def test_the_method_waits_for_a_fine_tuned_policy(ready: Project) -> None:
+    with pytest.raises(RuntimeError, match=r"There is no checkpoint of sft\. Materialise it first"):
+        ready.make(rl_checkpoints["rbr"])
+
+
+# What is found
+
+
+def test_a_checkpoint_that_exists_is_found_and_becomes_the_current_one(ready: Project) -> None:
+    job = wanted(ready, "helpful")
+    put(job.output)
+    result = ready.make(rl_checkpoints["helpful"])
+    assert result.metadata is not None
+    assert result.metadata["trained"] is False
+    assert result.metadata["training rows"] == 2
+    assert result.metadata["checkpoint"].value == job.output
+    assert result.metadata["curves"].value.startswith("![training curves](data:image/png;base64,")
+    checkpoint = read_checkpoint(ready.store, "helpful")
+    assert checkpoint.path == f"checkpoints/helpful/{checkpoint.checkpoint}"
+    assert str(ready.artifacts.absolute(checkpoint.path)) == job.output
+    assert result.metadata["fingerprint"] == checkpoint.fingerprint
+    curve = ready.store.read("training_metrics").select("variant", "checkpoint", "step", "metric", "value")
+    assert curve.rows() == [
+        ("helpful", checkpoint.checkpoint, 1, "kl", None),
+        ("helpful", checkpoint.checkpoint, 1, "loss", 2.0),
+        ("helpful", checkpoint.checkpoint, 2, "loss", 1.0),
+    ]
+
+
+def test_it_has_one_mlflow_run_however_often_it_is_made(ready: Project) -> None:
+    first, second = found(ready, "human"), ready.make(rl_checkpoints["human"])
+    assert first.metadata is not None and second.metadata is not None
+    run_id = first.metadata["mlflow run"]
+    assert second.metadata["mlflow run"] == run_id == read_checkpoint(ready.store, "human").mlflow_run_id
+    assert version(first) == version(second)
+    run = _mlflow(ready.resources["tracking"]).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["rbr.variant"] == "human"
+    assert run.data.tags["rbr.fingerprint"] == first.metadata["fingerprint"]
+    assert run.data.params["steps"] == "1"
+    assert run.data.metrics["loss"] == 1.0
+
+
+def _mlflow(tracking: Tracking) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking.uri)
+
+
+def test_a_reverted_edit_finds_its_checkpoint_again(ready: Project) -> None:
+    before = version(found(ready, "helpful"))
+    ready.edit("profiles/current.yaml", "rl: {steps: 1,", "rl: {steps: 2,")
+    ready.snapshots("profile/rl")
+    assert version(found(ready, "helpful")) != before
+    longer = read_checkpoint(ready.store, "helpful").checkpoint
+    ready.edit("profiles/current.yaml", "rl: {steps: 2,", "rl: {steps: 1,")
+    ready.snapshots("profile/rl")
+    result = ready.make(rl_checkpoints["helpful"])
+    assert version(result) == before
+    assert read_checkpoint(ready.store, "helpful").checkpoint != longer
+    assert ready.store.read("checkpoints").height == 2
+    assert ready.store.read("current_checkpoints").height == 1
+
+
+def test_the_state_directory_can_be_moved(ready: Project, tmp_path: Path) -> None:
+    before = version(found(ready, "helpful"))
+    moved = ready.copy(tmp_path / "moved")
+    shutil.rmtree(ready.root)
+    assert version(moved.make(rl_checkpoints["helpful"])) == before
+
+
+def test_other_weights_under_the_same_inputs_are_another_version(ready: Project, tmp_path: Path) -> None:
+    job = wanted(ready, "helpful")
+    put(job.output)
+    before = version(ready.make(rl_checkpoints["helpful"]))
+    shutil.rmtree(job.output)
+    put(job.output, weights=OTHER_WEIGHTS)
+    assert version(ready.make(rl_checkpoints["helpful"])) != before
+
+
+# What moves a checkpoint
+
+BEHAVIOR, PROFILE, BASE = "rulebook/behavior.yaml", "profiles/current.yaml", "profiles/sandbox.yaml"
+
+
+@pytest.fixture(scope="module")
+def settled(_tuned: Project) -> dict[str, str]:
+    """Where the checkpoints of a tuned project lie."""
+    return places(_tuned)
+
+
+def places(project: Project) -> dict[str, str]:
+    """Where the checkpoint of each variant would lie, from the rows and snapshots that are stored now."""
+    outputs = {}
+    for variant in ("sft", *VARIANTS):
+        try:
+            project.make(asset_of(variant))
+            outputs[variant] = str(project.artifacts.absolute(read_checkpoint(project.store, variant).path))
+        except TrainingWanted as asked:
+            outputs[variant] = asked.job.output
+    return {variant: str(Path(output).relative_to(project.root)) for variant, output in outputs.items()}
+
+
+def test_no_edit_of_the_rulebook_moves_a_checkpoint_before_it_reaches_reward_or_ideal_replies(
+    tuned: Project, settled: dict[str, str]
+) -> None:
+    tuned.edit(BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}")
+    tuned.edit(BEHAVIOR, "features: [apology, meta_commentary]", "features: [apology]")
+    tuned.edit("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
+    tuned.edit("rulebook/synthesis.yaml", "[Answer in full.]", "[Answer only in part.]")
+    tuned.edit("rulebook/content_policy.yaml", "explain or describe it?\n    response_type: comply",
+               "explain or describe it?\n    response_type: hard_refusal")  # fmt: skip
+    rulebook = [f"rulebook/{part}" for part in ("propositions", "synthesis", "behavior", "content_policy")]
+    tuned.snapshots(*rulebook, "rulebook/applicability")
+    assert places(tuned) == settled
+
+
+def _edit(file: str, old: str, new: str, snapshot: str) -> Callable[[Project], None]:
+    def edit(project: Project) -> None:
+        project.edit(file, old, new)
+        project.snapshots(snapshot)
+
+    return edit
+
+
+def _swap_tuned_weights(project: Project) -> None:
+    directory = project.artifacts.absolute(read_checkpoint(project.store, "sft").path)
+    shutil.rmtree(directory)
+    put(str(directory), weights=OTHER_WEIGHTS)
+
+
+MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
+    "the reward": (lambda project: _reward(weight=2.0).save(project.artifacts.reward), {"rbr"}),
+    "an ideal reply": (lambda project: project.fill("ideal_completions", ideal("Sorry, but I won't.")), {"sft"}),
+    "a training prompt": (
+        lambda project: project.fill("training_prompts", [training_prompt("Hi.", "None")]), set(VARIANTS)),
+    "the fine-tuned weights": (_swap_tuned_weights, {"rbr"}),
+    "fine-tuning": (_edit(PROFILE, "sft: {epochs: 1,", "sft: {epochs: 2,", "profile/sft"), {"sft"}),
+    "reinforcement learning": (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 2,", "profile/rl"), set(VARIANTS)),
+    "the grader's tokens": (_edit(BASE, 'no: ["no", ', "no: [", "profile/grader"), {"rbr"}),
+    "the grader's batches": (_edit(BASE, "batch_size: 1024", "batch_size: 512", "profile/grader"), set()),
+    "the human preferences": (
+        _edit(BASE, "human_reward_model: {path: rbr/sandbox/models/human_",
+              "human_reward_model: {path: rbr/sandbox/models/helpful_", "profile/models"), {"human"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_an_edit_moves_the_checkpoints_that_read_it_and_no_other(
+    what: str, tuned: Project, settled: dict[str, str]
+) -> None:
+    edit, moved = MOVED[what]
+    edit(tuned)
+    after = places(tuned)
+    assert {variant for variant in after if after[variant] != settled[variant]} == moved
+
+
+# Real trainings
+
+
+@pytest.mark.slow
+def test_every_checkpoint_trains_and_is_trained_once(ready: Project) -> None:
+    from rbr.generation import Policy
+
+    trained = _materialize(ready, sft_checkpoint, *rl_checkpoints.values())
+    assert set(trained) == {"sft_checkpoint", *(f"rl_checkpoint/{variant}" for variant in VARIANTS)}
+    assert all(metadata["trained"].value for metadata in trained.values())
+    checkpoints = [read_checkpoint(ready.store, variant) for variant in ("sft", *VARIANTS)]
+    assert len({checkpoint.fingerprint for checkpoint in checkpoints}) == 4
+    for checkpoint in checkpoints:
+        policy = Policy(ModelRef(path=str(ready.artifacts.absolute(checkpoint.path)), revision=None), batch_size=1)
+        (reply,) = policy.sample([user(BREAD)], [0], 1.0, 1.0, 8)
+        assert reply.n_tokens > 0
+    metrics = ready.store.read("training_metrics")
+    assert set(metrics["variant"]) == {"sft", *VARIANTS}
+    assert {"reward", "kl"} <= set(metrics.filter(variant="rbr")["metric"])
+    again = _materialize(ready, sft_checkpoint, *rl_checkpoints.values())
+    assert not any(metadata["trained"].value for metadata in again.values())
+    assert ready.store.read("checkpoints").height == 4
+
+
+@pytest.mark.slow
+def test_training_again_from_the_same_inputs_gives_the_same_weights(ready: Project) -> None:
+    _materialize(ready, sft_checkpoint)
+    first = read_checkpoint(ready.store, "sft")
+    shutil.rmtree(ready.artifacts.absolute(first.path))
+    (metadata,) = _materialize(ready, sft_checkpoint).values()
+    assert metadata["trained"].value
+    assert metadata["fingerprint"].value == first.fingerprint
+
+
+def _materialize(project: Project, *assets: dg.AssetsDefinition) -> dict[str, Any]:
+    """Metadata by asset of a Dagster run with the real trainer, which needs a run to report to."""
+    trainer = Trainer(directory=str(project.root / "state" / "trainer"))
+    asked = {name for asset in assets for name in asset.required_resource_keys}
+    resources = {name: value for name, value in {**project.resources, "trainer": trainer}.items() if name in asked}
+    result = dg.materialize([*assets], resources=resources)
+    return {
+        materialization.asset_key.to_user_string(): materialization.metadata
+        for event in result.get_asset_materialization_events()
+        for materialization in [event.step_materialization_data.materialization]
+    }
