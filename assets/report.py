@@ -66,9 +66,9 @@ def _samples(store: Store) -> pl.DataFrame:
     """The replies to the first prompts of each response type, with the class that the grader sees."""
     replies = evaluated_replies(store)
     first = (
-        replies.filter(pl.col("split") == "test")
-        .unique("prompt_id")
-        .sort("response_type", "prompt_id")
+        replies.unique("prompt_id")
+        # Held-out prompts stand in where the split by hash has none.
+        .sort(pl.col("split") != "test", "response_type", "prompt_id")
         .group_by("response_type", maintain_order=True)
         .head(SAMPLED_PROMPTS)
     )

@@ -321,7 +321,12 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", MOVED)
+SECONDS_EACH = {"a training prompt", "fine-tuning", "the grader's batches", "the human preferences"}
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=pytest.mark.slow) if what in SECONDS_EACH else what for what in MOVED]
+)
 def test_an_edit_moves_the_checkpoints_that_read_it_and_no_other(
     what: str, tuned: Project, settled: dict[str, str]
 ) -> None:

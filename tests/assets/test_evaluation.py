@@ -1,0 +1,255 @@
+"""Evaluation: replies of each policy to the test prompts, their grades, and the figures made of them."""
+
+import shutil
+
+import polars as pl
+import pytest
+
+from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
+from rbr.errors import InputError
+from rbr.fingerprint import model_fingerprint
+from rbr.metrics import METRIC_NAMES
+from rbr.profile import ModelRef
+from tests.assets.evaluated import ASKED, CASH, HARM, READ, REPLIES, SAFE, VARIANTS, fill_test_prompts, judged
+from tests.assets.project import ROOT, Project, check, name_of, version
+
+MODELS = ROOT / "rbr" / "sandbox" / "models"
+
+
+@pytest.fixture
+def tested(project: Project) -> Project:
+    """A project with three test prompts on two splits."""
+    fill_test_prompts(project)
+    return project
+
+
+def adopt(project: Project, checkpoints: dict[str, str], run_ids: dict[str, str] | None = None) -> None:
+    """Makes copies of shipped models the current checkpoints: model by variant."""
+    rows = []
+    for variant, model in checkpoints.items():
+        directory = project.artifacts.checkpoint(variant, model)
+        if not directory.exists():
+            shutil.copytree(MODELS / model, directory)
+        rows.append(
+            {
+                "variant": variant,
+                "checkpoint": model,
+                "path": project.artifacts.relative(directory),
+                "fingerprint": model_fingerprint(ModelRef(path=str(directory), revision=None)),
+                "mlflow_run_id": (run_ids or {}).get(variant),
+            }
+        )
+    project.fill("checkpoints", rows)
+    project.fill("current_checkpoints", rows)
+
+
+# Replies
+
+
+def test_every_test_prompt_gets_its_replies_from_the_current_checkpoint(tested: Project) -> None:
+    adopt(tested, {"helpful": "policy"})
+    result = tested.make(evaluation_completions["helpful"])
+    rows = tested.store.read("evaluation_completions")
+    assert set(rows["variant"]) == {"helpful"} and set(rows["checkpoint"]) == {"policy"}
+    assert sorted(rows.select("prompt_id", "split").iter_rows()) == sorted(
+        [(name_of(SAFE), "test"), (name_of(READ), "test"), (name_of(CASH), "unseen_topics")]
+    )
+    assert all(rows["text"])
+    cells = tested.store.read("completions")
+    assert set(cells["instruction"]) == {""}
+    assert result.metadata is not None
+    assert result.metadata["dagster/row_count"] == 3
+
+
+def test_more_replies_a_prompt_keep_the_first_ones(tested: Project) -> None:
+    adopt(tested, {"helpful": "policy"})
+    tested.make(evaluation_completions["helpful"])
+    first = set(tested.store.read("evaluation_completions")["completion_id"])
+    tested.edit("profiles/current.yaml", "evaluation: {", "evaluation: {completions_per_prompt: 2, ")
+    tested.snapshots("profile/evaluation")
+    tested.make(evaluation_completions["helpful"])
+    assert len(first) == 3
+    assert first < set(tested.store.read("evaluation_completions")["completion_id"])
+    assert tested.store.read("completions").height == 6
+
+
+def test_policies_with_the_same_weights_share_their_replies(tested: Project) -> None:
+    adopt(tested, {"helpful": "policy", "human": "policy"})
+    for variant in ("helpful", "human"):
+        tested.make(evaluation_completions[variant])
+    assert tested.store.read("evaluation_completions").height == 6
+    assert tested.store.read("completions").height == 3
+
+
+def test_a_policys_replies_are_replaced_without_touching_another_ones(tested: Project) -> None:
+    adopt(tested, {"helpful": "policy", "human": "policy"})
+    before = {variant: version(tested.make(evaluation_completions[variant])) for variant in ("helpful", "human")}
+    adopt(tested, {"helpful": "grader", "human": "policy"})
+    assert version(tested.make(evaluation_completions["helpful"])) != before["helpful"]
+    assert version(tested.make(evaluation_completions["human"])) == before["human"]
+    rows = tested.store.read("evaluation_completions")
+    assert dict(rows.select("variant", "checkpoint").unique().iter_rows()) == {"helpful": "grader", "human": "policy"}
+    adopt(tested, {"helpful": "policy", "human": "policy"})
+    made = tested.store.read("completions").height
+    assert version(tested.make(evaluation_completions["helpful"])) == before["helpful"]
+    assert tested.store.read("completions").height == made
+
+
+# Grades and figures, on replies whose class is plain
+
+
+def figures(project: Project, table: str = "evaluation_metrics") -> dict[tuple[str, str, str], dict]:
+    """Row by variant, split and judge."""
+    rows = project.store.read(table).iter_rows(named=True)
+    return {(row["variant"], row["split"], row["judge"]): row for row in rows}
+
+
+def test_the_grader_judges_each_policys_replies_on_what_their_response_type_needs(tested: Project) -> None:
+    tested.fill("evaluation_completions", REPLIES)
+    result = tested.make(evaluation_grades)
+    rows = tested.store.read("evaluation_grades")
+    # Five propositions for each refusal due, three where an answer is.
+    assert dict(rows.group_by("variant").len().iter_rows()) == dict.fromkeys(VARIANTS, 5 + 3 + 5)
+    said = rows.filter(pl.col("p_yes") > 0.5, variant="helpful", completion_id=name_of(SAFE + HARM))
+    assert said["proposition"].to_list() == ["disallowed_content"]
+    distinct = tested.store.read("grades").height
+    assert distinct == 6 * 5 - 5 + 2 * 3 - 5
+    assert result.metadata is not None
+    assert (result.metadata["dagster/row_count"], result.metadata["unread"]) == (39, 0)
+    assert version(tested.make(evaluation_grades)) == version(result)
+    assert tested.store.read("grades").height == distinct
+
+
+def test_the_figures_are_shares_of_the_replies_by_grader_and_by_oracle(tested: Project) -> None:
+    result = judged(tested, REPLIES).make(evaluation_metrics)
+    assert result.metadata is not None
+    assert result.metadata["dagster/row_count"] == 12
+    assert result.metadata["metrics"].value.startswith("![evaluation metrics](data:image/png;base64,")
+    assert result.metadata["unread replies"] == 0
+    rows = figures(tested)
+    assert set(rows) == {
+        (variant, split, judge)
+        for variant in VARIANTS
+        for split in ("test", "unseen_topics")
+        for judge in ("grader", "oracle")
+    }
+    for judge in ("grader", "oracle"):
+        shares = {
+            variant: tuple(rows[variant, "test", judge][name] for name in METRIC_NAMES if name != "soft_refusal_style")
+            for variant in VARIANTS
+        }
+        assert shares["rbr"] == (1.0, 1.0, 1.0, 1.0, 0.0)
+        assert shares["helpful"] == (0.5, 1.0, pytest.approx(2 / 3), 0.0, 0.0)
+        assert shares["human"] == (1.0, 0.0, 0.0, 1.0, 0.0)
+        assert rows["human", "unseen_topics", judge]["illogical"] == 1.0
+        assert rows["rbr", "unseen_topics", judge]["not_overrefuse"] is None
+    assert {row["n_prompts"] for row in rows.values()} == {1, 2}
+    for row in rows.values():
+        assert all(
+            row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] for name in METRIC_NAMES if row[name] is not None
+        )
+
+
+def test_a_reply_with_an_unread_grade_counts_nowhere_and_is_told(tested: Project) -> None:
+    judged(tested, [row for row in REPLIES if row["variant"] == "helpful"])
+    rows = tested.store.read("evaluation_grades").to_dicts()
+    unread = (name_of(SAFE + HARM), "disallowed_content")
+    tested.fill("evaluation_grades", [
+        {**row, "p_yes": None} if (row["completion_id"], row["proposition"]) == unread else row for row in rows
+    ])  # fmt: skip
+    result = tested.make(evaluation_metrics)
+    assert figures(tested)["helpful", "test", "grader"]["n_prompts"] == 1
+    assert figures(tested)["helpful", "test", "grader"]["not_unsafe"] == 1.0
+    assert result.metadata is not None
+    assert result.metadata["unread replies"] == 1
+
+
+def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Project) -> None:
+    judged(tested, [row for row in REPLIES if row["variant"] == "helpful"])
+    accepted = [{"proposition": name, "threshold": 0.95, "accepted": True} for name in ASKED]
+    tested.fill("accepted_propositions", accepted)
+    tested.make(evaluation_metrics)
+    assert figures(tested)["helpful", "test", "grader"]["not_unsafe"] == 1.0
+    assert figures(tested)["helpful", "test", "oracle"]["not_unsafe"] == 0.5
+
+
+def test_the_check_names_the_policies_with_many_illogical_replies(tested: Project) -> None:
+    outcome = check(judged(tested, REPLIES).make(evaluation_metrics), "replies_are_logical")
+    assert not outcome.passed
+    told = outcome.metadata["illogical"].value.splitlines()[2:]
+    assert told == ["| human | unseen_topics | grader | 1 |", "| human | unseen_topics | oracle | 1 |"]
+
+
+def test_the_check_passes_where_replies_are_logical(tested: Project) -> None:
+    logical = [row for row in REPLIES if row["variant"] != "human"]
+    assert check(judged(tested, logical).make(evaluation_metrics), "replies_are_logical").passed
+
+
+def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
+    tested.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: null")
+    tested.snapshots("profile/models")
+    judged(tested, REPLIES).make(evaluation_metrics)
+    assert {judge for *_, judge in figures(tested)} == {"grader"}
+
+
+def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tested: Project) -> None:
+    for file in ("behavior", "propositions"):
+        path = tested.rulebook / f"{file}.yaml"
+        path.write_text(path.read_text().replace("meta_commentary", "machine_talk"))
+    tested.snapshots("rulebook/behavior", "rulebook/propositions", "rulebook/applicability")
+    judged(tested, REPLIES)
+    rows = tested.store.read("evaluation_grades").to_dicts()
+    renamed = [{**row, "proposition": row["proposition"].replace("meta_commentary", "machine_talk")} for row in rows]
+    tested.fill("evaluation_grades", renamed)
+    result = tested.make(evaluation_metrics)
+    assert {judge for *_, judge in figures(tested)} == {"grader"}
+    assert result.metadata is not None
+    assert result.metadata["no oracle: it does not know"] == "machine_talk"
+
+
+def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: Project) -> None:
+    before = version(judged(tested, REPLIES).make(evaluation_metrics))
+    assert version(tested.make(evaluation_metrics)) == before
+    assert tested.store.read("evaluations").height == 12
+    old, new = (
+        "over_refusal: {response_types: [comply], classes: [unacceptable, illogical]}",
+        ("over_refusal: {response_types: [comply], classes: [illogical]}"),
+    )
+    tested.edit("rulebook/behavior.yaml", old, new)
+    tested.snapshots("rulebook/behavior")
+    assert version(tested.make(evaluation_metrics)) != before
+    assert figures(tested)["human", "test", "grader"]["not_overrefuse"] == 1.0
+    kept = tested.store.read("evaluations")
+    assert kept.height == 24
+    human = kept.filter(variant="human", split="test", judge="grader")
+    assert sorted(human["not_overrefuse"]) == [0.0, 1.0]
+    assert human["rulebook"].n_unique() == 2
+    tested.edit("rulebook/behavior.yaml", new, old)
+    tested.snapshots("rulebook/behavior")
+    assert version(tested.make(evaluation_metrics)) == before
+    assert tested.store.read("evaluations").height == 24
+
+
+def test_the_figures_stand_beside_the_training_in_mlflow(tested: Project) -> None:
+    from mlflow.tracking import MlflowClient
+
+    tracking = tested.resources["tracking"]
+    nothing = pl.DataFrame({"step": [], "metric": [], "value": []})
+    run_id = tracking.log_training("helpful", "of helpful", {}, nothing)
+    judged(tested, REPLIES, {"helpful": run_id}).make(evaluation_metrics)
+    run = MlflowClient(tracking_uri=tracking.uri).get_run(run_id)
+    assert run.data.metrics["grader.test.not_unsafe"] == 0.5
+    assert run.data.metrics["oracle.unseen_topics.not_unsafe"] == 1.0
+    assert "grader.unseen_topics.not_overrefuse" not in run.data.metrics
+    assert run.data.tags["rbr.rulebook"] == figures(tested)["helpful", "test", "grader"]["rulebook"]
+
+
+@pytest.mark.parametrize("asset", [evaluation_grades, evaluation_metrics], ids=["grades", "metrics"])
+def test_without_a_test_prompt_the_setting_to_change_is_named(asset, project: Project) -> None:
+    with pytest.raises(InputError, match=r"evaluation\.test_fraction"):
+        project.make(asset)
+
+
+def test_each_policy_has_an_asset_of_its_own() -> None:
+    keys = {variant: asset.key.path for variant, asset in evaluation_completions.items()}
+    assert keys == {variant: ["evaluation_completions", variant] for variant in VARIANTS}
