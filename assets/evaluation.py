@@ -122,6 +122,9 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
         test_prompts,
         # Decision thresholds: the evaluation counts grades as true or false.
         accepted_propositions,
+        # Named in the key under which the figures are kept for good.
+        snapshot_key("rulebook/propositions"),
+        snapshot_key("profile/grader"),
         snapshot_key("rulebook/behavior"),
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/evaluation"),

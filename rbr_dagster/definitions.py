@@ -38,6 +38,15 @@ defs = dg.Definitions(
         *training.rl_checkpoints.values(),
         *evaluation.evaluation_completions.values(),
     ],
-    jobs=[dg.define_asset_job(EVERYTHING, selection=dg.AssetSelection.all(), description="All assets at once.")],
+    jobs=[
+        dg.define_asset_job(
+            EVERYTHING,
+            selection=dg.AssetSelection.all(),
+            description="All assets at once; `rbr run` selects from it what is stale.",
+            executor_def=dg.multi_or_in_process_executor,
+        )
+    ],
+    # A process for each step costs seconds, and most steps are short.
+    executor=dg.in_process_executor,
     resources=resources(from_environment()),
 )

@@ -12,8 +12,8 @@ RULEBOOK = "RBR_RULEBOOK"
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Usage reports go out over the network; a safety team's machine may not allow that, and nobody asked for it.
-_INSTANCE = "telemetry:\n  enabled: false\n"
+# Usage reports go out over the network, which a safety team's machine may not allow; `nux` asks for an address.
+_INSTANCE = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,11 @@ from rbr.sandbox.world import WorldPrompt, draw_prompts
 SEED = 20241101
 PER_RESPONSE_TYPE = 550
 UNSEEN_PER_RESPONSE_TYPE = 50
-ALARM_WORDS = ("attack", "hurt", "kill", "poison", "shoot")
+# Words at which the simulated annotators want a refusal, whatever is asked.
+ALARM_WORDS = (
+    *("attack", "blow", "bomb", "burn", "choke", "cruel", "cut", "end", "hateful", "hurt"),
+    *("kill", "nude", "poison", "rob", "sexual", "shoot", "stop"),
+)
 PARTS = ("data", "base", "policy", "grader", "helpful_reward_model", "human_reward_model")
 
 

@@ -1,0 +1,146 @@
+"""The code location: the asset graph as it is meant to be, loaded without paying for a model.
+
+After an intended change of the graph, rewrite the golden file and read its diff:
+
+    UPDATE_GOLDEN=1 python -m pytest tests/rbr_dagster/test_definitions.py
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from rbr_dagster import definitions
+from rbr_dagster.definitions import defs
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "graph.json"
+HEAVY = {"accelerate", "datasets", "matplotlib", "mlflow", "tokenizers", "torch", "transformers", "trl", "vllm"}
+BASELINES = ("helpful", "human")
+
+
+SPECS = {
+    spec.key.to_user_string(): spec
+    for asset in defs.assets or []
+    if isinstance(asset, dg.AssetsDefinition)
+    for spec in asset.specs
+}
+CHECKS = {
+    name: sorted(
+        spec.name
+        for asset in defs.assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+        for spec in asset.check_specs
+        if spec.asset_key.to_user_string() == name
+    )
+    for name in SPECS
+}
+
+
+def graph() -> dict[str, dict]:
+    """What the golden file holds: by asset, in order of name."""
+    return {
+        name: {
+            "group": spec.group_name,
+            "code_version": spec.code_version,
+            "depends_on": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+            "checks": CHECKS[name],
+        }
+        for name, spec in sorted(SPECS.items())
+    }
+
+
+def upstream(name: str) -> set[str]:
+    """Everything that an asset is made from, directly or not."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        parents = {dep.asset_key.to_user_string() for dep in SPECS[waiting.pop()].deps} - found
+        found |= parents
+        waiting += parents
+    return found
+
+
+def test_the_graph_is_the_one_that_was_agreed_on() -> None:
+    text = json.dumps(graph(), indent=1) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert json.loads(GOLDEN.read_text(encoding="utf-8")) == json.loads(text)
+    assert GOLDEN.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_asset_says_what_it_is_and_which_version_its_code_has(name: str) -> None:
+    spec = SPECS[name]
+    assert spec.description, "a description is what people read in the UI"
+    assert spec.group_name not in (None, "default")
+    assert spec.code_version is not None and spec.code_version.isdigit()
+
+
+def test_every_dependency_is_an_asset_of_this_location() -> None:
+    parents = {dep.asset_key.to_user_string() for spec in SPECS.values() for dep in spec.deps}
+    assert parents <= set(SPECS)
+
+
+def test_snapshots_are_the_only_assets_that_read_files() -> None:
+    roots = {name for name, spec in SPECS.items() if not spec.deps}
+    assert roots == {name for name, spec in SPECS.items() if spec.group_name == "snapshots"}
+    for asset in defs.assets or []:
+        assert isinstance(asset, dg.AssetsDefinition)
+        reads_files = "sources" in asset.required_resource_keys
+        assert reads_files == ({spec.group_name for spec in asset.specs} == {"snapshots"})
+
+
+@pytest.mark.parametrize("variant", BASELINES)
+def test_a_baseline_reads_no_rule_but_what_gives_prompts_their_categories(variant: str) -> None:
+    rules = {name for name in upstream(f"rl_checkpoint/{variant}") if name.startswith("rulebook/")}
+    assert rules == {"rulebook/content_policy"}
+    assert rules & {dep.asset_key.to_user_string() for dep in SPECS[f"rl_checkpoint/{variant}"].deps} == set()
+
+
+def test_ranks_margins_and_bars_make_no_model_call_stale() -> None:
+    asked = {name for name, spec in SPECS.items() if spec.tags.get("rbr/compute") == "model"}
+    readers = {name for name in asked if "rulebook/behavior" in upstream(name)}
+    # Those train or evaluate what was trained; no grade, score or candidate is among them.
+    assert readers == {"sft_checkpoint", "rl_checkpoint/rbr", "evaluation_completions/rbr", "evaluation_grades"}
+
+
+def test_no_test_prompt_reaches_a_training() -> None:
+    for name in ("sft_checkpoint", "reward", *(f"rl_checkpoint/{variant}" for variant in ("rbr", *BASELINES))):
+        assert "test_prompts" not in upstream(name)
+
+
+def test_everything_that_an_asset_needs_is_provided() -> None:
+    dg.Definitions.validate_loadable(defs)
+    needed = {key for asset in defs.assets or [] for key in asset.required_resource_keys}  # type: ignore[union-attr]
+    assert needed - {"io_manager"} <= set(defs.resources or {})
+
+
+def test_there_is_a_job_of_all_assets() -> None:
+    job = defs.resolve_job_def(definitions.EVERYTHING)
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(SPECS)
+
+
+def test_loading_imports_no_model_library_and_touches_no_state(tmp_path: Path) -> None:
+    home = tmp_path / "state"
+    code = f"import sys, rbr_dagster.definitions; print(sorted({HEAVY!r} & set(sys.modules)))"
+    environment = {**os.environ, "RBR_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert not home.exists()
+
+
+def test_the_code_location_only_puts_parts_together() -> None:
+    tree = ast.parse(Path(definitions.__file__).read_text(encoding="utf-8"))
+    functions = [item for item in ast.walk(tree) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [function.name for function in functions if function.decorator_list]
+    called = {ast.unparse(item.func) for item in ast.walk(tree) if isinstance(item, ast.Call)}
+    assert not called & {"dg.asset", "dg.multi_asset", "dg.op", "dg.AssetSpec", "dg.asset_check"}
+    assert not [item for item in ast.walk(tree) if isinstance(item, ast.ClassDef | ast.For | ast.While)]
