@@ -20,6 +20,8 @@ HOST = "127.0.0.1"
 
 _WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
 _GRACE_S = 15.0
+# No usage reports, and no job runners: each is a process of 300 MB, and nothing here gives them work.
+_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
@@ -39,7 +41,7 @@ def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
     for port, option in ((dagster_port, "--dagster-port"), (mlflow_port, "--mlflow-port")):
         _check_free(port, option)
     home = environment.home.absolute()
-    variables = {**os.environ, **environment.variables(), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    variables = {**os.environ, **environment.variables(), **_MLFLOW}
     commands = [
         ["dagster", "dev", "-w", str(_WORKSPACE), "-h", HOST, "-p", str(dagster_port), "--log-level", "warning"],
         [
