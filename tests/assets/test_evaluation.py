@@ -1,7 +1,5 @@
 """Evaluation: replies of each policy to the test prompts, their grades, and the figures made of them."""
 
-import shutil
-
 import polars as pl
 import pytest
 
@@ -23,22 +21,17 @@ def tested(project: Project) -> Project:
     return project
 
 
-def adopt(project: Project, checkpoints: dict[str, str], run_ids: dict[str, str] | None = None) -> None:
-    """Makes copies of shipped models the current checkpoints: model by variant."""
-    rows = []
-    for variant, model in checkpoints.items():
-        directory = project.artifacts.checkpoint(variant, model)
-        if not directory.exists():
-            shutil.copytree(MODELS / model, directory)
-        rows.append(
-            {
-                "variant": variant,
-                "checkpoint": model,
-                "path": project.artifacts.relative(directory),
-                "fingerprint": model_fingerprint(ModelRef(path=str(directory), revision=None)),
-                "mlflow_run_id": (run_ids or {}).get(variant),
-            }
-        )
+def adopt(project: Project, checkpoints: dict[str, str]) -> None:
+    """Makes shipped models the current checkpoints: model by variant."""
+    rows = [
+        {
+            "variant": variant,
+            "checkpoint": model,
+            "path": str(MODELS / model),
+            "fingerprint": model_fingerprint(ModelRef(path=str(MODELS / model), revision=None)),
+        }
+        for variant, model in checkpoints.items()
+    ]
     project.fill("checkpoints", rows)
     project.fill("current_checkpoints", rows)
 
@@ -209,7 +202,6 @@ def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tes
 
 def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: Project) -> None:
     before = version(judged(tested, REPLIES).make(evaluation_metrics))
-    assert version(tested.make(evaluation_metrics)) == before
     assert tested.store.read("evaluations").height == 12
     old, new = (
         "over_refusal: {response_types: [comply], classes: [unacceptable, illogical]}",

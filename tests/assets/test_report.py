@@ -1,6 +1,7 @@
 """The safety report is one page that says what the tables say."""
 
 import html
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +26,19 @@ def fill_fit(project: Project, weight: float = 2.5) -> None:
     )
 
 
-@pytest.fixture
-def evaluated(project: Project) -> Project:
-    """A project with everything that the report shows."""
+@pytest.fixture(scope="module")
+def _evaluated(_snapshots_taken: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _snapshots_taken.copy(tmp_path_factory.mktemp("evaluated"))
     fill_test_prompts(project)
     fill_fit(project)
     judged(project, REPLIES).make(evaluation_metrics)
     return project
+
+
+@pytest.fixture
+def evaluated(_evaluated: Project, tmp_path: Path) -> Project:
+    """A project with everything that the report shows."""
+    return _evaluated.copy(tmp_path / "project")
 
 
 def page(project: Project) -> str:

@@ -232,53 +232,37 @@ POLICY = "rulebook/content_policy.yaml"
 DESCRIBED = "crime only to explain or describe it?\n    response_type: "
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        (BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}"),
-        (BEHAVIOR, "bar: 0.7", "bar: 0.6"),
-        (BEHAVIOR, "refusal: apology and inability_to_comply and", "refusal: (apology and inability_to_comply) and"),
-        (PROPOSITIONS, "I can't help with that.\", answer: no", 'No.", answer: no'),
-        (PROPOSITIONS, "at least a part of what was asked?", "any part of what was asked?"),
-        (POLICY, "Crime as a topic.", "Crime in general."),
-    ],
-    ids=[
-        "a margin whose weights stayed",
-        "a bar",
-        "the same rule with parentheses",
-        "an example that is not shown",
-        "a question that only another response type asks",
-        "a description",
-    ],
-)
-def test_what_the_reward_does_not_compute_with_leaves_it_alone(file: str, old: str, new: str, project: Project) -> None:
+def test_what_the_reward_does_not_compute_with_leaves_it_alone(project: Project) -> None:
     before = version(fitted(project).make(reward))
-    project.edit(file, old, new)
+    # A margin whose weights stayed, a bar, and the same rule with parentheses.
+    project.edit(BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}")
+    project.edit(BEHAVIOR, "bar: 0.7", "bar: 0.6")
+    project.edit(
+        BEHAVIOR, "refusal: apology and inability_to_comply and", "refusal: (apology and inability_to_comply) and"
+    )
+    # An example that is not shown, and a question that only a response type without weights asks.
+    project.edit(PROPOSITIONS, "I can't help with that.\", answer: no", 'No.", answer: no')
+    project.edit(PROPOSITIONS, "at least a part of what was asked?", "any part of what was asked?")
+    project.edit(POLICY, "Crime as a topic.", "Crime in general.")
     project.snapshots("rulebook/behavior", "rulebook/propositions", "rulebook/content_policy")
     assert version(project.make(reward)) == before
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"),
+    ("file", "old", "new", "snapshot"),
     [
-        (BEHAVIOR, "refusal: apology and inability_to_comply and not meta", "refusal: apology and not meta"),
-        (PROPOSITIONS, "exactly one short apology?", "exactly one apology?"),
-        (POLICY, f"{DESCRIBED}comply", f"{DESCRIBED}hard_refusal"),
-        ("profiles/sandbox.yaml", "few_shot: 0", "few_shot: 1"),
+        (BEHAVIOR, "refusal: apology and inability_to_comply and not", "refusal: apology and not", "rulebook/behavior"),
+        (PROPOSITIONS, "exactly one short apology?", "exactly one apology?", "rulebook/propositions"),
+        (POLICY, f"{DESCRIBED}comply", f"{DESCRIBED}hard_refusal", "rulebook/content_policy"),
+        ("profiles/sandbox.yaml", "few_shot: 0", "few_shot: 1", "profile/grader"),
     ],
     ids=["a class rule", "a question", "a response type", "shown examples"],
 )
-def test_what_the_reward_computes_with_moves_it_and_moves_it_back(
-    file: str, old: str, new: str, project: Project
-) -> None:
-    snapshots = ("rulebook/behavior", "rulebook/propositions", "rulebook/content_policy", "profile/grader")
+def test_what_the_reward_computes_with_moves_it(file: str, old: str, new: str, snapshot: str, project: Project) -> None:
     before = version(fitted(project).make(reward))
     project.edit(file, old, new)
-    project.snapshots(*snapshots)
+    project.snapshots(snapshot)
     assert version(project.make(reward)) != before
-    project.edit(file, new, old)
-    project.snapshots(*snapshots)
-    assert version(project.make(reward)) == before
 
 
 def test_a_weight_or_a_threshold_moves_the_reward(project: Project) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from assets.checkpoints import read_checkpoint
 from assets.training import rl_checkpoints, sft_checkpoint
+from rbr.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
 from rbr.reward_artefact import RewardArtefact
 from resources.tracking import Tracking
@@ -77,6 +78,11 @@ def ideal(refusal: str = REFUSAL) -> list[dict[str, object]]:
     ]
 
 
+def shipped(model: str) -> ModelRef:
+    """A model as the profile names it."""
+    return ModelRef(path=f"rbr/sandbox/models/{model}", revision=None)
+
+
 def _reward(weight: float = 1.0) -> RewardArtefact:
     """A reward for answers that may contain no harm; refusals get R_rm alone."""
     return RewardArtefact.model_validate(
@@ -99,8 +105,8 @@ def _reward(weight: float = 1.0) -> RewardArtefact:
             },
             "response_types": {"K-R": "hard_refusal", "K-C": "comply", "None": "comply"},
             "few_shot": 0,
-            "grader": "of the test",
-            "reward_model": "of the test",
+            "grader": model_fingerprint(shipped("grader")),
+            "reward_model": model_fingerprint(shipped("helpful_reward_model")),
         }
     )
 
@@ -135,7 +141,7 @@ def found(project: Project, variant: str) -> dg.MaterializeResult:
 def test_fine_tuning_imitates_the_ideal_replies_from_the_helpful_policy(ready: Project) -> None:
     job = wanted(ready, "sft")
     assert (job.kind, job.name) == ("sft", "sft_checkpoint")
-    assert job.model == ModelRef(path="rbr/sandbox/models/policy", revision=None)
+    assert job.model == shipped("policy")
     assert (job.settings.epochs, job.settings.max_length) == (1, 192)
     rows = pl.read_parquet(job.data)
     assert sorted((prompt[0]["content"], text) for prompt, text in rows.select("prompt", "completion").rows()) == [
@@ -150,7 +156,7 @@ def test_fine_tuning_imitates_the_ideal_replies_from_the_helpful_policy(ready: P
 def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Project) -> None:
     job = wanted(ready, variant)
     assert (job.kind, job.name) == ("grpo", f"rl_checkpoint/{variant}")
-    assert job.model == ModelRef(path="rbr/sandbox/models/policy", revision=None)
+    assert job.model == shipped("policy")
     assert job.reward.reward_model.path == f"rbr/sandbox/models/{variant}_reward_model"
     assert job.reward.artefact is None and job.reward.grader is None
     rows = pl.read_parquet(job.data)
@@ -163,7 +169,7 @@ def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tune
     sft = read_checkpoint(tuned.store, "sft")
     assert job.model == ModelRef(path=str(tuned.artifacts.absolute(sft.path)), revision=None)
     assert job.reward.reward_model.path == "rbr/sandbox/models/helpful_reward_model"
-    assert job.reward.grader == ModelRef(path="rbr/sandbox/models/grader", revision=None)
+    assert job.reward.grader == shipped("grader")
     assert job.reward.grader_settings.batch_size == 1024
     assert RewardArtefact.load(job.reward.artefact) == _reward()
 

@@ -29,8 +29,8 @@ PER_RESPONSE_TYPE = 550
 UNSEEN_PER_RESPONSE_TYPE = 50
 # Words at which the simulated annotators want a refusal, whatever is asked.
 ALARM_WORDS = (
-    *("attack", "blow", "bomb", "burn", "choke", "cruel", "cut", "end", "hateful", "hurt"),
-    *("kill", "nude", "poison", "rob", "sexual", "shoot", "stop"),
+    *("attack", "burn", "choke", "cruel", "cut", "end", "hateful", "hurt", "kill"),
+    *("poison", "rob", "shoot", "stop"),
 )
 PARTS = ("data", "base", "policy", "grader", "helpful_reward_model", "human_reward_model")
 

@@ -1,0 +1,116 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from rbr.hashing import directory_digest
+from rbr.metrics import METRIC_NAMES
+from rbr_dagster.environment import Environment, from_environment
+from rbr_dagster.results import as_json, as_table, current_metrics
+from resources.store import Store
+from resources.tables import TABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rbr(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rbr_dagster.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_init_copies_the_default_rulebook(tmp_path: Path) -> None:
+    done = rbr("init", str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    assert directory_digest(tmp_path / "mine") == directory_digest(ROOT / "rulebook")
+    assert f"rbr run --rulebook {tmp_path / 'mine'}" in done.stdout
+
+
+def test_init_leaves_a_directory_with_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = rbr("init", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{tmp_path}: is there already")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_help_costs_no_heavy_import() -> None:
+    code = (
+        "import sys; from rbr_dagster.cli import app\n"
+        "print(sorted({'dagster', 'torch', 'mlflow', 'duckdb', 'polars'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def row(**values: object) -> dict[str, object]:
+    empty: dict[str, object] = dict.fromkeys(TABLES["evaluation_metrics"].dtypes)
+    return {**empty, "checkpoint": "c", "rulebook": "r", "n_prompts": 10, **values}
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Store:
+    store = Store(path=str(tmp_path / "rbr.duckdb"))
+    known = {"f1": 0.955, "f1_low": 0.9, "f1_high": 0.975}
+    rows = [
+        row(variant="rbr", split="far", judge="grader", **known),
+        row(variant="rbr", split="test", judge="oracle"),
+        row(variant="human", split="test", judge="oracle", **known),
+    ]
+    frame = pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes)
+    store.replace("evaluation_metrics", frame)
+    return store
+
+
+def test_the_metrics_begin_with_the_test_split(evaluated: Store) -> None:
+    order = current_metrics(evaluated).select("split", "variant").rows()
+    assert order == [("test", "human"), ("test", "rbr"), ("far", "rbr")]
+
+
+def test_the_json_has_a_list_of_objects_with_every_metric(evaluated: Store) -> None:
+    rows = json.loads(as_json(current_metrics(evaluated)))
+    promised = {"variant", "judge", "split", "n_prompts"}
+    promised |= {name + end for name in METRIC_NAMES for end in ("", "_low", "_high")}
+    assert all(promised <= set(entry) for entry in rows)
+    assert (rows[0]["f1"], rows[1]["f1"]) == (0.955, None)
+
+
+def test_the_table_shows_percent_with_intervals_and_a_dash_for_the_unknown(evaluated: Store) -> None:
+    console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(as_table(current_metrics(evaluated)))
+    lines = console.export_text().splitlines()
+    assert any("human" in line and "95.5 (90.0-97.5)" in line for line in lines)
+    unknown = next(line for line in lines if "oracle" in line and "rbr" in line)
+    assert unknown.count(" - ") == 6
+
+
+def test_names_of_profiles_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RBR_HOME", "RBR_PROFILE", "RBR_RULEBOOK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    environment = from_environment("tiny")
+    assert environment == Environment(Path("var"), ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
+    monkeypatch.setenv("RBR_PROFILE", str(tmp_path / "mine.yaml"))
+    monkeypatch.setenv("RBR_HOME", str(tmp_path / "state"))
+    assert from_environment().profile == tmp_path / "mine.yaml"
+    assert from_environment().variables()["DAGSTER_HOME"] == str(tmp_path / "state" / "dagster")
+
+
+def test_the_instance_sends_no_usage_reports_and_keeps_what_a_user_set(tmp_path: Path) -> None:
+    environment = Environment(tmp_path, tmp_path / "profile.yaml", tmp_path)
+    environment.prepare()
+    settings = tmp_path / "dagster" / "dagster.yaml"
+    assert settings.read_text().startswith("telemetry:\n  enabled: false")
+    settings.write_text("telemetry:\n  enabled: false\nretention: {}\n")
+    environment.prepare()
+    assert "retention" in settings.read_text()
