@@ -74,7 +74,7 @@ def metrics(
     if as_objects:
         typer.echo(as_json(rows))
     else:
-        Console().print(as_table(rows))
+        Console(width=None if sys.stdout.isatty() else 140).print(as_table(rows))
 
 
 @app.command()

@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import dagster as dg
 
@@ -23,20 +22,17 @@ from resources.trainer.lifeline import DRIVER_PID
 MAX_WAVES = 100
 
 
-@dataclass(frozen=True)
 class RunFailed(Exception):
     """A wave failed.
 
-    Attributes:
+    Args:
         message: What failed and what to do about it.
         is_input: Whether an input of the user's is at fault.
     """
 
-    message: str
-    is_input: bool
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(self, message: str, *, is_input: bool) -> None:
+        super().__init__(message)
+        self.is_input = is_input
 
 
 def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
@@ -61,7 +57,7 @@ def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
         os.environ[DRIVER_PID] = str(os.getpid())
         signal.signal(signal.SIGTERM, _interrupt)
         with dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance:
-            return _waves(instance, sources, terminal)
+            return _waves(instance, environment, sources, terminal)
 
 
 def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
@@ -81,7 +77,9 @@ def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
     return versions(contents)
 
 
-def _waves(instance: dg.DagsterInstance, sources: Mapping[dg.AssetKey, str], terminal: Terminal) -> int:
+def _waves(
+    instance: dg.DagsterInstance, environment: Environment, sources: Mapping[dg.AssetKey, str], terminal: Terminal
+) -> int:
     # Imported here: the code location reads the environment variables that were just set.
     from rbr_dagster.definitions import defs
     from rbr_dagster.waves import make
@@ -101,7 +99,10 @@ def _waves(instance: dg.DagsterInstance, sources: Mapping[dg.AssetKey, str], ter
         if result.failures:
             first = result.failures[0]
             hint = "" if first.is_input else f"\n  Run {result.run_id} in the Dagster UI (`rbr ui`) has the details."
-            raise RunFailed(f"{first.asset}: {first.message}{hint}", first.is_input)
+            raise RunFailed(f"{first.asset}: {first.message}{hint}", is_input=first.is_input)
+        # A file that was edited between the first look and its snapshot would stay stale for ever.
+        if not sources.keys().isdisjoint(wave):
+            sources = check_sources(environment)
     raise RunFailed("The assets do not come to rest: some stage makes other content every time.", is_input=False)
 
 

@@ -15,6 +15,7 @@ from resources.bar import Report, clear_reports, read_reports
 
 _LOOK_S = 0.5
 _LINE_EVERY_S = 15.0
+_WIDTH = 140
 
 
 class Terminal:
@@ -28,7 +29,8 @@ class Terminal:
     def __init__(self, progress: Path, log: Path) -> None:
         self._progress = progress
         self._log = log
-        self.console = Console()
+        # A pipe has no width, and tables cut to 80 columns say little.
+        self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

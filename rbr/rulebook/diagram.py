@@ -137,9 +137,9 @@ def compile_rules(
 
 def _variable_order(classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> tuple[str, ...]:
     # Propositions that decide many classes come first (for the default rules: disallowed, then illogical),
-    # which leaves one chain of tests per class behind them.
+    # which leaves one chain of tests per class behind them. Ties by name: the order of mention is style.
     share = Counter(name for per_class in leaves(classes.values(), derived) for name in per_class)
-    return tuple(sorted(share, key=lambda name: -share[name]))
+    return tuple(sorted(share, key=lambda name: (-share[name], name)))
 
 
 def _build(
@@ -201,10 +201,8 @@ def _in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]
 
 def _frozen(builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]) -> ClassDiagram:
     propositions = tuple(sorted(variables))
-    inner = sorted(
-        (node for node in _reachable(builder, root) if not builder.is_leaf(node)),
-        key=lambda node: (builder.level(node), node),
-    )
+    # Numbered as they are met from the root, not as they were built: rules that say the same get the same diagram.
+    inner = sorted((node for node in _reachable(builder, root) if not builder.is_leaf(node)), key=builder.level)
     place = {node: index for index, node in enumerate(inner)}
 
     def target(node: int) -> int:

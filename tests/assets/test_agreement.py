@@ -77,6 +77,7 @@ def test_measuring_again_gives_the_same_version_and_a_flipped_label_another(proj
     assert version(project.make(grader_agreement)) == before
 
 
+@pytest.mark.slow
 def test_a_flipped_label_that_no_response_type_asks_for_changes_nothing(project: Project) -> None:
     before = version(project.make(grader_agreement))
     relabel(project, 12, "apology")

@@ -76,6 +76,7 @@ def test_no_more_prompts_of_a_response_type_are_used_than_the_profile_says(proje
     assert dict(chosen.iter_rows()) == {"comply": 3, "hard_refusal": 1}
 
 
+@pytest.mark.slow
 def test_the_content_policy_says_which_recipe_a_category_gets(prompts: Project) -> None:
     before = version(prompts.make(synthetic_comparisons))
     prompts.edit("rulebook/content_policy.yaml",
@@ -171,6 +172,7 @@ def test_the_helpful_reward_model_prefers_an_answer_to_a_refusal(prompts: Projec
     assert result.metadata["unscored"] == 0
 
 
+@pytest.mark.slow
 def test_grades_and_scores_are_content_whoever_makes_them_again(prompts: Project) -> None:
     prompts.fill("synthetic_comparisons", CANDIDATES)
     for asset in (proposition_grades, reward_model_scores):

@@ -54,6 +54,7 @@ def test_every_test_prompt_gets_its_replies_from_the_current_checkpoint(tested: 
     assert result.metadata["dagster/row_count"] == 3
 
 
+@pytest.mark.slow
 def test_more_replies_a_prompt_keep_the_first_ones(tested: Project) -> None:
     adopt(tested, {"helpful": "policy"})
     tested.make(evaluation_completions["helpful"])
@@ -119,6 +120,10 @@ def test_the_figures_are_shares_of_the_replies_by_grader_and_by_oracle(tested: P
     assert result.metadata["dagster/row_count"] == 12
     assert result.metadata["metrics"].value.startswith("![evaluation metrics](data:image/png;base64,")
     assert result.metadata["unread replies"] == 0
+    outcome = check(result, "replies_are_logical")
+    assert not outcome.passed
+    told = outcome.metadata["illogical"].value.splitlines()[2:]
+    assert told == ["| human | unseen_topics | grader | 1 |", "| human | unseen_topics | oracle | 1 |"]
     rows = figures(tested)
     assert set(rows) == {
         (variant, split, judge)
@@ -155,6 +160,7 @@ def test_a_reply_with_an_unread_grade_counts_nowhere_and_is_told(tested: Project
     assert figures(tested)["helpful", "test", "grader"]["not_unsafe"] == 1.0
     assert result.metadata is not None
     assert result.metadata["unread replies"] == 1
+    assert check(result, "replies_are_logical").passed
 
 
 def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Project) -> None:
@@ -166,18 +172,6 @@ def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Proje
     assert figures(tested)["helpful", "test", "oracle"]["not_unsafe"] == 0.5
 
 
-def test_the_check_names_the_policies_with_many_illogical_replies(tested: Project) -> None:
-    outcome = check(judged(tested, REPLIES).make(evaluation_metrics), "replies_are_logical")
-    assert not outcome.passed
-    told = outcome.metadata["illogical"].value.splitlines()[2:]
-    assert told == ["| human | unseen_topics | grader | 1 |", "| human | unseen_topics | oracle | 1 |"]
-
-
-def test_the_check_passes_where_replies_are_logical(tested: Project) -> None:
-    logical = [row for row in REPLIES if row["variant"] != "human"]
-    assert check(judged(tested, logical).make(evaluation_metrics), "replies_are_logical").passed
-
-
 def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
     tested.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: null")
     tested.snapshots("profile/models")
@@ -185,6 +179,7 @@ def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
     assert {judge for *_, judge in figures(tested)} == {"grader"}
 
 
+@pytest.mark.slow
 def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tested: Project) -> None:
     for file in ("behavior", "propositions"):
         path = tested.rulebook / f"{file}.yaml"
@@ -200,6 +195,7 @@ def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tes
     assert result.metadata["no oracle: it does not know"] == "machine_talk"
 
 
+@pytest.mark.slow
 def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: Project) -> None:
     before = version(judged(tested, REPLIES).make(evaluation_metrics))
     assert tested.store.read("evaluations").height == 12
@@ -222,6 +218,7 @@ def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: P
     assert tested.store.read("evaluations").height == 24
 
 
+@pytest.mark.slow
 def test_the_figures_stand_beside_the_training_in_mlflow(tested: Project) -> None:
     from mlflow.tracking import MlflowClient
 

@@ -79,6 +79,7 @@ def test_a_category_that_the_policy_lacks_is_refused_by_name(project: Project) -
         project.make(labelled_prompts)
 
 
+@pytest.mark.slow
 def test_the_version_moves_with_category_response_type_and_quarantine_and_only_with_them(project: Project) -> None:
     first = version(project.make(labelled_prompts))
     assert version(project.make(labelled_prompts)) == first
@@ -99,6 +100,7 @@ def test_the_version_moves_with_category_response_type_and_quarantine_and_only_w
     assert version(project.make(labelled_prompts)) not in {first, recategorised}
 
 
+@pytest.mark.slow
 def test_who_is_put_aside_is_content_although_the_labelled_prompts_stay_the_same(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")

@@ -94,14 +94,14 @@ def test_only_a_few_prompts_of_each_response_type_are_shown(evaluated: Project) 
             for text in prompts
         ],
     )
-    judged(evaluated, [reply("rbr", text, REFUSAL) for text in prompts]).make(evaluation_metrics)
+    judged(evaluated, [reply("rbr", text, REFUSAL) for text in prompts])
     evaluated.make(safety_report)
     assert sum(text in page(evaluated) for text in prompts) == SAMPLED_PROMPTS
 
 
 def test_held_out_prompts_are_shown_where_the_split_by_hash_has_none(evaluated: Project) -> None:
     held_out = [row for row in REPLIES if row["split"] == "unseen_topics"]
-    judged(evaluated, held_out).make(evaluation_metrics)
+    judged(evaluated, held_out)
     evaluated.make(safety_report)
     assert CASH in page(evaluated)
     assert SAFE not in page(evaluated)

@@ -244,6 +244,7 @@ def test_a_reverted_edit_finds_its_checkpoint_again(ready: Project) -> None:
     assert ready.store.read("current_checkpoints").height == 1
 
 
+@pytest.mark.slow
 def test_the_state_directory_can_be_moved(ready: Project, tmp_path: Path) -> None:
     before = version(found(ready, "helpful"))
     moved = ready.copy(tmp_path / "moved")
@@ -251,6 +252,7 @@ def test_the_state_directory_can_be_moved(ready: Project, tmp_path: Path) -> Non
     assert version(moved.make(rl_checkpoints["helpful"])) == before
 
 
+@pytest.mark.slow
 def test_other_weights_under_the_same_inputs_are_another_version(ready: Project, tmp_path: Path) -> None:
     job = wanted(ready, "helpful")
     put(job.output)
@@ -327,7 +329,13 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
 }  # fmt: skip
 
 
-SECONDS_EACH = {"a training prompt", "fine-tuning", "the grader's batches", "the human preferences"}
+SECONDS_EACH = {
+    "a training prompt",
+    "the grader's tokens",
+    "fine-tuning",
+    "the grader's batches",
+    "the human preferences",
+}
 
 
 @pytest.mark.parametrize(
