@@ -42,7 +42,7 @@ test: lint
 	$(BIN)/pytest -m "not slow" -n 2
 
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 clean:
 	rm -rf $(RBR_HOME)
