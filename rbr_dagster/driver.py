@@ -5,15 +5,15 @@ stale ancestor; what a wave made decides what is stale after it, so equal conten
 """
 
 import os
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 
 from assets.snapshots import read_sources, versions
 from rbr.errors import InputError
 from rbr_dagster.environment import Environment, check_profile
+from rbr_dagster.interrupts import stop_requests
 from rbr_dagster.lease import lease
 from rbr_dagster.staleness import Graph, frontier, latest_tags, stale_assets
 from rbr_dagster.terminal import Terminal
@@ -48,6 +48,7 @@ def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
     Raises:
         InputError: A file of the user's cannot be used (nothing was written then), or another driver is at work.
         RunFailed: An asset could not be made, or a blocking check failed.
+        KeyboardInterrupt: The user stopped it (SIGINT or SIGTERM). What was made stays.
     """
     sources = check_sources(environment)
     environment.prepare()
@@ -55,9 +56,11 @@ def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
         os.environ.update(environment.variables())
         # Every process of a wave ends with this one.
         os.environ[DRIVER_PID] = str(os.getpid())
-        signal.signal(signal.SIGTERM, _interrupt)
-        with dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance:
-            return _waves(instance, environment, sources, terminal)
+        with (
+            stop_requests() as stop_requested,
+            dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance,
+        ):
+            return _waves(instance, environment, sources, terminal, stop_requested)
 
 
 def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
@@ -78,12 +81,17 @@ def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
 
 
 def _waves(
-    instance: dg.DagsterInstance, environment: Environment, sources: Mapping[dg.AssetKey, str], terminal: Terminal
+    instance: dg.DagsterInstance,
+    environment: Environment,
+    sources: Mapping[dg.AssetKey, str],
+    terminal: Terminal,
+    stop_requested: Callable[[], bool],
 ) -> int:
     # Imported here: the code location reads the environment variables that were just set.
     from rbr_dagster.definitions import defs
-    from rbr_dagster.waves import make
+    from rbr_dagster.waves import close_abandoned, make
 
+    close_abandoned(instance)
     graph = Graph.of(defs)
     made = 0
     for number in range(1, MAX_WAVES):
@@ -93,7 +101,11 @@ def _waves(
             return made
         started = time.monotonic()
         with terminal.wave(number, [key.to_user_string() for key in wave]):
-            result = make(wave, instance)
+            try:
+                result = make(wave, instance)
+            finally:
+                if stop_requested():
+                    raise KeyboardInterrupt
         made += len(result.seconds)
         terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
         if result.failures:
@@ -104,7 +116,3 @@ def _waves(
         if not sources.keys().isdisjoint(wave):
             sources = check_sources(environment)
     raise RunFailed("The assets do not come to rest: some stage makes other content every time.", is_input=False)
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise KeyboardInterrupt(number)

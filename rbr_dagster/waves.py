@@ -27,6 +27,13 @@ _FORKED = {
         }
     }
 }
+_TAGS = {"rbr/driver": "rbr run"}
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 _INPUT_ERRORS = {"InputError", "RulebookError"}
 
 
@@ -88,6 +95,7 @@ def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> WaveResul
         dg.reconstructable(asset_job),
         instance=instance,
         run_config=_SILENT | (_FORKED if runs_models else _IN_PROCESS),
+        tags=_TAGS,
         asset_selection=list(keys),
     ) as result:
         return WaveResult(
@@ -96,6 +104,16 @@ def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> WaveResul
             failures=_failures(result.all_events),
             warnings=_warnings(result.all_events),
         )
+
+
+def close_abandoned(instance: dg.DagsterInstance) -> None:
+    """Ends the runs of drivers that were killed, which Dagster would show as running for ever.
+
+    Args:
+        instance: Where they are recorded; the caller holds the lease, so that none of them is at work.
+    """
+    for run in instance.get_runs(dg.RunsFilter(tags=_TAGS, statuses=_UNFINISHED)):
+        instance.report_run_canceled(run, "The process that drove this run was killed.")
 
 
 def _seconds(events: Iterable[dg.DagsterEvent]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from resources.trainer.lifeline import DRIVER_PID
@@ -74,3 +75,6 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path)
     # What the killed run had made is not made again.
     assert "rulebook/behavior" not in output
     assert left_after(10, stopped.pid) == []
+    with dg.DagsterInstance.from_config(str(tmp_path / "home" / "dagster")) as instance:
+        statuses = {run.status for run in instance.get_runs()}
+    assert statuses <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE}
