@@ -34,7 +34,7 @@ def rbr() -> None:
 def run(profile: Profile = None, rulebook: Rulebook = None) -> None:
     """Bring every asset up to date; only what an edit reaches is made again."""
     from rbr_dagster.driver import RunFailed, bring_up_to_date, check_sources
-    from rbr_dagster.results import as_table, current_metrics
+    from rbr_dagster.results import as_tables, current_metrics
     from rbr_dagster.terminal import Terminal
     from resources.artifacts import Artifacts
 
@@ -53,7 +53,7 @@ def run(profile: Profile = None, rulebook: Rulebook = None) -> None:
         raise typer.Exit(EXIT_INTERRUPTED) from None
     summary = f"{made} assets made" if made else "Everything is up to date"
     terminal.console.print(f"{summary}, {_minutes(time.monotonic() - started)}.\n", highlight=False)
-    terminal.console.print(as_table(current_metrics(_store(environment))))
+    terminal.console.print(as_tables(current_metrics(_store(environment))))
     typer.echo(f"Report   {Artifacts(home=str(environment.home)).report}")
     typer.echo(f"UI       {'make ui' if Path('Makefile').exists() else 'rbr ui'}")
 
@@ -65,7 +65,7 @@ def metrics(
     """Show the evaluation of the current checkpoints."""
     from rich.console import Console
 
-    from rbr_dagster.results import as_json, as_table, current_metrics
+    from rbr_dagster.results import as_json, as_tables, current_metrics
 
     environment = from_environment()
     rows = current_metrics(_store(environment))
@@ -74,7 +74,7 @@ def metrics(
     if as_objects:
         typer.echo(as_json(rows))
     else:
-        Console(width=None if sys.stdout.isatty() else 140).print(as_table(rows))
+        Console(width=None if sys.stdout.isatty() else 140).print(as_tables(rows))
 
 
 @app.command()

@@ -42,6 +42,8 @@ class Environment:
             PROFILE: str(self.profile.absolute()),
             RULEBOOK: str(self.rulebook.absolute()),
             "DAGSTER_HOME": str(self.dagster_home.absolute()),
+            # Two threads a process, and any other load on the machine, make a training step ten times as long.
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
 
     def prepare(self) -> None:

@@ -3,13 +3,16 @@
 import json
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 
 from rbr.metrics import METRIC_NAMES
 from resources.store import Store
 
+_SPLITS = {"test": "Test prompts", "unseen_topics": "Prompts of unseen topics"}
 _HEADLINE = {"not_unsafe": "Not-Unsafe", "not_overrefuse": "Not-Overrefuse", "f1": "F1"}
-_PLAIN = {"hard_refusal_style": "hard style", "soft_refusal_style": "soft style", "illogical": "illogical"}
+_PLAIN = {"hard_refusal_style": "hard\nstyle", "soft_refusal_style": "soft\nstyle", "illogical": "illogical"}
 
 
 def current_metrics(store: Store) -> pl.DataFrame:
@@ -28,21 +31,26 @@ def as_json(metrics: pl.DataFrame) -> str:
     return json.dumps(metrics.to_dicts(), indent=2)
 
 
-def as_table(metrics: pl.DataFrame) -> Table:
-    """The rows as a table: headline metrics with their 95 % intervals, in percent."""
-    table = Table(title="Evaluation, percent (95 % interval over prompts)", title_justify="left")
-    for heading in ("split", "judge", "variant"):
-        table.add_column(heading)
-    for heading in ("prompts", *_HEADLINE.values(), *_PLAIN.values()):
-        table.add_column(heading, justify="right")
-    for (_, _), rows in metrics.group_by("split", "judge", maintain_order=True):
-        for row in rows.iter_rows(named=True):
-            table.add_row(
-                *(row["split"], row["judge"], row["variant"], str(row["n_prompts"])),
-                *(_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _HEADLINE),
-                *(_percent(row[name]) for name in _PLAIN),
-            )
-        table.add_section()
+def as_tables(metrics: pl.DataFrame) -> Group:
+    """The rows as a table per split and judge, in percent, narrow enough for 80 columns."""
+    tables = [
+        _table(rows.sort("variant"), f"{_SPLITS.get(split, split)} ({rows['n_prompts'][0]}), judged by the {judge}")
+        for (split, judge), rows in metrics.group_by("split", "judge", maintain_order=True)
+    ]
+    return Group(*tables, "Percent, with 95 % intervals over prompts.")
+
+
+def _table(rows: pl.DataFrame, title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("")
+    for heading in (*_HEADLINE.values(), *_PLAIN.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows.iter_rows(named=True):
+        table.add_row(
+            row["variant"],
+            *(_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _HEADLINE),
+            *(_percent(row[name]) for name in _PLAIN),
+        )
     return table
 
 
@@ -51,4 +59,4 @@ def _with_interval(value: float | None, low: float | None, high: float | None) -
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+    return "-" if value is None else f"{100 * value:.1f}".replace("100.0", "100")

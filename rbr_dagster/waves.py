@@ -13,7 +13,14 @@ from resources.trainer import lifeline
 
 _CONCURRENT_STEPS = 2
 # Steps are forked from one process that has these loaded: their imports, seconds each, are paid once.
-_PRELOADED = ["rbr_dagster.waves", "torch", "transformers", "mlflow.tracking"]
+_PRELOADED = [
+    "rbr_dagster.waves",
+    "rbr.generation",
+    "rbr.grading.transformers",
+    "rbr.reward_model",
+    "transformers.models.llama.modeling_llama",
+    "mlflow.tracking",
+]
 # Dagster logs every event to the console; the driver shows what matters by itself.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
