@@ -7,7 +7,7 @@ from assets.cells import Cells, grader_version
 from assets.inputs import proposition_questions, read_applicability, read_model, read_snapshot
 from assets.pages import preview, stored
 from assets.snapshots import snapshot_key
-from assets.tags import MODEL_WORK
+from assets.tags import GRADING
 from rbr.acceptance import accept, measure_agreement
 from rbr.classification import propositions_of_rules
 from rbr.hashing import content_hash
@@ -22,7 +22,7 @@ from resources.store import Store
 @dg.asset(
     group_name="agreement",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=GRADING,
     deps=[
         snapshot_key("data/gold_labels"),
         snapshot_key("rulebook/propositions"),
@@ -43,7 +43,8 @@ def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.Mat
     gold = {content_hash([row["messages"], row["reply"]]): row for row in store.snapshot("data/gold_labels")}
     labels = _applicable_labels(store, gold)
     asked = labels.group_by("completion_id", maintain_order=True).agg("proposition")
-    grades = Cells(store, progress, "grader_agreement").grade(
+    cells = Cells(store, progress, "grader_agreement")
+    grades = cells.grade(
         {cell: [*row["messages"], {"role": "assistant", "content": row["reply"]}] for cell, row in gold.items()},
         dict(asked.iter_rows()),
         proposition_questions(store),
@@ -52,7 +53,7 @@ def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.Mat
         settings,
     )
     measured = measure_agreement(labels, grades)
-    return stored(store, "grader_agreement", measured, metadata={"agreement": preview(measured)})
+    return stored(store, "grader_agreement", measured, metadata={"agreement": preview(measured), **cells.work})
 
 
 @dg.asset(

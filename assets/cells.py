@@ -4,8 +4,10 @@ Each maker works in chunks and stores every chunk as soon as it is done, so an i
 it paid for. Models are opened only where something is missing, and the store is closed while they work.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -15,10 +17,18 @@ from rbr.conversation import Conversation, with_instruction
 from rbr.grading import Grader, Question, question_hash
 from rbr.hashing import content_hash
 from rbr.profile import EvaluationSettings, GraderSettings, SynthesisSettings
+from resources.bar import Bar
 from resources.progress import Progress
 from resources.store import Store
 
 BATCHES_PER_CHUNK = 4
+
+CELLS_MADE = "cells made"
+OPENING_SECONDS = "seconds to open the model"
+MAKING_SECONDS = "seconds to make the cells"
+TOKENS = "tokens"
+CHARACTERS_PER_TOKEN = 4
+"""A rule of thumb for English: what a grader reads is counted in characters, as its tokenizer may be a server's."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,13 @@ class Cells:
         store: Holds them.
         progress: Shows how far it is.
         asset: The asset that asks, such as `evaluation_completions/rbr`.
+        work: What was made and how long it took, as entries of the asset's page; `rbr plan` reads them there.
     """
 
     store: Store
     progress: Progress
     asset: str
+    work: dict[str, int | float] = field(default_factory=lambda: {CELLS_MADE: 0})
 
     def sample(
         self,
@@ -77,11 +89,12 @@ class Cells:
         Returns:
             `wanted` with the column text, in its order.
         """
-        cells = wanted.unique("completion_id", keep="first", maintain_order=True)
+        cells = wanted.unique("completion_id", keep="first", maintain_order=True).with_columns(
+            pl.lit(policy).alias("policy"), pl.lit(sampling.key).alias("sampling")
+        )
         missing = self.store.missing("completions", cells)
         if not missing.is_empty():
-            model = open_policy()
-            with self.progress.bar(self.asset, missing.height, "replies") as bar:
+            with self._making(missing.height, missing.height, open_policy) as (model, bar):
                 for start, chunk in _chunks(missing, batch_size):
                     replies = model.sample(
                         [
@@ -94,14 +107,14 @@ class Cells:
                         sampling.max_new_tokens,
                         on_progress=lambda done, start=start: bar.update(start + done),
                     )
-                    made = chunk.select("completion_id", "prompt_id", "instruction", "candidate").with_columns(
-                        pl.lit(policy).alias("policy"),
-                        pl.lit(sampling.key).alias("sampling"),
+                    identity = ("completion_id", "prompt_id", "instruction", "candidate", "policy", "sampling")
+                    made = chunk.select(identity).with_columns(
                         pl.Series("text", [reply.text for reply in replies]),
                         pl.Series("n_tokens", [reply.n_tokens for reply in replies]),
                         pl.Series("finished", [reply.finished for reply in replies]),
                     )
                     self.store.append("completions", made)
+                    self._read(sum(reply.n_tokens for reply in replies))
                     bar.update(start + chunk.height)
         stored = self.store.read("completions", "policy = ? AND sampling = ?", [policy, sampling.key])
         texts = stored.select("completion_id", "text")
@@ -143,8 +156,7 @@ class Cells:
         )
         missing = self.store.missing("grades", wanted)
         if not missing.is_empty():
-            model = open_grader()
-            with self.progress.bar(self.asset, missing["completion_id"].n_unique(), "replies") as bar:
+            with self._making(missing.height, missing["completion_id"].n_unique(), open_grader) as (model, bar):
                 done = 0
                 for names, cells in _by_questions(missing):
                     for start, chunk in _chunks(cells, max(settings.batch_size // len(names), 1)):
@@ -163,6 +175,9 @@ class Cells:
                             orient="row",
                         )
                         self.store.append("grades", made)
+                        asked_of_each = sum(len(questions[name].text) for name in names)
+                        read = sum(_length(conversations[cell]) + asked_of_each for cell in chunk["completion_id"])
+                        self._read(read // CHARACTERS_PER_TOKEN)
                     done += cells.height
                     bar.update(done)
         stored = self.store.read("grades", "grader = ?", [grader])
@@ -192,17 +207,32 @@ class Cells:
         wanted = replies.with_columns(pl.lit(reward_model).alias("reward_model"))
         missing = self.store.missing("scores", wanted)
         if not missing.is_empty():
-            model = open_reward_model()
-            with self.progress.bar(self.asset, missing.height, "replies") as bar:
+            with self._making(missing.height, missing.height, open_reward_model) as (model, bar):
                 for start, chunk in _chunks(missing, batch_size):
                     scores = model.score(
                         [prompts[prompt_id] for prompt_id in chunk["prompt_id"]], chunk["text"].to_list()
                     )
                     made = chunk.select("completion_id", "reward_model").with_columns(pl.Series("score", scores))
                     self.store.append("scores", made)
+                    read = sum(_length(prompts[prompt_id]) for prompt_id in chunk["prompt_id"])
+                    self._read((read + chunk["text"].str.len_chars().sum()) // CHARACTERS_PER_TOKEN)
                     bar.update(start + chunk.height)
         stored = self.store.read("scores", "reward_model = ?", [reward_model]).select("completion_id", "score")
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
+
+    @contextmanager
+    def _making(self, cells: int, replies: int, open_model: Callable[[], Any]) -> Iterator[tuple[Any, Bar]]:
+        started = time.monotonic()
+        model = open_model()
+        opened = time.monotonic()
+        with self.progress.bar(self.asset, replies, "replies") as bar:
+            yield model, bar
+        self.work[CELLS_MADE] = cells
+        self.work[OPENING_SECONDS] = opened - started
+        self.work[MAKING_SECONDS] = time.monotonic() - opened
+
+    def _read(self, tokens: int) -> None:
+        self.work[TOKENS] = self.work.get(TOKENS, 0) + tokens
 
 
 def name_completions(
@@ -238,6 +268,10 @@ def grader_version(fingerprint: str, settings: GraderSettings) -> str:
             settings.min_mass,
         ]
     )
+
+
+def _length(conversation: Conversation) -> int:
+    return sum(len(message["content"]) for message in conversation)
 
 
 def _chunks(frame: pl.DataFrame, batch_size: int) -> Iterator[tuple[int, pl.DataFrame]]:

@@ -16,6 +16,10 @@ from resources.tracking import Tracking
 from resources.trainer.job import GrpoJob, SftJob
 from resources.training import Trainer
 
+TRAINED = "trained"
+TRAINING_SECONDS = "seconds to train"
+SAMPLES = "samples"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -34,6 +38,11 @@ class Checkpoint:
     path: str
     fingerprint: str
     mlflow_run_id: str | None
+
+    @property
+    def version(self) -> str:
+        """Its data version: covers the inputs and the weights."""
+        return content_hash([self.checkpoint, self.fingerprint])
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Recipe:
         variant: sft, rbr, helpful or human.
         inputs: Everything the weights depend on, JSON-able; its hash names the checkpoint.
         rows: Training rows, as the trainer reads them.
+        samples: What the trainer works through: rollouts of RL, rows times epochs of fine-tuning.
         job: The training job, given its files.
         params: Shown in MLflow.
         tags: Shown in MLflow.
@@ -67,9 +77,15 @@ class Recipe:
     variant: str
     inputs: Mapping[str, object]
     rows: pl.DataFrame
+    samples: int
     job: Callable[[Files], SftJob | GrpoJob]
     params: Mapping[str, object]
     tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Hash of the inputs: the checkpoint's name."""
+        return content_hash(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -87,15 +103,16 @@ class Workshop:
         Returns:
             A result whose data version covers the inputs and the weights.
         """
-        name = content_hash(recipe.inputs)
+        name = recipe.name
         directory = self.artifacts.checkpoint(recipe.variant, name)
-        trained = not directory.is_dir()
-        if trained:
+        work: dict[str, bool | float] = {TRAINED: not directory.is_dir()}
+        if work[TRAINED]:
             given = self.artifacts.training(recipe.variant, name)
             given.mkdir(parents=True, exist_ok=True)
             files = Files(str(given / "rows.parquet"), str(given / "reward"), str(directory))
             recipe.rows.write_parquet(files.data)
-            self.trainer.train(context, recipe.job(files))
+            work[TRAINING_SECONDS] = self.trainer.train(context, recipe.job(files)).seconds
+            work[SAMPLES] = recipe.samples
         fingerprint = model_fingerprint(ModelRef(path=str(directory), revision=None))
         metrics = pl.read_parquet(directory / "metrics.parquet")
         tags = {
@@ -108,14 +125,14 @@ class Workshop:
         checkpoint = Checkpoint(recipe.variant, name, self.artifacts.relative(directory), fingerprint, run_id)
         self._keep(checkpoint, metrics)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(content_hash([name, fingerprint])),
+            data_version=dg.DataVersion(checkpoint.version),
             metadata={
                 "checkpoint": dg.MetadataValue.path(str(directory)),
                 "fingerprint": fingerprint,
-                "trained": trained,
                 "training rows": recipe.rows.height,
                 "mlflow run": run_id,
                 "curves": curves_plot(metrics),
+                **work,
             },
         )
 

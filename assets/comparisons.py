@@ -17,7 +17,7 @@ from assets.inputs import (
 from assets.pages import preview, stored
 from assets.prompts import training_prompts
 from assets.snapshots import snapshot_key
-from assets.tags import MODEL_WORK
+from assets.tags import GRADING, SAMPLING, SCORING
 from rbr.classification import likely_classes
 from rbr.comparisons import ideal_replies
 from rbr.profile import GraderSettings, SynthesisSettings
@@ -34,7 +34,7 @@ SCORING_BATCH = 64
 @dg.asset(
     group_name="comparisons",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=SAMPLING,
     deps=[
         training_prompts,
         # The response types that the recipes are for; `training_prompts` carries none.
@@ -53,7 +53,8 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
     chosen = choose_per_response_type(prompts, settings.prompts_per_response_type)
     messages = messages_by_prompt(chosen)
     plan = plan_candidates(chosen, read_snapshot(store, Synthesis), candidates=settings.candidates, seed=settings.seed)
-    candidates = Cells(store, progress, "synthetic_comparisons").sample(
+    cells = Cells(store, progress, "synthetic_comparisons")
+    candidates = cells.sample(
         name_completions(plan, messages, policy.fingerprint, sampling),
         messages,
         lambda: models.policy(policy.ref, settings.batch_size),
@@ -61,13 +62,13 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
         sampling,
         settings.batch_size,
     )
-    return stored(store, "synthetic_comparisons", candidates)
+    return stored(store, "synthetic_comparisons", candidates, metadata=cells.work)
 
 
 @dg.asset(
     group_name="comparisons",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=GRADING,
     deps=[
         synthetic_comparisons,
         training_prompts,
@@ -85,7 +86,8 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
     messages = messages_by_prompt(store.read("training_prompts"))
     applicable = read_applicability(store)
     replies = _distinct(store.read("synthetic_comparisons"))
-    grades = Cells(store, progress, "proposition_grades").grade(
+    cells = Cells(store, progress, "proposition_grades")
+    grades = cells.grade(
         judged_conversations(replies, messages),
         {cell: applicable[kind] for cell, kind in replies.select("completion_id", "response_type").iter_rows()},
         proposition_questions(store),
@@ -93,26 +95,28 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
         grader_version(grader.fingerprint, settings),
         settings,
     )
-    return stored(store, "proposition_grades", grades, metadata={"unread": grades["p_yes"].null_count()})
+    return stored(store, "proposition_grades", grades, metadata={"unread": grades["p_yes"].null_count(), **cells.work})
 
 
 @dg.asset(
     group_name="comparisons",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=SCORING,
     deps=[synthetic_comparisons, training_prompts, snapshot_key("profile/models")],
 )
 def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """R_rm: the helpful-only reward model's score of each candidate."""
     reward_model = read_model(store, "helpful_reward_model")
-    scores = Cells(store, progress, "reward_model_scores").score(
+    cells = Cells(store, progress, "reward_model_scores")
+    scores = cells.score(
         _distinct(store.read("synthetic_comparisons")),
         messages_by_prompt(store.read("training_prompts")),
         lambda: models.reward_model(reward_model.ref, SCORING_BATCH),
         reward_model.fingerprint,
         SCORING_BATCH,
     )
-    return stored(store, "reward_model_scores", scores, metadata={"unscored": scores["score"].null_count()})
+    unscored = scores["score"].null_count()
+    return stored(store, "reward_model_scores", scores, metadata={"unscored": unscored, **cells.work})
 
 
 @dg.asset(

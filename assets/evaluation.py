@@ -21,7 +21,7 @@ from assets.pages import preview, stored
 from assets.plots import metrics_plot
 from assets.prompts import test_prompts
 from assets.snapshots import snapshot_key
-from assets.tags import MODEL_WORK, VARIANTS
+from assets.tags import GRADING, SAMPLING, VARIANTS
 from assets.training import rl_checkpoints
 from rbr.classification import counted_classes, propositions_of_rules, true_classes
 from rbr.errors import InputError
@@ -47,7 +47,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
         key=key,
         group_name="evaluation",
         code_version="1",
-        tags=MODEL_WORK,
+        tags=SAMPLING,
         description=f"Replies of the policy `{variant}` to the test prompts.",
         deps=[rl_checkpoints[variant], test_prompts, snapshot_key("profile/evaluation")],
     )
@@ -61,7 +61,8 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
         prompts = store.read("test_prompts")
         messages = messages_by_prompt(prompts)
         plan = prompts.join(pl.DataFrame({"candidate": range(settings.completions_per_prompt)}), how="cross")
-        replies = Cells(store, progress, key.to_user_string()).sample(
+        cells = Cells(store, progress, key.to_user_string())
+        replies = cells.sample(
             name_completions(
                 plan.with_columns(pl.lit("").alias("instruction")), messages, checkpoint.fingerprint, sampling
             ),
@@ -72,7 +73,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
             settings.batch_size,
         )
         rows = replies.with_columns(pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint"))
-        return stored(store, "evaluation_completions", rows, within={"variant": variant})
+        return stored(store, "evaluation_completions", rows, within={"variant": variant}, metadata=cells.work)
 
     return evaluation_completions
 
@@ -83,7 +84,7 @@ evaluation_completions = {variant: _completions_asset(variant) for variant in VA
 @dg.asset(
     group_name="evaluation",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=GRADING,
     deps=[
         *evaluation_completions.values(),
         test_prompts,
@@ -100,7 +101,8 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     grader = read_model(store, "grader")
     replies = evaluated_replies(store)
     applicable = read_applicability(store)
-    grades = Cells(store, progress, "evaluation_grades").grade(
+    cells = Cells(store, progress, "evaluation_grades")
+    grades = cells.grade(
         judged_conversations(replies, messages_by_prompt(replies)),
         {cell: applicable[kind] for cell, kind in replies.select("completion_id", "response_type").iter_rows()},
         proposition_questions(store),
@@ -110,7 +112,8 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     )
     owners = replies.select("variant", "completion_id")
     rows = owners.join(grades, on="completion_id", how="inner", maintain_order="left")
-    return stored(store, "evaluation_grades", rows, metadata={"unread": rows["p_yes"].null_count()})
+    unread = rows["p_yes"].null_count()
+    return stored(store, "evaluation_grades", rows, metadata={"unread": unread, **cells.work})
 
 
 @dg.asset(

@@ -7,7 +7,7 @@ from assets.cells import Cells, grader_version
 from assets.inputs import as_json, read_model, read_snapshot
 from assets.pages import PREVIEW_ROWS, preview, stored
 from assets.snapshots import snapshot_key
-from assets.tags import MODEL_WORK
+from assets.tags import GRADING
 from rbr.conversation import split_of
 from rbr.grading import Question
 from rbr.hashing import frame_hash
@@ -24,7 +24,7 @@ MAX_QUARANTINED = 0.1
 @dg.asset(
     group_name="prompts",
     code_version="1",
-    tags=MODEL_WORK,
+    tags=GRADING,
     deps=[
         snapshot_key("data/prompts"),
         snapshot_key("rulebook/content_policy"),
@@ -50,7 +50,8 @@ def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mat
     prompts = store.snapshot("data/prompts")
     unlabelled = {row["prompt_id"]: row["messages"] for row in prompts if row["category"] is None}
     questions = {code: Question(code, category.question) for code, category in policy.categories.items()}
-    grades = Cells(store, progress, "labelled_prompts").grade(
+    cells = Cells(store, progress, "labelled_prompts")
+    grades = cells.grade(
         unlabelled,
         {prompt_id: list(questions) for prompt_id in unlabelled},
         questions,
@@ -71,7 +72,7 @@ def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mat
         "labelled_prompts",
         labelled,
         beside=frame_hash(quarantined),
-        metadata={"categories": preview(counts), "quarantined": quarantined.height},
+        metadata={"categories": preview(counts), "quarantined": quarantined.height, **cells.work},
         check_results=[_quarantine_check(quarantined, len(prompts))],
     )
 

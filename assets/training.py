@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -30,21 +31,28 @@ SFT_CODE = "1"
 RL_CODE = "1"
 
 
-@dg.asset(
-    group_name="training",
-    code_version=SFT_CODE,
-    tags=MODEL_WORK,
-    deps=[ideal_completions, snapshot_key("profile/sft"), snapshot_key("profile/models")],
-)
-def sft_checkpoint(
-    context: dg.AssetExecutionContext,
-    store: Store,
-    trainer: Trainer,
-    tracking: Tracking,
-    artifacts: Artifacts,
-    progress: Progress,
-) -> dg.MaterializeResult:
-    """RBR-SFT: the helpful-only policy fine-tuned on ideal refusals and on its own helpful replies."""
+@dataclass(frozen=True)
+class Training:
+    """How a checkpoint comes about, apart from the asset that makes it.
+
+    Attributes:
+        variant: sft, rbr, helpful or human.
+        recipe: What it would be trained from now.
+        samples: What the trainer would work through.
+    """
+
+    variant: str
+    recipe: Callable[[Store, Artifacts, Progress], Recipe]
+    samples: Callable[[Store], int]
+
+
+def sft_samples(store: Store) -> int:
+    """Rows that fine-tuning works through, over all epochs."""
+    return store.read("ideal_completions").height * read_snapshot(store, SftSettings).epochs
+
+
+def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> Recipe:
+    """What the current ideal replies make of the helpful-only policy."""
     settings = read_snapshot(store, SftSettings)
     policy = read_model(store, "policy")
     rows = store.read("ideal_completions")
@@ -60,14 +68,33 @@ def sft_checkpoint(
         )
 
     inputs = {"policy": policy.fingerprint, "rows": frame_hash(rows), "settings": settings}
-    recipe = Recipe(
+    return Recipe(
         variant="sft",
         inputs={"kind": "sft", "code": SFT_CODE, **inputs},
         rows=_with_messages(rows).rename({"text": "completion"}).select("prompt", "completion"),
+        samples=sft_samples(store),
         job=job,
         params={**settings.model_dump(), "policy": policy.fingerprint, "rows": rows.height},
         tags={},
     )
+
+
+@dg.asset(
+    group_name="training",
+    code_version=SFT_CODE,
+    tags=MODEL_WORK,
+    deps=[ideal_completions, snapshot_key("profile/sft"), snapshot_key("profile/models")],
+)
+def sft_checkpoint(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    trainer: Trainer,
+    tracking: Tracking,
+    artifacts: Artifacts,
+    progress: Progress,
+) -> dg.MaterializeResult:
+    """RBR-SFT: the helpful-only policy fine-tuned on ideal refusals and on its own helpful replies."""
+    recipe = sft_recipe(store, artifacts, progress)
     return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
 
 
@@ -128,13 +155,58 @@ def _by_reward_model(role: str) -> Callable[[Store, Artifacts], Objective]:
     return lambda store, artifacts: Objective(read_model(store, "policy"), read_model(store, role))
 
 
-def _rl_asset(
-    variant: str, description: str, objective: Callable[[Store, Artifacts], Objective], reads: list
-) -> dg.AssetsDefinition:
-    key = dg.AssetKey(["rl_checkpoint", variant])
+_OBJECTIVES: dict[str, Callable[[Store, Artifacts], Objective]] = {
+    "rbr": _by_rules,
+    "helpful": _by_reward_model("helpful_reward_model"),
+    "human": _by_reward_model("human_reward_model"),
+}
 
+
+def rl_samples(store: Store) -> int:
+    """Rollouts of a whole reinforcement learning run."""
+    settings = read_snapshot(store, RlSettings)
+    return settings.steps * settings.prompts_per_step * settings.num_generations
+
+
+def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progress) -> Recipe:
+    """What reinforcement learning of a variant starts from now, and is rewarded by."""
+    name = f"rl_checkpoint/{variant}"
+    settings = read_snapshot(store, RlSettings)
+    goal = _OBJECTIVES[variant](store, artifacts)
+    prompts = settings.steps * settings.prompts_per_step
+    rows = balanced_order(store.read("training_prompts"), prompts, settings.seed)
+
+    def job(files: Files) -> GrpoJob:
+        return GrpoJob(
+            name=name,
+            model=goal.start.ref,
+            data=files.data,
+            output=files.output,
+            progress=str(progress.path(name)),
+            settings=settings,
+            reward=goal.source(files.reward),
+        )
+
+    return Recipe(
+        variant=variant,
+        inputs={
+            "kind": "grpo",
+            "code": RL_CODE,
+            "rows": frame_hash(rows),
+            "settings": settings,
+            **goal.inputs,
+        },
+        rows=_with_messages(rows).select("prompt", "category"),
+        samples=rl_samples(store),
+        job=job,
+        params={**settings.model_dump(), **goal.inputs},
+        tags={},
+    )
+
+
+def _rl_asset(variant: str, description: str, reads: list) -> dg.AssetsDefinition:
     @dg.asset(
-        key=key,
+        key=dg.AssetKey(["rl_checkpoint", variant]),
         group_name="training",
         code_version=RL_CODE,
         tags=MODEL_WORK,
@@ -149,35 +221,7 @@ def _rl_asset(
         artifacts: Artifacts,
         progress: Progress,
     ) -> dg.MaterializeResult:
-        settings = read_snapshot(store, RlSettings)
-        goal = objective(store, artifacts)
-        rows = balanced_order(store.read("training_prompts"), settings.steps * settings.prompts_per_step, settings.seed)
-
-        def job(files: Files) -> GrpoJob:
-            return GrpoJob(
-                name=key.to_user_string(),
-                model=goal.start.ref,
-                data=files.data,
-                output=files.output,
-                progress=str(progress.path(key.to_user_string())),
-                settings=settings,
-                reward=goal.source(files.reward),
-            )
-
-        recipe = Recipe(
-            variant=variant,
-            inputs={
-                "kind": "grpo",
-                "code": RL_CODE,
-                "rows": frame_hash(rows),
-                "settings": settings,
-                **goal.inputs,
-            },
-            rows=_with_messages(rows).select("prompt", "category"),
-            job=job,
-            params={**settings.model_dump(), **goal.inputs},
-            tags={},
-        )
+        recipe = rl_recipe(variant, store, artifacts, progress)
         return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
 
     return rl_checkpoint
@@ -187,22 +231,29 @@ rl_checkpoints = {
     "rbr": _rl_asset(
         "rbr",
         "The policy after GRPO on R_rm + R_rbr, from the RBR-SFT checkpoint.",
-        _by_rules,
         [sft_checkpoint, reward, snapshot_key("profile/grader")],
     ),
     "helpful": _rl_asset(
         "helpful",
         "Baseline: the helpful-only policy after GRPO on the helpful-only reward model; reads no rule.",
-        _by_reward_model("helpful_reward_model"),
         [],
     ),
     "human": _rl_asset(
         "human",
         "Baseline: the helpful-only policy after GRPO on the human-preference reward model; reads no rule.",
-        _by_reward_model("human_reward_model"),
         [],
     ),
 }
+
+
+RECIPES: dict[dg.AssetKey, Training] = {
+    sft_checkpoint.key: Training("sft", sft_recipe, sft_samples),
+    **{
+        asset.key: Training(variant, partial(rl_recipe, variant), rl_samples)
+        for variant, asset in rl_checkpoints.items()
+    },
+}
+"""What each checkpoint would be trained from now."""
 
 
 def _with_messages(rows: pl.DataFrame) -> pl.DataFrame:

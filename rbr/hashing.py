@@ -36,15 +36,15 @@ def frame_hash(frame: pl.DataFrame) -> str:
     """Hashes a frame: column names in their order, then the rows in theirs.
 
     Args:
-        frame: Any frame of plain or nested columns. Row order counts; the integer width of a column does not.
+        frame: Any frame of plain or nested columns. Row order counts; the integer width of a column does
+            not, and NaN is null.
 
     Returns:
         16 hexadecimal characters.
     """
-    digest = hashlib.sha256(_canonical(frame.columns).encode())
-    for row in frame.iter_rows():
-        digest.update(b"\n" + _canonical(row).encode())
-    return digest.hexdigest()[:_WIDTH]
+    # Newline-delimited JSON: the fastest text form that tells all plain types apart.
+    rows = frame.write_ndjson()
+    return hashlib.sha256(f"{_canonical(frame.columns)}\n{rows}".encode()).hexdigest()[:_WIDTH]
 
 
 def directory_digest(path: str | Path) -> str:

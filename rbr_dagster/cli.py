@@ -31,20 +31,39 @@ def rbr() -> None:
 
 
 @app.command()
-def run(profile: Profile = None, rulebook: Rulebook = None) -> None:
+def plan(
+    profile: Profile = None,
+    rulebook: Rulebook = None,
+    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Say what `rbr run` would make, why, and what it would cost; change nothing."""
+    _show_plan(from_environment(profile, rulebook), None, as_object)
+
+
+@app.command()
+def run(
+    profile: Profile = None,
+    rulebook: Rulebook = None,
+    only: Annotated[str | None, typer.Option(help="One asset; it and all it is made from.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
+) -> None:
     """Bring every asset up to date; only what an edit reaches is made again."""
-    from rbr_dagster.driver import RunFailed, bring_up_to_date, check_sources
+    if dry_run:
+        _show_plan(from_environment(profile, rulebook), only, as_object=False)
+        return
+    from rbr_dagster.driver import RunFailed, bring_up_to_date, check_sources, select
     from rbr_dagster.results import as_tables, current_metrics
     from rbr_dagster.terminal import Terminal
     from resources.artifacts import Artifacts
 
     environment = from_environment(profile, rulebook)
     check_sources(environment)
+    graph = select(environment, only)
     terminal = Terminal(environment.home / "progress", environment.home / "logs" / "run.log")
     started = time.monotonic()
     try:
         with terminal.quiet():
-            made = bring_up_to_date(environment, terminal)
+            made = bring_up_to_date(environment, graph, terminal)
     except RunFailed as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(EXIT_INPUT if error.is_input else EXIT_FAILED) from None
@@ -112,6 +131,19 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(EXIT_INPUT)
+
+
+def _show_plan(environment: Environment, only: str | None, as_object: bool) -> None:
+    from rich.console import Console
+
+    from rbr_dagster.plan import make_plan
+    from rbr_dagster.plan_view import as_json, as_text
+
+    made = make_plan(environment, only)
+    if as_object:
+        typer.echo(as_json(made))
+    else:
+        Console(soft_wrap=True, highlight=False).print(as_text(made))
 
 
 def _store(environment: Environment) -> "Store":

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets import agreement, comparisons, evaluation, prompts, report, reward, snapshots, training
+from rbr_dagster.automation import automation
 from rbr_dagster.environment import Environment, from_environment
 from resources.artifacts import Artifacts
 from resources.models import Models
@@ -32,12 +33,16 @@ def resources(environment: Environment) -> dict[str, dg.ConfigurableResource]:
     }
 
 
+_sensor, _schedule = automation(lambda: defs, EVERYTHING)
+
 defs = dg.Definitions(
     assets=[
         *dg.load_assets_from_modules(MODULES),
         *training.rl_checkpoints.values(),
         *evaluation.evaluation_completions.values(),
     ],
+    sensors=[_sensor],
+    schedules=[_schedule],
     jobs=[
         dg.define_asset_job(
             EVERYTHING,

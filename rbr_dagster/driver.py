@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import dagster as dg
 
-from assets.snapshots import read_sources, versions
+from assets.snapshots import Contents, read_sources, versions
 from rbr.errors import InputError
 from rbr_dagster.environment import Environment, check_profile
 from rbr_dagster.interrupts import stop_requests
@@ -35,11 +35,12 @@ class RunFailed(Exception):
         self.is_input = is_input
 
 
-def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
+def bring_up_to_date(environment: Environment, graph: Graph, terminal: Terminal) -> int:
     """Makes waves until nothing is stale.
 
     Args:
         environment: State directory, profile and rulebook.
+        graph: The assets, as `select` gives them.
         terminal: Shows what happens.
 
     Returns:
@@ -50,24 +51,40 @@ def bring_up_to_date(environment: Environment, terminal: Terminal) -> int:
         RunFailed: An asset could not be made, or a blocking check failed.
         KeyboardInterrupt: The user stopped it (SIGINT or SIGTERM). What was made stays.
     """
-    sources = check_sources(environment)
+    sources = versions(check_sources(environment))
     environment.prepare()
     with lease(environment.home / "driver.lock"):
-        os.environ.update(environment.variables())
         # Every process of a wave ends with this one.
         os.environ[DRIVER_PID] = str(os.getpid())
         with (
             stop_requests() as stop_requested,
             dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance,
         ):
-            return _waves(instance, environment, sources, terminal, stop_requested)
+            return _waves(instance, graph, environment, sources, terminal, stop_requested)
 
 
-def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
+def select(environment: Environment, only: str | None) -> Graph:
+    """The assets of one pipeline that a run is about.
+
+    Args:
+        environment: State directory, profile and rulebook.
+        only: An asset that alone is brought up to date, with all it is made from; None for every asset.
+
+    Raises:
+        InputError: There is no such asset.
+    """
+    os.environ.update(environment.variables())
+    # Imported here: the code location reads the environment variables that were just set.
+    from rbr_dagster.definitions import defs
+
+    return Graph.of(defs).leading_to(only)
+
+
+def check_sources(environment: Environment) -> Contents:
     """Reads every file of the user's.
 
     Returns:
-        The data version that the snapshot of each part would get now.
+        The content of each part, none of it an error.
 
     Raises:
         InputError: One of them cannot be used.
@@ -77,22 +94,20 @@ def check_sources(environment: Environment) -> dict[dg.AssetKey, str]:
     broken = list(dict.fromkeys(str(content) for content in contents.values() if isinstance(content, InputError)))
     if broken:
         raise InputError("\n".join(broken))
-    return versions(contents)
+    return contents
 
 
 def _waves(
     instance: dg.DagsterInstance,
+    graph: Graph,
     environment: Environment,
     sources: Mapping[dg.AssetKey, str],
     terminal: Terminal,
     stop_requested: Callable[[], bool],
 ) -> int:
-    # Imported here: the code location reads the environment variables that were just set.
-    from rbr_dagster.definitions import defs
     from rbr_dagster.waves import close_abandoned, make
 
     close_abandoned(instance)
-    graph = Graph.of(defs)
     made = 0
     for number in range(1, MAX_WAVES):
         stale = stale_assets(graph, latest_tags(instance, graph.specs), sources)
@@ -114,5 +129,5 @@ def _waves(
             raise RunFailed(f"{first.asset}: {first.message}{hint}", is_input=first.is_input)
         # A file that was edited between the first look and its snapshot would stay stale for ever.
         if not sources.keys().isdisjoint(wave):
-            sources = check_sources(environment)
+            sources = versions(check_sources(environment))
     raise RunFailed("The assets do not come to rest: some stage makes other content every time.", is_input=False)

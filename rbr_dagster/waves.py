@@ -11,7 +11,7 @@ from assets.tags import MODEL_WORK
 from rbr_dagster.definitions import EVERYTHING, defs
 from resources.trainer import lifeline
 
-_CONCURRENT_STEPS = 2
+CONCURRENT_STEPS = 2
 # Steps are forked from one process that has these loaded: their imports, seconds each, are paid once.
 _PRELOADED = [
     "rbr_dagster.waves",
@@ -28,7 +28,7 @@ _FORKED = {
     "execution": {
         "config": {
             "multiprocess": {
-                "max_concurrent": _CONCURRENT_STEPS,
+                "max_concurrent": CONCURRENT_STEPS,
                 "start_method": {"forkserver": {"preload_modules": _PRELOADED}},
             }
         }

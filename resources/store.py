@@ -5,6 +5,7 @@ thing and closes it again; nothing is held while models work. A call that finds 
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,11 @@ class Store(dg.ConfigurableResource):
             connection.execute("DELETE FROM snapshots WHERE name = ?", [name])
             _insert(connection, shape, incoming)
 
+    def snapshots(self) -> dict[str, Any]:
+        """The stored content of every source that was ever read, by name."""
+        rows = self.read("snapshots").select("name", "content").iter_rows()
+        return {name: json.loads(content) for name, content in rows}
+
     def snapshot(self, name: str) -> Any:
         """The stored content of a source.
 
@@ -156,6 +162,16 @@ class Store(dg.ConfigurableResource):
         if found.is_empty():
             raise RuntimeError(f"The snapshot {name} has not been made. Materialise {name} first, or run `rbr run`.")
         return json.loads(found["content"].item())
+
+    def copy_to(self, path: Path) -> None:
+        """Writes a copy of the file as it stands between two transactions; nothing where nothing was stored yet."""
+        if not Path(self.path).exists():
+            return
+        # While a connection reads, no other process can write.
+        with self._connection(self.path, read_only=True):
+            for suffix in ("", ".wal"):
+                if Path(f"{self.path}{suffix}").exists():
+                    shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
 
     @contextmanager
     def _reading(self, sql: str) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -29,7 +29,7 @@ class _Record:
 def test_hashes_are_sixteen_hexadecimal_characters_and_do_not_move_between_releases() -> None:
     canonical = rb'{"a":"\u00fc","b":[1,2.5,null,true]}'
     assert content_hash({"b": [1, 2.5, None, True], "a": "ü"}) == hashlib.sha256(canonical).hexdigest()[:16]
-    rows = b'["a","b"]\n[1,"x"]\n[2,null]'
+    rows = b'["a","b"]\n{"a":1,"b":"x"}\n{"a":2,"b":null}\n'
     frame = pl.DataFrame({"a": [1, 2], "b": ["x", None]})
     assert frame_hash(frame) == hashlib.sha256(rows).hexdigest()[:16]
 

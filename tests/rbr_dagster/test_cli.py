@@ -18,11 +18,12 @@ from resources.tables import TABLES
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def rbr(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def rbr(*arguments: str, cwd: Path = ROOT, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    state = {"RBR_HOME": str(home)} if home else {}
     return subprocess.run(
         [sys.executable, "-m", "rbr_dagster.cli", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **state, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -116,3 +117,26 @@ def test_the_instance_sends_no_usage_reports_and_keeps_what_a_user_set(tmp_path:
     settings.write_text("telemetry:\n  enabled: false\nretention: {}\n")
     environment.prepare()
     assert "retention" in settings.read_text()
+
+
+def test_a_plan_before_the_first_run_names_everything_and_leaves_no_trace(tmp_path: Path) -> None:
+    done = rbr("plan", "--profile", "tiny", "--json", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert {"changed", "stale", "downstream", "cells_missing", "estimate"} <= set(plan)
+    assert "safety_report" in {entry["asset"] for entry in plan["stale"]}
+    assert plan["cells_missing"]["grades"] > 0
+    assert plan["cells_expected"]["completions"] > 0
+    assert {entry["asset"] for entry in plan["trainings"]} == {
+        "sft_checkpoint",
+        *(f"rl_checkpoint/{variant}" for variant in ("rbr", "helpful", "human")),
+    }
+    assert plan["estimate"]["seconds"] is None
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_asset_that_is_not_there_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    done = rbr("run", "--profile", "tiny", "--only", "fitted_weight", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "Did you mean fitted_weights" in done.stderr
+    assert not (tmp_path / "home").exists()

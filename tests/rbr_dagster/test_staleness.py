@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
-from rbr_dagster.staleness import Graph, frontier, latest_tags, stale_assets
+from rbr_dagster.staleness import Graph, Reason, frontier, latest_tags, stale_assets
 
 SOURCE, LENGTH, OTHER, SUM = (dg.AssetKey(name) for name in ("source", "length", "other", "sum"))
 
@@ -38,7 +38,7 @@ class House:
 
         return made
 
-    def stale(self) -> dict[dg.AssetKey, tuple[str, ...]]:
+    def stale(self) -> dict[dg.AssetKey, list[Reason]]:
         graph = Graph.of(self.definitions())
         return stale_assets(graph, latest_tags(self.instance, graph.specs), {SOURCE: self.text})
 
@@ -63,7 +63,7 @@ def house():
 def test_at_first_everything_is_stale_and_the_file_is_where_to_begin(house: House) -> None:
     stale = house.stale()
     assert list(stale) == [SOURCE, LENGTH, OTHER, SUM]
-    assert set(stale.values()) == {("it was never made",)}
+    assert {str(reason) for why in stale.values() for reason in why} == {"it was never made"}
     assert frontier(Graph.of(house.definitions()), stale) == [SOURCE]
 
 
@@ -76,9 +76,9 @@ def test_waves_make_each_asset_once_and_then_rest(house: House) -> None:
 def test_an_edit_reaches_its_readers_and_says_why(house: House) -> None:
     house.bring_up_to_date()
     house.text = "abcd"
-    assert house.stale() == {SOURCE: ("the file says something else than what is stored",)}
+    assert house.stale() == {SOURCE: [Reason("the file says something else than what is stored")]}
     house.make(SOURCE)
-    assert house.stale() == dict.fromkeys((LENGTH, OTHER), ("source has other content now",))
+    assert house.stale() == {key: [Reason("source has other content now", SOURCE)] for key in (LENGTH, OTHER)}
 
 
 def test_equal_content_stops_an_edit_there(house: House) -> None:
@@ -93,7 +93,7 @@ def test_equal_content_stops_an_edit_there(house: House) -> None:
 def test_a_new_code_version_makes_that_asset_again(house: House) -> None:
     house.bring_up_to_date()
     house.code["other"] = "2"
-    assert house.stale() == {OTHER: ("its code is version 2, it was made by 1",)}
+    assert house.stale() == {OTHER: [Reason("its code is version 2, it was made by 1")]}
     assert house.bring_up_to_date() == ["other"]
 
 
