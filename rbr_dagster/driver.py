@@ -14,9 +14,9 @@ from assets.snapshots import Contents, read_sources, versions
 from rbr.errors import InputError
 from rbr_dagster.environment import Environment, check_profile
 from rbr_dagster.interrupts import stop_requests
-from rbr_dagster.lease import lease
 from rbr_dagster.staleness import Graph, frontier, latest_tags, stale_assets
 from rbr_dagster.terminal import Terminal
+from resources.lease import lease
 from resources.trainer.lifeline import DRIVER_PID
 
 MAX_WAVES = 100
@@ -53,7 +53,7 @@ def bring_up_to_date(environment: Environment, graph: Graph, terminal: Terminal)
     """
     sources = versions(check_sources(environment))
     environment.prepare()
-    with lease(environment.home / "driver.lock"):
+    with lease(environment.home):
         # Every process of a wave ends with this one.
         os.environ[DRIVER_PID] = str(os.getpid())
         with (

@@ -5,6 +5,8 @@ thing and closes it again; nothing is held while models work. A call that finds 
 """
 
 import json
+import logging
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +20,9 @@ import polars as pl
 import tenacity
 
 from rbr.errors import InputError
+from resources.lease import step_lease
 from resources.tables import TABLES, Table
+from resources.trainer.lifeline import DRIVER_PID
 
 # No extension is ever fetched: the store works offline.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
@@ -44,6 +48,15 @@ class Store(dg.ConfigurableResource):
 
     path: str
     lock_timeout_s: float = 60.0
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Store"]:
+        """Lets a step work while no driver does; the steps of a driver are covered by its lease."""
+        if DRIVER_PID in os.environ:
+            yield self
+            return
+        with step_lease(Path(self.path).parent, (context.log or logging.getLogger(__name__)).info):
+            yield self
 
     def read(self, table: str, sql_where: str = "", params: Sequence[object] = ()) -> pl.DataFrame:
         """Reads rows of one table, sorted by its key.
