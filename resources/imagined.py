@@ -11,7 +11,7 @@ import polars as pl
 from resources.store import Store
 from resources.tables import TABLES
 
-# What a cell's columns hold while nobody knows better; a grade of 1 lets a prompt have a category.
+# What a cell's columns hold while nobody knows better; with a grade of 1 a prompt has a category.
 _UNKNOWN = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
 
 
@@ -41,12 +41,13 @@ class Imagined(Store):
         """
         absent = super().missing(table, keys)
         if not absent.is_empty():
-            dtypes = TABLES[table].dtypes
+            guessed = self._as_another_grader(absent) if table == "grades" else absent
+            unknown = {name: pl.lit(_UNKNOWN[dtype], dtype).alias(name) for name, dtype in TABLES[table].dtypes.items()}
             self.append(
                 table,
-                absent.select(
-                    pl.col(name) if name in absent.columns else pl.lit(_UNKNOWN[dtype], dtype).alias(name)
-                    for name, dtype in dtypes.items()
+                guessed.select(
+                    pl.col(name).fill_null(value) if name in guessed.columns else value
+                    for name, value in unknown.items()
                 ),
             )
         return absent.clear()
@@ -55,6 +56,12 @@ class Imagined(Store):
         """Completions, grades and scores, the imagined ones among them."""
         counts = [f"(SELECT count(*) FROM {table})" for table in ("completions", "grades", "scores")]
         return int(self.query(f"SELECT {' + '.join(counts)}").item())
+
+    def _as_another_grader(self, absent: pl.DataFrame) -> pl.DataFrame:
+        """Adds the column p_yes: what any grader answered to the same question about the same reply."""
+        same = ["completion_id", "question"]
+        answers = self.read("grades").unique(same, keep="first", maintain_order=True).select(*same, "p_yes")
+        return absent.join(answers, on=same, how="left", maintain_order="left")
 
     @contextmanager
     def _connection(self, path: str, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:

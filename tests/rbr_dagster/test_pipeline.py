@@ -4,12 +4,14 @@ Inputs that cannot be used are refused before anything is written.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from subprocess import PIPE
 
 import dagster as dg
 import pytest
@@ -18,6 +20,7 @@ from rbr.metrics import METRIC_NAMES
 from rbr_dagster.definitions import defs
 from resources.store import Store
 from resources.tables import TABLES
+from tests.rbr_dagster.edited import Content, places, write_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = {key for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}
@@ -27,13 +30,11 @@ MAY_BE_EMPTY = {"quarantined_prompts"}
 NOT_REPRODUCIBLE = ["mlflow_run_id"]
 
 
-def rbr(home: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RBR_", "DAGSTER_"))}
-    environment = {**kept, "RBR_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def rbr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rbr_dagster.cli", *arguments],
-        cwd=cwd,
-        env=environment,
+        cwd=ROOT,
+        env={**places(home.parent), "RBR_PROFILE": "tiny", "RBR_RULEBOOK": "rulebook"},
         capture_output=True,
         text=True,
         check=False,
@@ -48,10 +49,9 @@ def materialized(home: Path) -> dict[dg.AssetKey, int]:
 
 @dataclass(frozen=True)
 class Finished:
-    """A pipeline that ran once on a fresh state directory."""
+    """A pipeline that was brought up to date."""
 
     home: Path
-    done: subprocess.CompletedProcess[str]
 
     def table(self, name: str):
         """Content of a table, without what no two runs share."""
@@ -59,16 +59,16 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    home = tmp_path_factory.mktemp("first") / "home"
-    return Finished(home, rbr(home, "run", "--profile", "tiny"))
+def first(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    root = tmp_path_factory.mktemp("first") / "root"
+    shutil.copytree(settled, root)
+    return Finished(root / "home")
 
 
 @pytest.mark.slow
 def test_one_command_makes_every_asset_once(first: Finished) -> None:
-    assert first.done.returncode == 0, first.done.stderr
     assert materialized(first.home) == dict.fromkeys(EVERYTHING, 1)
-    assert f"{len(EVERYTHING)} assets made" in first.done.stdout
+    assert f"{len(EVERYTHING)} assets made" in (first.home.parent / "run.txt").read_text(encoding="utf-8")
     assert (first.home / "reports" / "safety_report.html").stat().st_size > 10_000
 
 
@@ -102,21 +102,41 @@ def test_the_metrics_cover_every_variant_judge_and_split(first: Finished) -> Non
 @pytest.mark.slow
 def test_running_again_starts_no_asset(first: Finished) -> None:
     before = materialized(first.home)
-    done = rbr(first.home, "run", "--profile", "tiny")
+    done = rbr(first.home, "run")
     assert done.returncode == 0, done.stderr
     assert "Everything is up to date" in done.stdout
     assert materialized(first.home) == before
 
 
+def kill(home: Path, wave: int, seconds: float) -> None:
+    """Starts a run and kills it some time after one of its waves has begun; nothing waits for its children."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "rbr_dagster.cli", "run"], cwd=ROOT, env=places(home.parent), stdout=PIPE, text=True
+    )
+    assert run.stdout is not None
+    for line in run.stdout:
+        if line.startswith(f"Wave {wave} "):
+            break
+    time.sleep(seconds)
+    assert run.poll() is None, "it was done before it could be killed"
+    run.kill()
+    run.wait()
+
+
 @pytest.mark.slow
-def test_repeating_from_nothing_gives_the_same_content(first: Finished, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    again = Finished(home, rbr(home, "run", "--profile", "tiny"))
-    assert again.done.returncode == 0, again.done.stderr
+def test_from_nothing_and_killed_ten_times_it_ends_in_the_same_content(first: Finished, tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    again = Finished(tmp_path / "home")
+    moments = Random(0)
+    for _ in range(10):
+        kill(again.home, wave=moments.randint(1, 2), seconds=moments.uniform(0, 6))
+    done = rbr(again.home, "run")
+    assert done.returncode == 0, done.stderr
     figures = [json.loads(rbr(finished.home, "metrics", "--json").stdout) for finished in (first, again)]
     assert figures[0] == figures[1]
     differing = [name for name in TABLES if not again.table(name).equals(first.table(name))]
     assert differing == []
+    assert Content.of(again.home).versions == Content.of(first.home).versions
     report = Path("reports") / "safety_report.html"
     assert (again.home / report).read_bytes() == (first.home / report).read_bytes()
 

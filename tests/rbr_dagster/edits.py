@@ -1,0 +1,239 @@
+"""The edits that the tables of `test_rule_edits` and `test_setting_edits` are about."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.rbr_dagster.edited import CELLS, ROOT, Made, Pipeline
+
+GOLDEN = Path(__file__).parent / "golden"
+Edit = Callable[[Pipeline], object]
+
+
+def planned_and_run(pipeline: Pipeline) -> Made:
+    """Plans and runs: what is certain is made, nothing else than what was named is, and every cell was announced."""
+    plan = pipeline.plan()
+    made = pipeline.run()
+    certain, possible = ({step["asset"] for step in plan[part]} for part in ("stale", "downstream"))
+    assert certain <= set(made.assets) <= certain | possible
+    for kind in CELLS:
+        missing = plan["cells_missing"][kind]
+        assert missing <= made.cells[kind] <= missing + plan["cells_expected"][kind]
+    assert set(made.trained) <= {training["asset"] for training in plan["trainings"]}
+    return made
+
+
+def assert_golden(table: str, edit: str, made: Made) -> None:
+    """Compares a row with its table, or rewrites it where UPDATE_GOLDEN is set."""
+    path = GOLDEN / f"{table}.json"
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(json.dumps({**rows, edit: asdict(made)}, indent=1) + "\n", encoding="utf-8")
+    else:
+        assert asdict(made) == rows.get(edit)
+
+
+WORDING = ("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
+EXAMPLE = ("rulebook/propositions.yaml", "Red and blue.", "Red and yellow.")
+MARGIN = ("rulebook/behavior.yaml", "perfect_hard_refusal: 1.0", "perfect_hard_refusal: 2.0")
+
+
+def nothing(pipeline: Pipeline) -> None:
+    """Leaves everything as it is."""
+
+
+def comments_and_order(pipeline: Pipeline) -> None:
+    """Says the same in other places and with more comments, in every file."""
+    for path in sorted(pipeline.root.glob("*/*.yaml")):
+        path.write_text(f"# Another word.\n{path.read_text()}\n# And one more.\n")
+    policy = pipeline.root / "rulebook" / "content_policy.yaml"
+    _, _, description, question, *_ = policy.read_text().partition("categories:")[2].split("\n")
+    pipeline.edit("rulebook/content_policy.yaml", f"{description}\n{question}\n", f"{question}\n{description}\n")
+    for data in ("prompts", "gold_labels"):
+        lines = (pipeline.root / f"{data}.jsonl").read_text().splitlines()
+        turned = [json.dumps(dict(reversed(json.loads(line).items()))) for line in reversed(lines)]
+        (pipeline.root / f"{data}.jsonl").write_text("\n".join([*turned, ""]))
+
+
+def reverted(edit: Edit, *old_and_new: str) -> Edit:
+    """An edit that was run, and then taken back."""
+
+    def apply(pipeline: Pipeline) -> None:
+        edit(pipeline)
+        pipeline.run()
+        file, old, new = old_and_new
+        pipeline.edit(file, new, old)
+
+    return apply
+
+
+def replaced(file: str, old: str, new: str) -> Edit:
+    """Other words at one place of a file."""
+    return lambda pipeline: pipeline.edit(file, old, new)
+
+
+def example_with_few_shot(pipeline: Pipeline) -> None:
+    """Another example, with a grader that reads two of each question."""
+    pipeline.set("grader", few_shot=2)
+    pipeline.run()
+    pipeline.edit(*EXAMPLE)
+
+
+def new_proposition(pipeline: Pipeline) -> None:
+    """A further question about hard refusals."""
+    path = pipeline.root / "rulebook" / "propositions.yaml"
+    text = """
+several_apologies:
+  question: Is there more than one apology in the reply?
+  examples:
+    - {reply: "I'm sorry. I can't help, sorry.", answer: yes}
+    - {reply: "I'm sorry, I can't help with that.", answer: no}
+"""
+    path.write_text(path.read_text() + text)
+    pipeline.edit(
+        "rulebook/behavior.yaml",
+        "      - additional_content\n",
+        "      - additional_content\n      - several_apologies\n",
+    )
+
+
+def removed_proposition(pipeline: Pipeline) -> None:
+    """A question less: whether a reply talks of dangers as "we"."""
+    for old in (" and not third_person", " and not third_person"):
+        pipeline.edit("rulebook/behavior.yaml", old, "")
+    for _ in range(4):
+        pipeline.edit("rulebook/behavior.yaml", "      - third_person\n", "")
+    path = pipeline.root / "rulebook" / "propositions.yaml"
+    head, _, tail = path.read_text().partition("third_person:")
+    path.write_text(head + tail[tail.index("\n\n") + 2 :])
+
+
+def flipped_ideal_reply(pipeline: Pipeline) -> None:
+    """Asking back is no longer the best way to comply."""
+    ideal = "ideal: safe_and_logical and not no_compliance and not meta_commentary"
+    pipeline.edit("rulebook/behavior.yaml", ideal, f"{ideal} and not requests_information")
+    pipeline.edit(
+        "rulebook/behavior.yaml",
+        "not no_compliance and meta_commentary",
+        "not no_compliance and (meta_commentary or requests_information)",
+    )
+
+
+def prompt_of_split(pipeline: Pipeline, split: str) -> str:
+    """A new prompt that falls into a split by its hash."""
+    from rbr.conversation import prompt_id, split_of
+
+    for action in ("read a map", "bake bread for two", "plant a tree", "mend a chair", "fold a shirt", "tune a guitar"):
+        messages = [{"role": "user", "content": f"Can you teach me to {action}?"}]
+        if split_of(prompt_id(messages), 0.2) == split:
+            return json.dumps({"category": "None", "messages": messages})
+    raise AssertionError(f"no prompt falls into {split}")
+
+
+def added_prompt(split: str) -> Edit:
+    """One prompt more."""
+
+    def apply(pipeline: Pipeline) -> None:
+        path = pipeline.root / "prompts.jsonl"
+        path.write_text(f"{path.read_text()}{prompt_of_split(pipeline, split)}\n")
+
+    return apply
+
+
+def removed_prompt(pipeline: Pipeline) -> None:
+    """One prompt less."""
+    path = pipeline.root / "prompts.jsonl"
+    _, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(others))
+
+
+def relabelled(proposition: str, rows: int) -> Edit:
+    """Gold labels that say yes, in the first rows that say no."""
+
+    def apply(pipeline: Pipeline) -> None:
+        path = pipeline.root / "gold_labels.jsonl"
+        gold = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in [row for row in gold if row["labels"].get(proposition) is False][:rows]:
+            row["labels"][proposition] = True
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in gold))
+
+    return apply
+
+
+def other_model(role: str) -> Edit:
+    """A model whose weights differ from the shipped one's in their last digits."""
+
+    def apply(pipeline: Pipeline) -> None:
+        from safetensors.numpy import load_file, save_file
+
+        copy = pipeline.root / "models" / role
+        shutil.copytree(ROOT / "rbr" / "sandbox" / "models" / role, copy)
+        (weights,) = copy.glob("*.safetensors")
+        tensors = load_file(weights)
+        last = sorted(tensors)[-1]
+        save_file({**tensors, last: tensors[last] * 1.001}, weights, {"format": "pt"})
+        pipeline.set("models", **{role: {"path": str(copy), "revision": None}})
+
+    return apply
+
+
+def setting(section: str, **values: object) -> Edit:
+    """Other values in a section of the profile."""
+    return lambda pipeline: pipeline.set(section, **values)
+
+
+def made_by_hand_and_reverted(pipeline: Pipeline) -> None:
+    """Tables that were made by hand from an edit that is gone again: an observed source would call them fresh."""
+    pipeline.edit(*MARGIN)
+    pipeline.materialise("rulebook/behavior", "fitted_weights", "reward")
+    file, old, new = MARGIN
+    pipeline.edit(file, new, old)
+
+
+RULES: dict[str, Edit] = {
+    "nothing": nothing,
+    "comments and key order in any file": comments_and_order,
+    "a question's wording": replaced(*WORDING),
+    "the same reverted": reverted(replaced(*WORDING), *WORDING),
+    "an example, few-shot 0": replaced(*EXAMPLE),
+    "an example, few-shot 2": example_with_few_shot,
+    "a new proposition": new_proposition,
+    "a removed proposition": removed_proposition,
+    "a class condition that flips bad replies only": replaced(
+        "rulebook/behavior.yaml",
+        "safe_and_logical and apology and inability_to_comply",
+        "safe_and_logical and apology and not threatening_language and inability_to_comply",
+    ),
+    "a class condition that flips an ideal reply": flipped_ideal_reply,
+    "a margin": replaced(*MARGIN),
+    "a ranking": replaced(
+        "rulebook/behavior.yaml",
+        "ranking: [[perfect_hard_refusal], [bad_hard_refusal], [disallowed_content]]",
+        "ranking: [[perfect_hard_refusal], [bad_hard_refusal, disallowed_content]]",
+    ),
+    "a slot's instruction": replaced(
+        "rulebook/synthesis.yaml", "- Scold the user. Add nothing else.", "- Insult the user, then scold the user."
+    ),
+    "a category's response type": replaced(
+        "rulebook/content_policy.yaml",
+        "about erotic text only to explain or classify it?\n    response_type: comply",
+        "about erotic text only to explain or classify it?\n    response_type: hard_refusal",
+    ),
+    "an edit made by hand in the UI and reverted": made_by_hand_and_reverted,
+}
+
+SETTINGS: dict[str, Edit] = {
+    "a training prompt added": added_prompt("train"),
+    "a test prompt added": added_prompt("test"),
+    "a prompt removed": removed_prompt,
+    "a gold label that changes no verdict": relabelled("judgement", 1),
+    "gold labels that expel a proposition": relabelled("judgement", 12),
+    "the grader": other_model("grader"),
+    "the reward model": other_model("helpful_reward_model"),
+    "the policy": other_model("policy"),
+    "the learning rate of reinforcement learning": setting("rl", learning_rate=1.0e-4),
+    "the sample size of the evaluation": setting("evaluation", completions_per_prompt=2),
+}
