@@ -97,6 +97,32 @@ def metrics(
 
 
 @app.command()
+def explain(
+    completion: Annotated[str | None, typer.Argument(help="Id of a stored completion, or its beginning.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The user's turn, instead of a stored completion.")] = None,
+    reply: Annotated[str | None, typer.Option(help="The assistant's reply to it.")] = None,
+    category: Annotated[str | None, typer.Option(help="Content category; else the grader finds it.")] = None,
+    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Take the reward of one reply apart: grades, class, and R_tot term by term."""
+    if (completion is None) == (prompt is None or reply is None):
+        raise InputError("nothing to explain", mend="Give a completion's id, or both --prompt and --reply.")
+    from rich.console import Console
+
+    from rbr_dagster.explain import as_json, as_text, explain_completion, explain_text
+
+    environment = from_environment()
+    if completion is not None:
+        explained = explain_completion(environment, completion)
+    else:
+        explained = explain_text(environment, prompt or "", reply or "", category)
+    if as_object:
+        typer.echo(as_json(explained))
+    else:
+        Console(soft_wrap=True, highlight=False).print(as_text(explained))
+
+
+@app.command()
 def init(directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")]) -> None:
     """Copy the default rulebook, to edit it."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

@@ -1,0 +1,208 @@
+"""`rbr explain`: one reply's grades, class and reward, under the reward that is stored."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from assets.inputs import read_model, read_snapshot
+from rbr.conversation import Conversation, Message
+from rbr.errors import InputError
+from rbr.explanation import Explanation, explain
+from rbr.grading import Grader, Question
+from rbr.profile import GraderSettings
+from rbr.reward_artefact import RewardArtefact
+from rbr.rulebook import ContentPolicy
+from rbr_dagster.environment import Environment
+from resources.artifacts import Artifacts
+from resources.models import Models
+from resources.store import Store
+
+_SMALL = 0.005
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A reply with the explanation of its reward.
+
+    Attributes:
+        prompt: Messages, the last one the user's.
+        reply: The reply.
+        category: Content category of the prompt.
+        p_category: P(yes) with which the grader found the category; None where it was known.
+        response_type: How such prompts are to be answered.
+        explanation: The reward, taken apart.
+    """
+
+    prompt: Conversation
+    reply: str
+    category: str
+    p_category: float | None
+    response_type: str
+    explanation: Explanation
+
+
+def explain_text(environment: Environment, prompt: str, reply: str, category: str | None) -> Explained:
+    """Explains a reply to a single user turn.
+
+    Args:
+        environment: State directory with a fitted reward.
+        prompt: The user's turn.
+        reply: The assistant's.
+        category: Content category; None lets the grader find it.
+
+    Raises:
+        InputError: There is no reward yet, no such category, or a model cannot be opened.
+    """
+    return _explain(environment, [Message(role="user", content=prompt)], reply, category)
+
+
+def explain_completion(environment: Environment, completion: str) -> Explained:
+    """Explains a reply that the pipeline sampled.
+
+    Args:
+        environment: State directory with a fitted reward.
+        completion: Its id, or the beginning of it.
+
+    Raises:
+        InputError: There is no such completion, more than one, or its prompt is no longer there.
+    """
+    rows = _store(environment).query(
+        "SELECT completion_id, prompt_id, text FROM completions WHERE starts_with(completion_id, ?) LIMIT 2",
+        [completion],
+    )
+    if rows.height != 1:
+        what = "there is no completion" if rows.is_empty() else "more than one completion begins with"
+        mend = "The tables synthetic_comparisons and evaluation_completions list them."
+        raise InputError(f"{what} {completion!r}", where=str(environment.home), mend=mend)
+    row = rows.row(0, named=True)
+    prompts = _store(environment).read("labelled_prompts", "prompt_id = ?", [row["prompt_id"]])
+    if prompts.is_empty():
+        mend = "Put the prompt back, or give --prompt and --reply."
+        raise InputError(f"the prompt of {row['completion_id']} is no longer in the data", mend=mend)
+    messages = json.loads(prompts["messages"][0])
+    return _explain(environment, messages, row["text"], prompts["category"][0])
+
+
+def as_json(explained: Explained) -> str:
+    """The explanation as a JSON object."""
+    own = explained.explanation
+    return json.dumps(
+        {
+            "prompt": explained.prompt,
+            "reply": explained.reply,
+            "category": explained.category,
+            "p_category": explained.p_category,
+            "response_type": explained.response_type,
+            "grades": [{**asdict(grade), "holds": grade.holds} for grade in own.grades],
+            "class": own.class_name,
+            "class_probabilities": own.class_probabilities,
+            "r_rm": own.r_rm,
+            "terms": [{**asdict(term), "reward": term.reward} for term in own.terms],
+            "r_rbr": own.r_rbr,
+            "r_tot": own.r_tot,
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def as_text(explained: Explained) -> RenderableType:
+    """The explanation as tables: grades, class probabilities, and R_tot as a waterfall."""
+    own = explained.explanation
+    found = "" if explained.p_category is None else f" (found by the grader, P {explained.p_category:.2f})"
+    head = [
+        f"[bold]User[/bold]       {escape(explained.prompt[-1]['content'])}",
+        f"[bold]Assistant[/bold]  {escape(explained.reply)}",
+        f"[bold]Category[/bold]   {explained.category}{found}, to be answered with {explained.response_type}",
+        f"[bold]Class[/bold]      {own.class_name or '-'}",
+    ]
+    if not own.grades:
+        return Group(*head, f"No reward was fitted for {explained.response_type}: R_rm alone counts, {own.r_rm:.3f}.")
+    return Group(*head, "", _grades(own), _classes(own), _waterfall(own))
+
+
+def _explain(environment: Environment, prompt: Conversation, reply: str, category: str | None) -> Explained:
+    artefact = RewardArtefact.load(Artifacts(home=str(environment.home)).reward)
+    _silence()
+    store, models = _store(environment), Models()
+    settings = read_snapshot(store, GraderSettings)
+    grader = models.grader(read_model(store, "grader").ref, settings)
+    category, p_category = _category(store, grader, prompt, category)
+    response_type = artefact.response_types[category]
+    reward_model = models.reward_model(read_model(store, "helpful_reward_model").ref)
+    (r_rm,) = reward_model.score([prompt], [reply])
+    rules = artefact.rules.get(response_type)
+    judged = [*prompt, Message(role="assistant", content=reply)]
+    p_yes = grader.grade([judged], artefact.questions_of(response_type))[0] if rules else np.empty(0)
+    return Explained(prompt, reply, category, p_category, response_type, explain(rules, p_yes, float(r_rm)))
+
+
+def _silence() -> None:
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
+def _category(store: Store, grader: Grader, prompt: Conversation, category: str | None) -> tuple[str, float | None]:
+    categories = read_snapshot(store, ContentPolicy).categories
+    if category is None:
+        asked = [Question(code, entry.question) for code, entry in categories.items()]
+        answers = np.nan_to_num(grader.grade([prompt], asked)[0])
+        best = int(answers.argmax())
+        return asked[best].name, float(answers[best])
+    if category not in categories:
+        mend = f"Use one of {', '.join(categories)}."
+        raise InputError(f"there is no category {category!r}", where="--category", mend=mend)
+    return category, None
+
+
+def _grades(own: Explanation) -> Table:
+    table = _table("Propositions", "P(yes)", "from", "")
+    for grade in sorted(own.grades, key=lambda grade: (not grade.holds, grade.proposition)):
+        p_yes = "unread" if grade.p_yes is None else f"{grade.p_yes:.3f}"
+        table.add_row(grade.proposition, p_yes, f"{grade.threshold:.2f}", "yes" if grade.holds else "")
+    return table
+
+
+def _classes(own: Explanation) -> Table:
+    table = _table("Classes", "probability")
+    for name, probability in own.class_probabilities.items():
+        table.add_row(name, f"{probability:.3f}")
+    return table
+
+
+def _waterfall(own: Explanation) -> Table:
+    table = _table("R_tot", "phi", "w", "w * phi", "so far")
+    total = own.r_rm
+    table.add_row("R_rm", "", "", "", _number(total))
+    small = [term for term in own.terms if abs(term.reward) < _SMALL]
+    for term in own.terms:
+        if term not in small:
+            total = None if total is None else total + term.reward
+            shown = f"{term.value:.3f}", f"{term.weight:+.3f}", f"{term.reward:+.3f}"
+            table.add_row(term.feature, *shown, _number(total))
+    if small:
+        table.add_row(f"{len(small)} smaller ones", "", "", f"{sum(term.reward for term in small):+.3f}", "")
+    table.add_row("R_rm + R_rbr", "", "", "", _number(own.r_tot), style="bold")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column(title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _store(environment: Environment) -> Store:
+    return Store(path=str(environment.home / "rbr.duckdb"))
