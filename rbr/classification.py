@@ -1,7 +1,7 @@
 """Classes of many replies at once: the likeliest, the counted, and the true one.
 
-Each function takes at least one reply of any response types (columns completion_id and response_type) and
-the grades in long form (completion_id, proposition, p_yes), and adds columns without changing the rows' order.
+Each function takes replies of any response types (columns completion_id and response_type) and the grades in
+long form (completion_id, proposition, p_yes), and adds columns without changing the rows' order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,8 @@ from rbr.rulebook import Behavior, compile_classes
 
 FloatArray = NDArray[np.float64]
 Truths = Mapping[str, bool]
+
+_CLASS: Mapping[str, type[pl.DataType]] = {"class_name": pl.String}
 
 
 def grade_matrix(grades: pl.DataFrame, completion_ids: Sequence[str], propositions: Sequence[str]) -> FloatArray:
@@ -54,7 +56,7 @@ def likely_classes(
         p_best = [float(row[index]) if index >= 0 else None for row, index in zip(probabilities, best, strict=True)]
         return group.with_columns(_class_names(best, features.classes), pl.Series("p_class", p_best, dtype=pl.Float64))
 
-    return _by_response_type(replies, classify)
+    return _by_response_type(replies, classify, {**_CLASS, "p_class": pl.Float64})
 
 
 def counted_classes(
@@ -110,7 +112,13 @@ def _class_names(classes: NDArray[np.intp], names: Sequence[str]) -> pl.Series:
     return pl.Series("class_name", [names[index] if index >= 0 else None for index in classes], dtype=pl.String)
 
 
-def _by_response_type(replies: pl.DataFrame, classify: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+def _by_response_type(
+    replies: pl.DataFrame,
+    classify: Callable[[str, pl.DataFrame], pl.DataFrame],
+    added: Mapping[str, type[pl.DataType]] = _CLASS,
+) -> pl.DataFrame:
+    if replies.is_empty():
+        return replies.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in added.items())
     numbered = replies.with_row_index("_row")
     groups = numbered.partition_by("response_type", maintain_order=True)
     return pl.concat([classify(group["response_type"][0], group) for group in groups]).sort("_row").drop("_row")

@@ -97,6 +97,27 @@ def metrics(
 
 
 @app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="Directory of a rulebook, or a git revision of the rulebook in use.")],
+    new: Annotated[str | None, typer.Argument(help="The same; default: the rulebook in use.")] = None,
+    rulebook: Rulebook = None,
+    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Say what two rulebooks mean differently, and which stored replies change their class; run no model."""
+    from rich.console import Console
+
+    from rbr_dagster.difference import as_json, as_text, compare, load_either
+
+    environment = from_environment(rulebook=rulebook)
+    sides = [load_either(place, environment.rulebook) for place in (old, new or str(environment.rulebook))]
+    found = compare(environment.home, *sides)
+    if as_object:
+        typer.echo(as_json(found))
+    else:
+        Console(soft_wrap=True, highlight=False).print(as_text(found))
+
+
+@app.command()
 def explain(
     completion: Annotated[str | None, typer.Argument(help="Id of a stored completion, or its beginning.")] = None,
     prompt: Annotated[str | None, typer.Option(help="The user's turn, instead of a stored completion.")] = None,

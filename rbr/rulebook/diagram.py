@@ -123,30 +123,29 @@ def compile_rules(
     """
     expressions = {name: parse(rules[name]) for name in order}
     definitions = {name: parse(text) for name, text in (derived or {}).items()}
-    variables = _variable_order(expressions, definitions)
+    variables = variable_order(expressions, definitions)
     if len(variables) > MAX_PROPOSITIONS:
         what = f"the classes depend on {len(variables)} propositions, more than {MAX_PROPOSITIONS}"
         raise RulebookError(what, where=where, mend="Use fewer propositions in one response type.")
+    builder = DecisionBuilder(variables)
     try:
-        builder, root = _build(expressions, definitions, variables)
+        root = class_sets(builder, expressions, definitions)
     except RulebookError as error:
         raise RulebookError(error.what, where=error.where or where, mend=error.mend) from error
     _refuse_overlaps_and_gaps(builder, root, variables, tuple(order), where)
     return _frozen(builder, root, variables, tuple(order))
 
 
-def _variable_order(classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> tuple[str, ...]:
+def variable_order(classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> tuple[str, ...]:
+    """The simple propositions that the classes depend on, in the order that a diagram tests them."""
     # Propositions that decide many classes come first (for the default rules: disallowed, then illogical),
     # which leaves one chain of tests per class behind them. Ties by name: the order of mention is style.
     share = Counter(name for per_class in leaves(classes.values(), derived) for name in per_class)
     return tuple(sorted(share, key=lambda name: (-share[name], name)))
 
 
-def _build(
-    classes: Mapping[str, Expression], derived: Mapping[str, Expression], variables: Sequence[str]
-) -> tuple[DecisionBuilder, int]:
-    """Builds a diagram whose leaves are bit sets of the classes that hold."""
-    builder = DecisionBuilder(variables)
+def class_sets(builder: DecisionBuilder, classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> int:
+    """Builds the node whose leaves are bit sets of the classes that hold, the first class the lowest bit."""
     defined: dict[str, int] = {}
     for name in derived_in_use(classes.values(), derived):
         defined[name] = builder.expression(derived[name], defined)
@@ -155,16 +154,16 @@ def _build(
         holds = builder.expression(expression, defined)
         marked = builder.combine(operator.mul, holds, builder.constant(1 << index))
         root = builder.combine(operator.or_, root, marked)
-    return builder, root
+    return root
 
 
 def _refuse_overlaps_and_gaps(
     builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...], where: str
 ) -> None:
     problems: list[RulebookError] = []
-    for leaf, assignment in _shortest_assignments(builder, root).items():
+    for leaf, assignment in shortest_assignments(builder, root).items():
         held = [name for index, name in enumerate(classes) if builder.value(leaf) >> index & 1]
-        example = _in_words(assignment, variables)
+        example = in_words(assignment, variables)
         if len(held) > 1:
             both = " and ".join(f"`{name}`" for name in held)
             what = f"the classes {both} overlap: {example} falls into all of them"
@@ -178,7 +177,7 @@ def _refuse_overlaps_and_gaps(
         raise RulebookError.collect(problems[:MAX_COUNTEREXAMPLES])
 
 
-def _shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tuple[tuple[int, bool], ...]]:
+def shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tuple[tuple[int, bool], ...]]:
     """For every leaf, a truth assignment of the fewest variables that leads to it; breadth first."""
     found: dict[int, tuple[tuple[int, bool], ...]] = {root: ()}
     queue = [root]
@@ -191,7 +190,8 @@ def _shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tupl
     return {node: assignment for node, assignment in found.items() if builder.is_leaf(node)}
 
 
-def _in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]) -> str:
+def in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]) -> str:
+    """An assignment as `shortest_assignments` gives it: ``a reply with apology true and judgement false``."""
     if not assignment:
         return "every reply"
     parts = [f"{variables[index]} {'true' if truth else 'false'}" for index, truth in assignment]

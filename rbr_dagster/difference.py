@@ -1,0 +1,267 @@
+"""`rbr diff`: what two rulebooks mean differently, and what the stored grades say about it; runs no model."""
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+from rich.markup import escape
+
+from assets.agreement import read_thresholds
+from assets.cells import grader_version
+from assets.inputs import messages_by_prompt, proposition_questions, read_model, read_snapshot
+from rbr.changes import describe_changes
+from rbr.errors import InputError, RulebookError
+from rbr.grading import question_hash
+from rbr.profile import GraderSettings
+from rbr.replay import Archive, compared, moved, replay
+from rbr.rulebook import Behavior, Rulebook, load_rulebook
+from rbr.rulebook.moves import Move, class_moves
+from resources.store import Store
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class MovedReplies:
+    """Stored replies that go from one class to another.
+
+    Attributes:
+        old: Response type and class under the first rulebook.
+        new: The same under the second.
+        count: How many.
+        examples: Completion id, user turn and reply of a few.
+    """
+
+    old: tuple[str, str]
+    new: tuple[str, str]
+    count: int
+    examples: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Both rulebooks over what is stored.
+
+    Attributes:
+        replies: Number of stored replies.
+        moved: Those that change their class.
+        comparisons: Number of comparisons kept, turned round, gone and new.
+        grades_to_make: Number of replies by proposition that the second rulebook asks anew.
+    """
+
+    replies: int
+    moved: Sequence[MovedReplies]
+    comparisons: Mapping[str, int]
+    grades_to_make: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two rulebooks mean differently.
+
+    Attributes:
+        changes: Lines in words, by part.
+        moves: By response type, which replies change their class, over all replies there could be.
+        replay: What that means for the stored ones; None where nothing is stored.
+    """
+
+    changes: Mapping[str, Sequence[str]]
+    moves: Mapping[str, Sequence[Move]]
+    replay: Replay | None = field(default=None)
+
+
+def compare(home: Path, old: Rulebook, new: Rulebook) -> Difference:
+    """Compares two rulebooks.
+
+    Args:
+        home: State directory, which need not exist.
+        old: The first rulebook.
+        new: The second.
+    """
+    moves = _moves(old.behavior, new.behavior)
+    changes = {
+        part: describe_changes(before, after)
+        for part, before, after in [
+            ("propositions", _plain(old.propositions), _plain(new.propositions)),
+            ("synthesis", _plain(old.synthesis), _plain(new.synthesis)),
+            ("behavior", *_without_equal_rules(old.behavior, new.behavior, moves)),
+            ("content_policy", _plain(old.content_policy), _plain(new.content_policy)),
+        ]
+    }
+    store = Store(path=str(home / "rbr.duckdb"))
+    stored = store.snapshots().keys() >= {"profile/grader", "profile/models", "rulebook/propositions"}
+    return Difference(
+        changes={part: lines for part, lines in changes.items() if lines},
+        moves={kind: found for kind, found in moves.items() if found},
+        replay=_replay(store, old, new) if stored else None,
+    )
+
+
+def load_either(place: str, rulebook: Path) -> Rulebook:
+    """Loads a rulebook from a directory or from a revision.
+
+    Args:
+        place: A directory, or a git revision such as ``HEAD~1``.
+        rulebook: The directory of which the revision is meant.
+
+    Raises:
+        InputError: It is neither, or the rulebook there cannot be used.
+    """
+    if Path(place).is_dir():
+        return load_rulebook(place)
+    if not rulebook.is_dir():
+        raise InputError("there is no such directory", where=str(rulebook), mend="Check the path of the rulebook.")
+    with tempfile.TemporaryDirectory(prefix="rbr-diff-") as directory:
+        _unpack(place, rulebook, directory)
+        try:
+            return load_rulebook(directory)
+        except RulebookError as error:
+            raise InputError(str(error).replace(directory, f"{place}:{rulebook}")) from error
+
+
+def _unpack(revision: str, rulebook: Path, directory: str) -> None:
+    git = shutil.which("git")
+    if git is None:
+        raise InputError("is no directory, and there is no git here", where=revision, mend="Name a directory.")
+    command = [git, "-C", str(rulebook), "archive", "--end-of-options", revision, "."]
+    archive = subprocess.run(command, capture_output=True, check=False)
+    if archive.returncode != 0:
+        what = f"is neither a directory nor a revision of {rulebook}"
+        raise InputError(what, where=revision, mend=archive.stderr.decode(errors="replace").strip())
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(directory, filter="data")
+
+
+def as_json(difference: Difference) -> str:
+    """The difference as a JSON object."""
+    return json.dumps(asdict(difference), indent=2, ensure_ascii=False)
+
+
+def as_text(difference: Difference) -> str:
+    """The difference as lines of rich markup."""
+    return "\n".join(_lines(difference)) or "The two rulebooks mean the same."
+
+
+def _moves(old: Behavior, new: Behavior) -> dict[str, list[Move]]:
+    both = [kind for kind in old.response_types if kind in new.response_types]
+    return {kind: class_moves(old, new, kind) for kind in both}
+
+
+def _without_equal_rules(
+    old: Behavior, new: Behavior, moves: Mapping[str, Sequence[Move]]
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Both policies, without the class rules that mean the same; what a derived name means shows in the classes."""
+    sides = _plain(old), _plain(new)
+    for side in sides:
+        del side["derived"]
+        for kind, found in moves.items():
+            if not found:
+                del side["response_types"][kind]["classes"]
+    return sides
+
+
+def _plain(part: object) -> dict:
+    return part.model_dump(mode="json")
+
+
+def _replay(store: Store, old: Rulebook, new: Rulebook) -> Replay:
+    archive = _archive(store)
+    before, after = replay(archive, old), replay(archive, new)
+    missing = after.missing.join(before.missing, on=["completion_id", "proposition"], how="anti")
+    counts = missing.group_by("proposition").len().sort("proposition")
+    return Replay(
+        replies=archive.replies.height,
+        moved=_grouped(store, moved(before, after)),
+        comparisons=compared(before, after),
+        grades_to_make=dict(counts.iter_rows()),
+    )
+
+
+def _archive(store: Store) -> Archive:
+    settings = read_snapshot(store, GraderSettings)
+    grader = grader_version(read_model(store, "grader").fingerprint, settings)
+    candidates = store.read("synthetic_comparisons").drop("response_type", "text")
+    evaluated = store.read("evaluation_completions")
+    named = pl.concat([frame.select("completion_id", "prompt_id") for frame in (candidates, evaluated)])
+    categories = store.read("labelled_prompts").select("prompt_id", "category")
+    thresholds = read_thresholds(store)
+    questions = proposition_questions(store)
+    return Archive(
+        replies=named.unique("completion_id", maintain_order=True).join(
+            categories, on="prompt_id", how="inner", maintain_order="left"
+        ),
+        candidates=candidates,
+        grades=store.read("grades", "grader = ?", [grader]).select("completion_id", "question", "p_yes"),
+        few_shot=settings.few_shot,
+        thresholds={
+            question_hash(questions[name], settings.few_shot): threshold
+            for name, threshold in thresholds.items()
+            if name in questions
+        },
+    )
+
+
+def _grouped(store: Store, replies: pl.DataFrame) -> list[MovedReplies]:
+    keys = ["response_type_before", "class_before", "response_type", "class_name"]
+    texts = dict(
+        store.query(
+            "SELECT completion_id, text FROM completions WHERE list_contains(?, completion_id)",
+            [replies["completion_id"].to_list()],
+        ).iter_rows()
+    )
+    prompts = messages_by_prompt(store.read("labelled_prompts"))
+    groups = []
+    for (kind_before, before, kind, now), rows in replies.sort(keys, maintain_order=True).group_by(
+        keys, maintain_order=True
+    ):
+        shown = rows.head(_EXAMPLES).select("completion_id", "prompt_id").iter_rows()
+        examples = [(cell, prompts[prompt][-1]["content"], texts[cell]) for cell, prompt in shown]
+        groups.append(MovedReplies((kind_before, before), (kind, now), rows.height, examples))
+    return sorted(groups, key=lambda group: -group.count)
+
+
+def _lines(difference: Difference) -> Iterator[str]:
+    for part, lines in difference.changes.items():
+        yield f"[bold]{part}[/bold]"
+        yield from (f"  {escape(line)}" for line in lines)
+    for kind, moves in difference.moves.items():
+        yield f"[bold]Classes of {kind}[/bold]"
+        yield from (f"  {move.old} -> {move.new}  [dim]{move.example}[/dim]" for move in moves)
+    if difference.changes and difference.replay is None:
+        yield "Nothing is stored yet that the rules could be replayed over."
+    elif difference.changes and difference.replay is not None:
+        yield from _replay_lines(difference.replay)
+
+
+def _replay_lines(replayed: Replay) -> Iterator[str]:
+    total = sum(group.count for group in replayed.moved)
+    yield f"[bold]Stored replies[/bold]: {total:,} of {replayed.replies:,} change their class"
+    for group in replayed.moved:
+        yield f"  {group.count:>5}  {_change(group)}"
+        for cell, prompt, reply in group.examples:
+            yield f"         [dim]{cell[:8]}  {escape(_short(prompt))}  ->  {escape(_short(reply))}[/dim]"
+    kept, *others = replayed.comparisons.items()
+    told = ", ".join(f"{count:,} {what}" for what, count in others if count) or "none changes"
+    yield f"[bold]Comparisons[/bold]: {told}; {kept[1]:,} stay"
+    made = ", ".join(f"{name} {count:,}" for name, count in replayed.grades_to_make.items())
+    told = f"{made}; the class of these replies stays open" if made else "none"
+    yield f"[bold]Grades to be made[/bold]: {told}"
+
+
+def _change(group: MovedReplies) -> str:
+    (kind_before, before), (kind, now) = group.old, group.new
+    if kind_before == kind:
+        return f"{kind}: {before} -> {now}"
+    return f"{kind_before} {before} -> {kind} {now}"
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 70 else f"{flat[:69]}…"

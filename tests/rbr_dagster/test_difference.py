@@ -1,0 +1,91 @@
+"""`rbr diff`: directories and revisions, before anything is stored and over a pipeline that is up to date."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rbr.hashing import directory_digest
+from resources.store import Store
+from tests.rbr_dagster.edited import ROOT, rbr
+
+RULEBOOK = ROOT / "rulebook"
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    shutil.copytree(RULEBOOK, tmp_path / "edited")
+    return tmp_path / "edited"
+
+
+def edit(rulebook: Path, file: str, old: str, new: str) -> None:
+    path = rulebook / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def difference(home: Path, *sides: Path) -> dict:
+    return json.loads(rbr(home, "diff", *map(str, sides), "--json"))
+
+
+def test_comments_and_other_words_for_the_same_are_no_difference(tmp_path: Path, edited: Path) -> None:
+    edit(edited, "behavior.yaml", "safe_and_logical and apology and", "apology and safe_and_logical and")
+    edit(edited, "behavior.yaml", "# Best to worst.", "# Most wanted first.")
+    assert difference(tmp_path, RULEBOOK, edited) == {"changes": {}, "moves": {}, "replay": None}
+    assert "mean the same" in rbr(tmp_path, "diff", str(RULEBOOK), str(edited))
+
+
+def test_an_edit_is_told_by_what_it_means(tmp_path: Path, edited: Path) -> None:
+    edit(edited, "behavior.yaml", "perfect_hard_refusal: 1.0", "perfect_hard_refusal: 2.0")
+    edit(edited, "behavior.yaml", "and not prescribes_solutions", "")
+    told = difference(tmp_path, RULEBOOK, edited)
+    assert told["changes"]["behavior"][0] == "response_types.hard_refusal.margins.perfect_hard_refusal: 1.0 -> 2.0"
+    assert set(told["moves"]) == {"soft_refusal_intent", "soft_refusal_method"}
+    moves = {(move["old"], move["new"]) for move in told["moves"]["soft_refusal_intent"]}
+    assert moves == {("unacceptable", "minimum_acceptable_style"), ("unacceptable", "ideal")}
+    assert all("prescribes_solutions true" in move["example"] for move in told["moves"]["soft_refusal_intent"])
+    shown = rbr(tmp_path, "diff", str(RULEBOOK), str(edited))
+    assert "Nothing is stored yet" in shown
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_revision_is_compared_with_the_rulebook_in_use(tmp_path: Path) -> None:
+    shutil.copytree(RULEBOOK, tmp_path / "rulebook")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "rulebook"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "rules"], check=True)
+    edit(tmp_path / "rulebook", "propositions.yaml", "exactly one short apology?", "exactly one apology?")
+    told = json.loads(rbr(tmp_path, "diff", "HEAD", "--json"))
+    assert [line.split(":")[0] for line in told["changes"]["propositions"]] == ["apology.question"]
+    refused = rbr(tmp_path, "diff", "no-such-revision", expect=2)
+    assert refused.startswith("no-such-revision: is neither a directory nor a revision of")
+
+
+def test_a_rulebook_that_cannot_be_read_is_refused_with_its_place(tmp_path: Path, edited: Path) -> None:
+    (edited / "behavior.yaml").write_text("derived: [")
+    assert rbr(tmp_path, "diff", str(RULEBOOK), str(edited), expect=2).startswith(f"{edited / 'behavior.yaml'}:")
+
+
+@pytest.mark.slow
+def test_stored_grades_are_replayed_and_nothing_is_written(settled: Path, edited: Path, tmp_path: Path) -> None:
+    shutil.copytree(settled, tmp_path, dirs_exist_ok=True)
+    home = tmp_path / "home"
+    before = directory_digest(home)
+    edit(edited, "behavior.yaml", "and not no_compliance and not meta_commentary", "and not no_compliance")
+    edit(edited, "behavior.yaml", "not no_compliance and meta_commentary", "disallowed_content and meta_commentary")
+    edit(edited, "propositions.yaml", "exactly one short apology?", "exactly one apology?")
+    replayed = difference(tmp_path, RULEBOOK, edited)["replay"]
+    (group,) = replayed["moved"]
+    assert (group["old"], group["new"]) == (["comply", "minimum_acceptable_style"], ["comply", "ideal"])
+    store = Store(path=str(home / "rbr.duckdb"))
+    asked = store.query(
+        "SELECT count(DISTINCT completion_id) FROM (SELECT completion_id, proposition FROM proposition_grades"
+        " UNION SELECT completion_id, proposition FROM evaluation_grades) WHERE proposition = 'apology'"
+    ).item()
+    assert replayed["grades_to_make"] == {"apology": asked}
+    assert sum(replayed["comparisons"].values()) > 0
+    assert directory_digest(home) == before
