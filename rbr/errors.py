@@ -5,12 +5,41 @@ from collections.abc import Iterable
 _LISTED = 50
 
 
+class Place(str):
+    """Where in a file something is, as the text ``file:line:column key`` and in its parts.
+
+    Attributes:
+        file: The file as the user named it.
+        line: From 1; None where the whole file is meant.
+        column: From 1; None where the whole file is meant.
+        key: The key path in words, such as ``slots[0].label``; empty where there is none.
+    """
+
+    __slots__ = ("column", "file", "key", "line")
+
+    file: str
+    line: int | None
+    column: int | None
+    key: str
+
+    def __new__(cls, file: str, line: int | None = None, column: int | None = None, key: str = "") -> "Place":
+        """Makes a place; line and column come together or not at all."""
+        spot = "" if line is None else f":{line}:{column}"
+        place = super().__new__(cls, f"{file}{spot} {key}".rstrip())
+        place.file, place.line, place.column, place.key = file, line, column, key
+        return place
+
+    def __getnewargs__(self) -> tuple[str, int | None, int | None, str]:  # type: ignore[override]
+        return self.file, self.line, self.column, self.key
+
+
 class InputError(ValueError):
     """A file, setting or argument that cannot be used as given.
 
     Args:
         what: What is wrong, in one sentence.
-        where: The place, for example ``prompts.jsonl:12`` or ``behavior.yaml:4:3 classes.ideal``.
+        where: The place, for example ``prompts.jsonl:12`` or ``behavior.yaml:4:3 classes.ideal``; a `Place`
+            where its parts are known.
         mend: What the user can do about it.
 
     ``str(error)`` is ``where: what`` followed by the mend on an indented line of its own.

@@ -1,6 +1,7 @@
 """Safe reading of one YAML file, remembering the place of every key so that errors can point at it.
 
-Only plain data is read: no tags, anchors or aliases; size and nesting are bounded. Keys are always text.
+Only plain data is read: no tags, anchors or aliases; size, number of entries and nesting are bounded. Keys are
+always text.
 """
 
 import re
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import yaml
 
-from rbr.errors import RulebookError
+from rbr.errors import Place, RulebookError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
+MAX_ENTRIES = 50_000
+MAX_SHOWN = 100
 MAX_PROBLEMS = 50
 
 KeyPath = tuple[str | int, ...]
@@ -33,27 +36,33 @@ class Document:
         file: The file as the user named it.
         content: Mappings, lists, text, numbers, booleans and None.
         places: Line and column (from 1) per key path; of the key in a mapping, of the item in a list.
+        problems: Keys that are there twice, of which the last one counts in `content`.
     """
 
     file: str
     content: object
     places: Mapping[KeyPath, tuple[int, int]]
+    problems: tuple[RulebookError, ...] = ()
 
-    def where(self, path: KeyPath) -> str:
-        """The place of a key path as ``file:line:column path``; of its nearest ancestor if it is absent."""
+    def where(self, path: KeyPath) -> Place:
+        """The place of a key path; of its nearest ancestor if it is absent."""
         known = path
         while known and known not in self.places:
             known = known[:-1]
         line, column = self.places.get(known, (1, 1))
-        return f"{self.file}:{line}:{column} {spell(path)}".rstrip()
+        return Place(self.file, line, column, spell(path))
 
 
 def spell(path: KeyPath) -> str:
     """A key path in words: ``("slots", 0, "label")`` is ``slots[0].label``."""
     spelled = ""
     for key in path:
-        spelled += f"[{key}]" if isinstance(key, int) else f".{key}" if spelled else key
+        spelled += f"[{key}]" if isinstance(key, int) else f".{_legible(key)}" if spelled else _legible(key)
     return spelled
+
+
+def _legible(key: str) -> str:
+    return key if key.isprintable() and len(key) <= MAX_SHOWN else repr(key[:MAX_SHOWN])
 
 
 def read_document(path: str | Path) -> Document:
@@ -65,24 +74,40 @@ def read_document(path: str | Path) -> Document:
     Raises:
         RulebookError: The file cannot be read or is no plain YAML; duplicate keys are all named.
     """
+    document = scan_document(path)
+    if document.problems:
+        raise RulebookError.collect(document.problems)
+    return document
+
+
+def scan_document(path: str | Path) -> Document:
+    """Reads a YAML file as `read_document` does, but leaves duplicate keys to the document's `problems`.
+
+    Raises:
+        RulebookError: The file cannot be read or is no plain YAML.
+    """
     file = str(path)
     text = _read_text(Path(path), file)
     builder = _Builder(file)
+    loader: yaml.SafeLoader | None = None
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            builder.take(event)
+        loader = yaml.SafeLoader(text)
+        while loader.check_event():
+            builder.take(loader.get_event())
+    except yaml.reader.ReaderError as error:
+        what = f"the character {text[error.position]!r} must not be in YAML"
+        raise RulebookError(what, where=_after(text[: error.position], file), mend="Remove it.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        where = _marked(file, mark, builder.path())
         raise RulebookError(f"not valid YAML: {error.problem}", where=where, mend=_SYNTAX_MEND) from error
     except RulebookError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML lets plain ValueErrors out on bad escapes such as "\UFFFFFFFF".
-        raise RulebookError(f"not valid YAML: {_first_line(error)}", where=file, mend=_SYNTAX_MEND) from error
-    if builder.problems:
-        raise RulebookError.collect(builder.problems)
-    return Document(file, builder.root, builder.places)
+        where = _marked(file, loader.get_mark() if loader else None, builder.path())
+        raise RulebookError(f"not valid YAML: {_first_line(error)}", where=where, mend=_SYNTAX_MEND) from error
+    return Document(file, builder.root, builder.places, tuple(builder.problems))
 
 
 _SYNTAX_MEND = "Check indentation, quotes and brackets near this place; texts with `:` or `#` need quotes."
@@ -92,26 +117,36 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def _marked(file: str, mark: yaml.Mark | None, path: KeyPath) -> Place:
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Place(file, line, column, spell(path))
+
+
+def _after(text: str, file: str) -> Place:
+    return Place(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
 def _read_text(path: Path, file: str) -> str:
     data = _read_bytes(path, file)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RulebookError("the text is not UTF-8", where=f"{file}:{line}", mend="Save the file as UTF-8.") from error
+        where = _after(data[: error.start].decode("utf-8-sig"), file)
+        raise RulebookError("the text is not UTF-8", where=where, mend="Save the file as UTF-8.") from error
 
 
 def _read_bytes(path: Path, file: str) -> bytes:
     try:
         # Anything but a regular file (a pipe, a device) could block or never end.
         if not path.is_file():
-            raise RulebookError("there is no such file", where=file, mend="Check the path, or create the file.")
+            raise RulebookError("there is no such file", where=Place(file), mend="Check the path, or create the file.")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise RulebookError(f"cannot be read: {error.strerror}", where=file, mend="Check its permissions.") from error
+        what = f"cannot be read: {error.strerror}"
+        raise RulebookError(what, where=Place(file), mend="Check its permissions.") from error
     if len(data) > MAX_BYTES:
-        raise RulebookError(f"the file is larger than {MAX_BYTES} bytes", where=file, mend="Shorten it.")
+        raise RulebookError(f"the file is larger than {MAX_BYTES} bytes", where=Place(file), mend="Shorten it.")
     return data
 
 
@@ -134,6 +169,16 @@ class _Builder:
     problems: list[RulebookError] = field(default_factory=list)
     _stack: list[_Open] = field(default_factory=list)
     _documents: int = 0
+    _entries: int = 0
+
+    def path(self) -> KeyPath:
+        """Where the next entry goes."""
+        if not self._stack:
+            return ()
+        frame = self._stack[-1]
+        if isinstance(frame.content, list):
+            return (*frame.path, len(frame.content))
+        return frame.path if frame.key is None else (*frame.path, frame.key)
 
     def take(self, event: yaml.Event) -> None:
         match event:
@@ -142,7 +187,8 @@ class _Builder:
                 if self._documents > 1:
                     raise self._error(event, "a second YAML document starts here", "Remove the `---` line.")
             case yaml.AliasEvent():
-                raise self._error(event, f"aliases such as *{event.anchor} are not read", "Write the content out.")
+                what = f"aliases such as *{_legible(str(event.anchor))} are not read"
+                raise self._error(event, what, "Write the content out.")
             case yaml.ScalarEvent():
                 self._refuse_decorations(event)
                 self._scalar(event)
@@ -154,11 +200,10 @@ class _Builder:
 
     def _refuse_decorations(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor is not None:
-            raise self._error(
-                event, f"anchors such as &{event.anchor} are not read", "Remove it, and write copies out."
-            )
+            what = f"anchors such as &{_legible(event.anchor)} are not read"
+            raise self._error(event, what, "Remove it, and write copies out.")
         if event.tag is not None:
-            raise self._error(event, f"tags such as {event.tag} are not read", "Remove it.")
+            raise self._error(event, f"tags such as {_legible(event.tag)} are not read", "Remove it.")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         if not event.value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in event.value):
@@ -175,7 +220,8 @@ class _Builder:
         if event.value in frame.content:
             first = self.places[path][0]
             mend = f"It is already in line {first}; keep one of the two."
-            self.problems.append(self._error(event, f"the key {event.value!r} is there twice", mend))
+            what = f"the key {event.value[:MAX_SHOWN]!r} is there twice"
+            self.problems.append(RulebookError(what, where=Place(self.file, *_place(event), spell(path)), mend=mend))
             if len(self.problems) == MAX_PROBLEMS:
                 raise RulebookError.collect(self.problems)
         else:
@@ -189,25 +235,26 @@ class _Builder:
         self._stack.append(_Open(self._attach(event, content), content))
 
     def _attach(self, event: yaml.NodeEvent, value: object) -> KeyPath:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise self._error(event, f"the file has more than {MAX_ENTRIES} entries", "Shorten it.")
+        path = self.path()
         if not self._stack:
             self.root = value
-            return ()
+            return path
         frame = self._stack[-1]
         if isinstance(frame.content, list):
-            path = (*frame.path, len(frame.content))
             self.places[path] = _place(event)
             frame.content.append(value)
-            return path
-        if frame.key is None:
+        elif frame.key is None:
             raise self._error(event, "a key must be text", "Write `name: value` lines.")
-        path = (*frame.path, frame.key)
-        frame.content[frame.key] = value
-        frame.key = None
+        else:
+            frame.content[frame.key] = value
+            frame.key = None
         return path
 
     def _error(self, event: yaml.Event, what: str, mend: str) -> RulebookError:
-        line, column = _place(event)
-        return RulebookError(what, where=f"{self.file}:{line}:{column}", mend=mend)
+        return RulebookError(what, where=Place(self.file, *_place(event), spell(self.path())), mend=mend)
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from rbr.rulebook.checks import (
     check_recipes,
     check_synthesis,
 )
-from rbr.rulebook.document import Document, read_document
+from rbr.rulebook.document import Document, scan_document
 from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Rulebook, Synthesis
 from rbr.rulebook.validation import validated
 
@@ -39,7 +39,7 @@ def load_propositions(path: str | Path) -> Propositions:
     Raises:
         RulebookError: The file cannot be used; all problems with their lines.
     """
-    return validated(Propositions, read_document(path))
+    return validated(Propositions, scan_document(path))
 
 
 def load_synthesis(path: str | Path) -> Synthesis:
@@ -51,7 +51,7 @@ def load_synthesis(path: str | Path) -> Synthesis:
     Raises:
         RulebookError: The file cannot be used; all problems with their lines.
     """
-    return validated(Synthesis, read_document(path))
+    return validated(Synthesis, scan_document(path))
 
 
 def load_behavior(path: str | Path) -> Behavior:
@@ -65,7 +65,7 @@ def load_behavior(path: str | Path) -> Behavior:
         RulebookError: The file cannot be used, or classes overlap or leave a gap; all problems with
             their lines.
     """
-    document = read_document(path)
+    document = scan_document(path)
     behavior = validated(Behavior, document)
     _refuse(_located(check_behavior(behavior), document))
     _refuse(_located(check_partition(behavior), document))
@@ -81,7 +81,7 @@ def load_content_policy(path: str | Path) -> ContentPolicy:
     Raises:
         RulebookError: The file cannot be used; all problems with their lines.
     """
-    return validated(ContentPolicy, read_document(path))
+    return validated(ContentPolicy, scan_document(path))
 
 
 def load_rulebook(directory: str | Path) -> Rulebook:
@@ -127,7 +127,7 @@ class _Loaded(Generic[Part]):
 
 def _attempt(model: type[Part], path: Path, problems: list[RulebookError]) -> _Loaded[Part] | None:
     try:
-        document = read_document(path)
+        document = scan_document(path)
         return _Loaded(validated(model, document), document)
     except RulebookError as error:
         problems.append(error)

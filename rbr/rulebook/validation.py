@@ -34,14 +34,20 @@ def validated(model: type[Part], document: Document) -> Part:
     Raises:
         RulebookError: All that is wrong with the content, each with file, line, column and key.
     """
+    problems = list(document.problems)
+    part: Part | None = None
     if document.content is None:
-        raise RulebookError("the file is empty", where=document.file, mend="Write the rules, or restore the file.")
-    try:
-        return model.model_validate(document.content)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        problems = [problem for detail in details for problem in _problems(detail, document)]
-        raise RulebookError.collect(problems) from error
+        where = document.where(())
+        problems.append(RulebookError("the file is empty", where=where, mend="Write the rules, or restore the file."))
+    else:
+        try:
+            part = model.model_validate(document.content)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            problems += [problem for detail in details for problem in _problems(detail, document)]
+    if part is None or problems:
+        raise RulebookError.collect(problems)
+    return part
 
 
 def _problems(detail: ErrorDetails, document: Document) -> list[RulebookError]:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from rbr.errors import InputError, RulebookError
+from rbr.errors import InputError, Place, RulebookError
 
 
 def test_an_input_error_reads_where_what_and_mend() -> None:
@@ -49,3 +49,15 @@ def test_a_flood_of_problems_is_cut_in_the_text_only() -> None:
 def test_errors_can_be_pickled(error: InputError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+def test_a_place_reads_like_text_and_keeps_its_parts_in_a_pickle() -> None:
+    error = pickle.loads(pickle.dumps(RulebookError("a", where=Place("rules: mine.yaml", 3, 5, "classes.good"))))
+    assert error.where == "rules: mine.yaml:3:5 classes.good"
+    assert (error.where.file, error.where.line, error.where.column, error.where.key) == (
+        "rules: mine.yaml",
+        3,
+        5,
+        "classes.good",
+    )
+    assert Place("rules.yaml") == "rules.yaml"

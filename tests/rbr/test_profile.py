@@ -57,8 +57,8 @@ def test_a_list_replaces_the_list_below_it(directory: Path) -> None:
             "models.policy.revision: Input should be a valid string",
         ),
         ("cluster:\n  nodes: 1\n", "2:1 cluster: is no setting\n  Known here: prompts, gold_labels, models"),
-        ("rl:\n  steps: 1\nrl:\n  steps: 2\n", "4:1: the key 'rl' is there twice"),
-        ("rl: [\n", "3:1: not valid YAML"),
+        ("rl:\n  steps: 1\nrl:\n  steps: 2\n", "4:1 rl: the key 'rl' is there twice"),
+        ("rl: [\n", "3:1 rl[0]: not valid YAML"),
     ],
 )
 def test_a_wrong_setting_is_named_with_file_line_and_key(directory: Path, text: str, said: str) -> None:

@@ -1,6 +1,7 @@
 """Reading YAML safely, with places."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr.errors import RulebookError
-from rbr.rulebook.document import Document, read_document, spell
+from rbr.rulebook.document import Document, read_document, scan_document, spell
 
 
 @pytest.fixture
@@ -70,21 +71,21 @@ def test_only_plain_numbers_truth_values_and_nothing_are_not_text(file: Path, wr
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
-        ("a: 1\nb: 2\na: 3\n", ":3:1", "'a' is there twice"),
-        ("a:\n  x: {k: 1, k: 2}\n", ":2:13", "'k' is there twice"),
-        ("a: &anchor 1\n", ":1:4", "anchors"),
-        ("a: *anchor\n", ":1:4", "aliases"),
-        ("a: !!python/object/apply:os.system ['true']\n", ":1:4", "tags"),
-        ("a: !!str 1\n", ":1:4", "tags"),
+        ("a: 1\nb: 2\na: 3\n", ":3:1 a", "'a' is there twice"),
+        ("a:\n  x: {k: 1, k: 2}\n", ":2:13 a.x.k", "'k' is there twice"),
+        ("a: &anchor 1\n", ":1:4 a", "anchors such as &anchor"),
+        ("a: *anchor\n", ":1:4 a", "aliases such as *anchor"),
+        ("a: !!python/object/apply:os.system ['true']\n", ":1:4 a", "tags"),
+        ("a: !!str 1\n", ":1:4 a", "tags"),
         ("a: b: c\n", ":1:5", "not valid YAML"),
-        ("a: [1, 2\n", ":2:1", "not valid YAML"),
+        ("a: [1, 2\n", ":2:1 a[2]", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", ":2:1", "second YAML document"),
         ("? [a]\n: b\n", ":1:3", "a key must be text"),
-        ("[" * 5000, ":1:21", "nested more than 20"),
-        ("- " * 5000, ":1:41", "nested more than 20"),
-        ('a: "\\UFFFFFFFF"\n', "", "not valid YAML"),
-        ('a: "\\ud800"\n', ":1:4", "surrogate"),
-        ("a: \x01\n", "", "not valid YAML"),
+        ("[" * 5000, f":1:21 {'[0]' * 20}", "nested more than 20"),
+        ("- " * 5000, f":1:41 {'[0]' * 20}", "nested more than 20"),
+        ('a: "\\UFFFFFFFF"\n', ":1:7 a", "not valid YAML"),
+        ('a: "\\ud800"\n', ":1:4 a", "surrogate"),
+        ("a: 1\nb: \x01\n", ":2:4", "'\\x01' must not be in YAML"),
     ],
 )
 def test_what_is_no_plain_data_is_refused_at_its_place(file: Path, text: str, place: str, what: str) -> None:
@@ -96,6 +97,13 @@ def test_what_is_no_plain_data_is_refused_at_its_place(file: Path, text: str, pl
 
 def test_a_second_key_points_at_the_first(file: Path) -> None:
     assert "line 1" in refusal(file, "a: 1\nb: 2\na: 3\n").mend
+
+
+def test_of_a_double_key_the_last_one_is_kept_for_further_checks(file: Path) -> None:
+    file.write_text("a: {x: 1}\na: {y: 2}\n", encoding="utf-8")
+    document = scan_document(file)
+    assert document.content == {"a": {"y": 2}}
+    assert [problem.where for problem in document.problems] == [f"{file}:2:1 a"]
 
 
 def test_all_double_keys_are_named_at_once_but_not_without_end(file: Path) -> None:
@@ -113,11 +121,22 @@ def test_large_files_are_refused_unread(file: Path) -> None:
         read_document(file)
 
 
-def test_text_that_is_not_utf_8_is_refused_with_its_line(file: Path) -> None:
+def test_more_entries_than_any_rulebook_has_are_refused_soon(file: Path) -> None:
+    started = time.perf_counter()
+    assert "more than 50000 entries" in refusal(file, "[" + "1," * 500_000 + "]").what
+    assert time.perf_counter() - started < 5
+
+
+def test_places_tell_their_parts(file: Path) -> None:
+    place = read(file, "a:\n- b: 1\n").where(("a", 0, "b"))
+    assert (place.file, place.line, place.column, place.key) == (str(file), 2, 3, "a[0].b")
+
+
+def test_text_that_is_not_utf_8_is_refused_at_its_place(file: Path) -> None:
     file.write_bytes(b"a: 1\nb: \xff\n")
     with pytest.raises(RulebookError, match="UTF-8") as caught:
         read_document(file)
-    assert caught.value.where == f"{file}:2"
+    assert caught.value.where == f"{file}:2:4"
 
 
 def test_missing_files_directories_and_pipes_are_refused(tmp_path: Path) -> None:
@@ -135,6 +154,10 @@ def test_a_byte_order_mark_is_no_content(file: Path) -> None:
 def test_key_paths_are_spelled_like_code() -> None:
     assert spell(("comply", "slots", 2, "label")) == "comply.slots[2].label"
     assert spell(()) == ""
+
+
+def test_keys_that_would_spoil_a_message_are_quoted_and_cut() -> None:
+    assert spell(("two\nlines", "x" * 200)) == f"'two\\nlines'.'{'x' * 100}'"
 
 
 @settings(max_examples=300, deadline=None)
