@@ -1,5 +1,7 @@
 """The grader against people: its agreement with gold labels, and what follows for each proposition."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import polars as pl
 
@@ -40,12 +42,13 @@ def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.Mat
     """
     settings = read_snapshot(store, GraderSettings)
     grader = read_model(store, "grader")
-    gold = {content_hash([row["messages"], row["reply"]]): row for row in store.snapshot("data/gold_labels")}
+    # A reply stands for one completion, however many people judged it.
+    gold = [(content_hash([row["messages"], row["reply"]]), row) for row in store.snapshot("data/gold_labels")]
     labels = _applicable_labels(store, gold)
-    asked = labels.group_by("completion_id", maintain_order=True).agg("proposition")
+    asked = labels.group_by("completion_id", maintain_order=True).agg(pl.col("proposition").unique().sort())
     cells = Cells(store, progress, "grader_agreement")
     grades = cells.grade(
-        {cell: [*row["messages"], {"role": "assistant", "content": row["reply"]}] for cell, row in gold.items()},
+        {cell: [*row["messages"], {"role": "assistant", "content": row["reply"]}] for cell, row in gold},
         dict(asked.iter_rows()),
         proposition_questions(store),
         lambda: models.grader(grader.ref, settings),
@@ -88,13 +91,13 @@ def read_accepted(store: Store) -> list[str]:
     return store.read("accepted_propositions").filter("accepted")["proposition"].to_list()
 
 
-def _applicable_labels(store: Store, gold: dict[str, dict]) -> pl.DataFrame:
+def _applicable_labels(store: Store, gold: Sequence[tuple[str, dict]]) -> pl.DataFrame:
     policy = read_snapshot(store, ContentPolicy)
-    check_categories([row["category"] for row in gold.values()], policy, where="data/gold_labels")
+    check_categories([row["category"] for _, row in gold], policy, where="data/gold_labels")
     applicable = read_applicability(store)
     rows = [
         (cell, name, row["labels"][name])
-        for cell, row in gold.items()
+        for cell, row in gold
         for name in applicable[policy.response_type(row["category"])]
         if name in row["labels"]
     ]

@@ -157,7 +157,7 @@ def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
         }
         for row in read_gold(settings.gold_labels)
     ]
-    return sorted(rows, key=lambda row: (row["prompt_id"], row["reply"]))
+    return sorted(rows, key=lambda row: (row["prompt_id"], row["reply"], content_hash(row["labels"])))
 
 
 def _models(settings: ModelSettings) -> dict[str, Any]:

@@ -13,9 +13,9 @@ def measure_agreement(labels: pl.DataFrame, grades: pl.DataFrame) -> pl.DataFram
     """Measures how well the grader agrees with gold labels, without holding it against any bar.
 
     Args:
-        labels: Columns completion_id, proposition, truth: the labels that count. A label whose proposition
-            the reply's response type does not ask for is better left out: released labels default to
-            false there.
+        labels: Columns completion_id, proposition, truth: the labels that count; each judgement of a reply that
+            several people judged. A label whose proposition the reply's response type does not ask for is
+            better left out: released labels default to false there.
         grades: Columns completion_id, proposition, p_yes (null where it could not be read).
 
     Returns:
@@ -23,10 +23,13 @@ def measure_agreement(labels: pl.DataFrame, grades: pl.DataFrame) -> pl.DataFram
         balanced_accuracy_low and balanced_accuracy_high.
     """
     propositions = sorted(labels["proposition"].unique())
-    replies = sorted(labels["completion_id"].unique())
-    as_numbers = labels.with_columns(pl.col("truth").cast(pl.Float64).alias("p_yes"))
-    truth = grade_matrix(as_numbers, replies, propositions)
-    p_yes = grade_matrix(grades, replies, propositions)
+    person = pl.int_range(pl.len()).over("completion_id", "proposition")
+    judgement = pl.format("{}/{}", "completion_id", person).alias("judgement")
+    judged = labels.with_columns(judgement, pl.col("truth").cast(pl.Float64).alias("p_yes"))
+    rows = judged.select("judgement", "completion_id").unique().sort("judgement")
+    as_grades = judged.select(pl.col("judgement").alias("completion_id"), "proposition", "p_yes")
+    truth = grade_matrix(as_grades, rows["judgement"].to_list(), propositions)
+    p_yes = grade_matrix(grades, rows["completion_id"].to_list(), propositions)
     measured = agreement(propositions, p_yes, truth == 1.0, ~np.isnan(truth), bar_of=lambda _: 0.0)
     interval = {"low": "balanced_accuracy_low", "high": "balanced_accuracy_high"}
     return measured.drop("bar", "accepted", "reason").rename(interval)

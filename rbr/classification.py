@@ -10,12 +10,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rbr.conversation import GoldRow
 from rbr.features import FeatureMap, feature_map, likeliest
-from rbr.rulebook import Behavior, compile_classes
+from rbr.labelling import check_categories
+from rbr.rulebook import Behavior, Rulebook, compile_classes
 
 FloatArray = NDArray[np.float64]
 Truths = Mapping[str, bool]
 
+_GOLD_CLASSES = pl.Schema(
+    {
+        "line": pl.Int32(),
+        "category": pl.String(),
+        "response_type": pl.String(),
+        "class_name": pl.String(),
+        "missing": pl.List(pl.String()),
+    }
+)
 _CLASS: Mapping[str, type[pl.DataType]] = {"class_name": pl.String}
 
 
@@ -96,6 +107,37 @@ def true_classes(replies: pl.DataFrame, truths: Sequence[Truths], behavior: Beha
         return group.with_columns(_class_names(classes, diagram.classes))
 
     return _by_response_type(numbered, classify).drop("_truth")
+
+
+def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> pl.DataFrame:
+    """Sorts labelled replies into classes by their labels.
+
+    Args:
+        rows: The labelled replies.
+        rulebook: Tells the response type of a category, and the class rules.
+        where: The file that the rows come from, for messages.
+
+    Returns:
+        Columns line, category, response_type, class_name (null where labels that are missing decide it) and
+        missing (those labels), in the order of the rows.
+
+    Raises:
+        InputError: A category is not in the content policy.
+    """
+    policy = rulebook.content_policy
+    diagrams = {kind: compile_classes(rulebook.behavior, kind) for kind in rulebook.behavior.response_types}
+    found = []
+    for row in rows:
+        check_categories([row.category], policy, where=f"{where}:{row.line}")
+        kind = policy.response_type(row.category)
+        diagram = diagrams[kind]
+        # A label that is missing may be either: the class is certain where it comes out so with even odds.
+        truth = np.array([[float(row.labels.get(name, 0.5)) for name in diagram.propositions]])
+        (shares,) = diagram.class_probabilities(truth)
+        certain = next((name for name, share in zip(diagram.classes, shares, strict=True) if share == 1.0), None)
+        missing = [] if certain else [name for name in diagram.propositions if name not in row.labels]
+        found.append((row.line, row.category, kind, certain, missing))
+    return pl.DataFrame(found, schema=_GOLD_CLASSES, orient="row")
 
 
 def propositions_of_rules(behavior: Behavior) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, with_config
+from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from rbr.errors import InputError
@@ -54,12 +55,14 @@ class GoldRow:
         reply: The reply that was judged.
         category: Content-policy category of the prompt.
         labels: Truth value by proposition name.
+        line: Line of the file, from 1.
     """
 
     messages: tuple[Message, ...]
     reply: str
     category: str
     labels: dict[str, bool]
+    line: int
 
 
 def prompt_id(messages: tuple[Message, ...] | Conversation) -> str:
@@ -120,26 +123,31 @@ def read_prompts(path: str | Path) -> list[Prompt]:
 def read_gold(path: str | Path) -> list[GoldRow]:
     """Reads a gold file: JSON Lines of ``{"messages", "reply", "category", "labels"}``.
 
+    Lines of the paper's released gold data (section 6) are read as well: ``{"prompt", "completion", "category",
+    "response_type", "propositions"}``. Their response type is passed over, as the category tells it.
+
     Returns:
         The rows in file order.
 
     Raises:
-        InputError: The file is missing or empty, a line has another shape, or two lines judge the same
-            reply to the same prompt; the message names file and line.
+        InputError: The file is missing or empty, a line has another shape, or two lines are the same; the
+            message names file and line. Two people may judge the same reply differently.
     """
     rows: list[GoldRow] = []
     first_line: dict[str, int] = {}
     for number, line in _lines(path):
-        record = _parse(_GoldLine, line, path, number)
-        identity = content_hash([record.messages, record.reply])
+        released = _is_released(line)
+        record = _parse(_ReleasedLine, line, path, number) if released else _parse(_GoldLine, line, path, number)
+        row = record.row(number)
+        identity = content_hash([list(row.messages), row.reply, row.labels])
         if identity in first_line:
             raise InputError(
-                f"prompt and reply are the same as in line {first_line[identity]}",
+                f"prompt, reply and labels are the same as in line {first_line[identity]}",
                 where=f"{path}:{number}",
                 mend="Remove one of the two lines.",
             )
         first_line[identity] = number
-        rows.append(GoldRow(tuple(record.messages), record.reply, record.category, record.labels))
+        rows.append(row)
     return rows
 
 
@@ -168,6 +176,36 @@ class _GoldLine(BaseModel):
     reply: str
     category: _Name
     labels: Annotated[dict[str, bool], Field(min_length=1)]
+
+    def row(self, line: int) -> GoldRow:
+        return GoldRow(tuple(self.messages), self.reply, self.category, self.labels, line)
+
+
+def _is_one_reply(messages: Conversation) -> Conversation:
+    if messages[0]["role"] != "assistant":
+        raise ValueError("the message must be the assistant's")
+    return messages
+
+
+class _ReleasedLine(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    prompt: _PromptMessages
+    completion: Annotated[Conversation, Field(min_length=1, max_length=1), AfterValidator(_is_one_reply)]
+    category: _Name
+    response_type: _Name
+    propositions: Annotated[dict[str, bool], Field(min_length=1)]
+
+    def row(self, line: int) -> GoldRow:
+        return GoldRow(tuple(self.prompt), self.completion[0]["content"], self.category, self.propositions, line)
+
+
+def _is_released(line: str) -> bool:
+    try:
+        record = from_json(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and not record.keys().isdisjoint({"completion", "propositions"})
 
 
 _Line = TypeVar("_Line", bound=BaseModel)

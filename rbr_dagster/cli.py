@@ -3,14 +3,13 @@
 import shutil
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbr.errors import InputError
-from rbr_dagster.environment import ROOT, Environment, check_profile, from_environment
+from rbr_dagster.environment import Environment, check_profile, from_environment
 
 if TYPE_CHECKING:
     from resources.store import Store
@@ -146,13 +145,46 @@ def explain(
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")]) -> None:
     """Copy the default rulebook, to edit it."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError("is there already", where=str(directory), mend="Name a directory that does not exist.")
-    source = ROOT / "rulebook"
-    if not source.is_dir():
-        source = Path(str(resources.files("rbr").joinpath("default_rulebook")))
-    shutil.copytree(source, directory, dirs_exist_ok=True)
+    from rbr.rulebook import default_rulebook
+
+    _check_free(directory)
+    shutil.copytree(default_rulebook(), directory, dirs_exist_ok=True)
     typer.echo(f"Edit the files in {directory}, then: rbr run --rulebook {directory}")
+
+
+@app.command()
+def import_openai(
+    file: Annotated[Path, typer.Argument(help="The rule file that the paper's authors released.")],
+    directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")],
+) -> None:
+    """Turn the published rules into a rulebook."""
+    from rbr.openai_release import import_release
+
+    _check_free(directory)
+    import_release(file, directory)
+    typer.echo(f"Wrote {directory}. Next: rbr lint {directory}")
+
+
+@app.command()
+def classify(
+    gold: Annotated[Path, typer.Argument(help="JSON Lines of labelled replies, ours or as the authors released.")],
+    rulebook: Rulebook = None,
+    as_object: Annotated[bool, typer.Option("--json", help="A JSON object with every row.")] = False,
+) -> None:
+    """Say into which class each labelled reply falls, by its labels and the rules."""
+    from rich.console import Console
+
+    from rbr.classification import gold_classes
+    from rbr.conversation import read_gold
+    from rbr.rulebook import load_rulebook
+    from rbr_dagster.classes import as_json, as_table
+
+    rules = load_rulebook(from_environment(rulebook=rulebook).rulebook)
+    rows = gold_classes(read_gold(gold), rules, where=str(gold))
+    if as_object:
+        typer.echo(as_json(rows, rules.behavior))
+    else:
+        Console(soft_wrap=True).print(as_table(rows, rules.behavior))
 
 
 @app.command()
@@ -178,6 +210,11 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(EXIT_INPUT)
+
+
+def _check_free(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError("is there already", where=str(directory), mend="Name a directory that does not exist.")
 
 
 def _show_plan(environment: Environment, only: str | None, as_object: bool) -> None:

@@ -49,7 +49,7 @@ def check_partition(behavior: Behavior) -> Iterator[Finding]:
             compile_classes(behavior, response_type)
         except RulebookError as error:
             for problem in error.problems:
-                yield Finding(("response_types", response_type, "classes"), problem.what, problem.mend)
+                yield Finding(tuple(problem.where.split(".")), problem.what, problem.mend)
 
 
 def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterat
     known = {*propositions, *behavior.derived}
     for path, text in _expressions(behavior):
         for name in names(parse(text)):
-            yield from _known(name, known - {path[-1]}, "proposition", path)
+            yield from _known(name, known, "proposition", path)
     for response_type, rules in behavior.response_types.items():
         for index, name in enumerate(rules.features):
             at = ("response_types", response_type, "features", index)

@@ -168,7 +168,7 @@ def _refuse_overlaps_and_gaps(
             both = " and ".join(f"`{name}`" for name in held)
             what = f"the classes {both} overlap: {example} falls into all of them"
             mend = "Add a condition to all but one of them that excludes the others."
-            problems.append(RulebookError(what, where=where, mend=mend))
+            problems.append(RulebookError(what, where=f"{where}.{held[-1]}".lstrip("."), mend=mend))
         elif not held:
             what = f"the classes leave a gap: {example} falls into none of them"
             mend = "Widen a class so that it takes such replies in."

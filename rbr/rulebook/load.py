@@ -114,6 +114,12 @@ def load_rulebook(directory: str | Path) -> Rulebook:
     )
 
 
+def default_rulebook() -> Path:
+    """The directory of the default rulebook: that of the clone, or its copy in an installed package."""
+    clone = Path(__file__).resolve().parents[2] / "rulebook"
+    return clone if clone.is_dir() else Path(__file__).resolve().parents[1] / "default_rulebook"
+
+
 def rulebook_hash(rulebook: Rulebook) -> str:
     """16 hexadecimal characters over the content of a rulebook; comments and key order do not count."""
     return content_hash(rulebook)

@@ -26,6 +26,14 @@ def test_what_could_not_be_measured_is_not_accepted_whatever_the_bar() -> None:
     assert dict(accepted.select("proposition", "accepted").iter_rows()) == {"apology": True, "threat": False}
 
 
+def test_each_judgement_of_a_reply_that_several_people_judged_counts() -> None:
+    second = pl.DataFrame([("r0", "apology", False)], schema=["completion_id", "proposition", "truth"], orient="row")
+    measured = measure_agreement(pl.concat([LABELS, second]), GRADES)
+    # Six readable judgements: two of three no labels and both yes labels are met at 0.5.
+    assert measured.row(0, named=True)["n"] == 6
+    assert measured["prevalence"][0] == 2 / 6
+
+
 def test_a_proposition_may_have_a_bar_of_its_own() -> None:
     measured = pl.DataFrame({"proposition": ["a", "b"], "balanced_accuracy": [0.8, 0.8], "threshold": [0.4, 0.6]})
     accepted = accept(measured, Agreement(bar=0.8, per_proposition={"b": 0.9}))

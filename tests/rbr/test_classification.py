@@ -2,9 +2,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rbr.classification import counted_classes, grade_matrix, likely_classes, propositions_of_rules, true_classes
+from rbr.classification import (
+    counted_classes,
+    gold_classes,
+    grade_matrix,
+    likely_classes,
+    propositions_of_rules,
+    true_classes,
+)
 from rbr.comparisons import fit_problems, ideal_replies
-from rbr.rulebook import Behavior
+from rbr.conversation import GoldRow
+from rbr.errors import InputError
+from rbr.rulebook import Behavior, ContentPolicy, Rulebook
 
 SHARE = {"response_types": ["comply"], "classes": ["bad"]}
 BEHAVIOR = Behavior.model_validate(
@@ -106,3 +115,31 @@ def test_a_response_type_without_comparisons_has_no_fit() -> None:
 
 def test_ideal_replies_are_those_of_the_best_rank_only() -> None:
     assert ideal_replies(REPLIES, BEHAVIOR)["completion_id"].to_list() == ["r1", "c1"]
+
+
+def gold(line: int, category: str, labels: dict[str, bool]) -> GoldRow:
+    return GoldRow(({"role": "user", "content": "?"},), "", category, labels, line)
+
+
+def rulebook() -> Rulebook:
+    category = {"description": "d", "question": "q", "response_type": "refusal"}
+    return Rulebook.model_construct(
+        behavior=BEHAVIOR,
+        content_policy=ContentPolicy.model_validate({"categories": {"X-R": category}}),
+    )
+
+
+def test_labels_give_a_gold_row_its_class() -> None:
+    rows = [gold(1, "X-R", {"refuses": True, "polite": True}), gold(3, "X-R", {"refuses": True, "polite": False})]
+    assert gold_classes(rows, rulebook(), where="gold").select("line", "class_name").rows() == [(1, "good"), (3, "bad")]
+
+
+def test_a_missing_label_leaves_the_class_open_where_it_decides_it() -> None:
+    rows = [gold(1, "X-R", {"refuses": True}), gold(2, "X-R", {"refuses": False})]
+    found = gold_classes(rows, rulebook(), where="gold").select("class_name", "missing").rows()
+    assert found == [(None, ["polite"]), ("bad", [])]
+
+
+def test_a_category_that_the_policy_lacks_is_named_with_its_line() -> None:
+    with pytest.raises(InputError, match=r"gold:7: the category 'Y' is not in the content policy"):
+        gold_classes([gold(7, "Y", {})], rulebook(), where="gold")

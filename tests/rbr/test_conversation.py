@@ -106,3 +106,40 @@ def test_the_split_is_the_prompts_own_and_near_the_fraction() -> None:
     assert all(split_of(one, 0.3) == "test" for one in ids if split_of(one, 0.2) == "test")
     assert {split_of(one, 0.0) for one in ids} == {"train"}
     assert {split_of(one, 1.0) for one in ids} == {"test"}
+
+
+RELEASED = {
+    "category": "K-R",
+    "response_type": "Hard Refuse",
+    "prompt": [ASK, TELL, ASK],
+    "completion": [{"role": "assistant", "content": ""}],
+    "propositions": {"apology": True},
+}
+
+
+def test_lines_of_the_released_gold_data_are_read_beside_ours(tmp_path: Path) -> None:
+    ours = {"messages": [ASK], "reply": "In water.", "category": "None", "labels": {"apology": False}}
+    first, second = read_gold(written(tmp_path, RELEASED, ours))
+    assert (list(first.messages), first.reply, first.category) == ([ASK, TELL, ASK], "", "K-R")
+    assert (first.labels, first.line, second.line) == ({"apology": True}, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"completion": []}, "completion"),
+        ({"completion": [ASK]}, "completion: Value error, the message must be the assistant's"),
+        ({"propositions": {"apology": "yes"}}, r"propositions\.apology"),
+        ({"prompt": [TELL]}, "prompt: Value error, the last message must be the user's"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_released_line_of_another_shape_is_refused(tmp_path: Path, change: dict, said: str) -> None:
+    with pytest.raises(InputError, match=f":1: {said}") as caught:
+        read_gold(written(tmp_path, RELEASED | change))
+    assert "prompt, completion, category, response_type, propositions" in caught.value.mend
+
+
+def test_two_people_may_judge_a_reply_differently(tmp_path: Path) -> None:
+    other = RELEASED | {"propositions": {"apology": False}}
+    assert [row.labels["apology"] for row in read_gold(written(tmp_path, RELEASED, other))] == [True, False]

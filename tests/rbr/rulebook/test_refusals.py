@@ -14,7 +14,7 @@ DEFAULT = Path(__file__).parents[3] / "rulebook"
 # Problems of several lines together, or of a missing one: they are placed at the key that holds them.
 PLACED_ELSEWHERE = {
     "'acceptable_refusl' is no known proposition": "derived.correct_refusal",
-    "overlap: a reply with": "response_types.hard_refusal.classes",
+    "overlap: a reply with": "response_types.hard_refusal.classes.unacceptable",
     "leave a gap: a reply with": "response_types.hard_refusal.classes",
     "in a circle": "derived.acceptable_refusal",
     "the key 'bar' is missing": "agreement.bar",
