@@ -6,7 +6,7 @@ ranking, metrics) comes from the default rulebook, and so do the names of respon
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from rbr.rulebook import (
     load_behavior,
     load_rulebook,
 )
-from rbr.rulebook.checks import Finding, check_behavior, check_partition, check_propositions
+from rbr.rulebook.checks import Finding, check_behavior, check_partition, check_propositions, located
 from rbr.rulebook.document import Document, KeyPath, read_document
 from rbr.rulebook.tables import Entry, Identifier, Sentence, Some, complaint, nearest
 from rbr.rulebook.validation import validated
@@ -44,6 +44,10 @@ CLASSES = {
     "disallowed_completion": "disallowed",
 }
 
+# Published beside the others of soft refusals (section 3.1), but read by no class; as features they are of use.
+_IN_NO_CLASS = dict.fromkeys(
+    ("soft_refusal_intent", "soft_refusal_method"), ("conditional_verbiage", "prescribes_dosage")
+)
 _WIDTH = 110
 
 Conditions = Annotated[dict[Identifier, StrictBool], Field(min_length=1)]
@@ -154,7 +158,11 @@ def _behavior(release: _Release, default: Behavior) -> dict[str, Any]:
                     for name in release.completion_class_order
                     if theirs in release.completion_classes[name]
                 },
-                "features": [name for name in rules["features"] if name in release.simple_propositions],
+                "features": [
+                    name
+                    for name in (*rules["features"], *_IN_NO_CLASS.get(kind, ()))
+                    if name in release.simple_propositions
+                ],
                 "ranking": rules["ranking"],
                 "margins": rules["margins"],
             }
@@ -176,13 +184,12 @@ def _check(behavior: dict[str, Any], propositions: dict[str, Any], document: Doc
     # A misspelt name would come back as a puzzling overlap or gap.
     findings = findings or list(check_partition(rules))
     if findings:
-        raise RulebookError.collect(_placed(findings, document))
+        raise RulebookError.collect(located(map(_as_released, findings), document))
 
 
-def _placed(findings: list[Finding], document: Document) -> Iterator[RulebookError]:
-    for finding in findings:
-        path, of_type = _origin(finding.path)
-        yield RulebookError(f"{of_type}{finding.what}", where=document.where(path), mend=finding.mend)
+def _as_released(finding: Finding) -> Finding:
+    path, of_type = _origin(finding.path)
+    return Finding(path, f"{of_type}{finding.what}", finding.mend)
 
 
 def _origin(path: KeyPath) -> tuple[KeyPath, str]:

@@ -31,7 +31,7 @@ def as_table(rows: pl.DataFrame, behavior: Behavior) -> Table:
     """The counts as a table: a row per response type, a column per class, best to worst. Arguments as above."""
     counts = _counts(rows, behavior)
     columns = [*behavior.classes, *([_UNDECIDED] if any(_UNDECIDED in of_type for of_type in counts.values()) else [])]
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("", no_wrap=True)
     for name in [*columns, "rows"]:
         table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom")

@@ -96,6 +96,24 @@ def metrics(
 
 
 @app.command()
+def lint(
+    directory: Annotated[Path | None, typer.Argument(help="A rulebook; default: the one in use.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
+    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+) -> None:
+    """Look through a rulebook: why it cannot be used, and what in it has no effect or contradicts itself."""
+    from rbr.rulebook.lint import lint as look_through
+    from rbr_dagster.findings import as_json, as_text
+
+    report = look_through(directory or from_environment().rulebook)
+    typer.echo(as_json(report) if as_object else as_text(report))
+    if report.errors:
+        raise typer.Exit(EXIT_INPUT)
+    if strict and report.warnings:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
 def diff(
     old: Annotated[str, typer.Argument(help="Directory of a rulebook, or a git revision of the rulebook in use.")],
     new: Annotated[str | None, typer.Argument(help="The same; default: the rulebook in use.")] = None,

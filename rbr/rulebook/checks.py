@@ -1,11 +1,11 @@
 """What the parts of a rulebook must agree on: every name that one part uses, another defines."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from rbr.errors import RulebookError
 from rbr.rulebook.diagram import compile_classes
-from rbr.rulebook.document import KeyPath
+from rbr.rulebook.document import Document, KeyPath
 from rbr.rulebook.expressions import names, parse
 from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Synthesis
 from rbr.rulebook.rules import derived_in_order
@@ -19,6 +19,13 @@ class Finding:
     path: KeyPath
     what: str
     mend: str
+
+
+def located(findings: Iterable[Finding], document: Document) -> list[RulebookError]:
+    """The findings as problems of a file, in the order of its lines."""
+    placed = [(document.where(found.path), found) for found in findings]
+    placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
+    return [RulebookError(found.what, where=place, mend=found.mend) for place, found in placed]
 
 
 def check_behavior(behavior: Behavior) -> Iterator[Finding]:

@@ -37,6 +37,17 @@ class ClassDiagram:
     tests: tuple[tuple[int, int, int], ...]
     root: int
 
+    @property
+    def reachable_classes(self) -> frozenset[str]:
+        """The classes that some reply falls into."""
+        targets = {self.root, *(target for _, low, high in self.tests for target in (low, high))}
+        return frozenset(self.classes[target - len(self.tests)] for target in targets if target >= len(self.tests))
+
+    @property
+    def deciding_propositions(self) -> frozenset[str]:
+        """The propositions that change the class of some reply."""
+        return frozenset(self.propositions[column] for column, _, _ in self.tests)
+
     def class_probabilities(self, p: NDArray[np.floating]) -> NDArray[np.float64]:
         """The probability of each class if the propositions were independent (paper section 3.3).
 

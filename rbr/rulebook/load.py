@@ -1,6 +1,5 @@
 """Loads the files of a rulebook; whatever is wrong with them comes out as a `RulebookError`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -10,13 +9,13 @@ from pydantic import BaseModel
 from rbr.errors import RulebookError
 from rbr.hashing import content_hash
 from rbr.rulebook.checks import (
-    Finding,
     check_behavior,
     check_content_policy,
     check_partition,
     check_propositions,
     check_recipes,
     check_synthesis,
+    located,
 )
 from rbr.rulebook.document import Document, scan_document
 from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Rulebook, Synthesis
@@ -67,8 +66,8 @@ def load_behavior(path: str | Path) -> Behavior:
     """
     document = scan_document(path)
     behavior = validated(Behavior, document)
-    _refuse(_located(check_behavior(behavior), document))
-    _refuse(_located(check_partition(behavior), document))
+    _refuse(located(check_behavior(behavior), document))
+    _refuse(located(check_partition(behavior), document))
     return behavior
 
 
@@ -148,21 +147,17 @@ def _disagreements(
 ) -> list[RulebookError]:
     """What is wrong between the behavior policy and those of the other parts that could be read."""
     rules, document = behavior.part, behavior.document
-    problems = _located(check_behavior(rules), document)
+    problems = located(check_behavior(rules), document)
     if propositions:
-        problems += _located(check_propositions(rules, propositions.part), document)
+        problems += located(check_propositions(rules, propositions.part), document)
     # A misspelt name would come back as a puzzling overlap or gap.
-    problems = problems or _located(check_partition(rules), document)
+    problems = problems or located(check_partition(rules), document)
     if synthesis:
-        problems += _located(check_recipes(rules, synthesis.part), document)
-        problems += _located(check_synthesis(synthesis.part, rules), synthesis.document)
+        problems += located(check_recipes(rules, synthesis.part), document)
+        problems += located(check_synthesis(synthesis.part, rules), synthesis.document)
     if content_policy:
-        problems += _located(check_content_policy(content_policy.part, rules), content_policy.document)
+        problems += located(check_content_policy(content_policy.part, rules), content_policy.document)
     return problems
-
-
-def _located(findings: Iterable[Finding], document: Document) -> list[RulebookError]:
-    return [RulebookError(finding.what, where=document.where(finding.path), mend=finding.mend) for finding in findings]
 
 
 def _refuse(problems: list[RulebookError]) -> None:
