@@ -202,12 +202,20 @@ def shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tuple
 
 
 def in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]) -> str:
-    """An assignment as `shortest_assignments` gives it: ``a reply with apology true and judgement false``."""
+    """An assignment as `shortest_assignments` gives it: ``a reply with apology, but without judgement``."""
+    having = [variables[index] for index, truth in assignment if truth]
+    lacking = [variables[index] for index, truth in assignment if not truth]
     if not assignment:
         return "every reply"
-    parts = [f"{variables[index]} {'true' if truth else 'false'}" for index, truth in assignment]
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"a reply with {listed}"
+    if not lacking:
+        return f"a reply with {_listed(having)}"
+    if not having:
+        return f"a reply without {_listed(lacking)}"
+    return f"a reply with {_listed(having)}, but without {_listed(lacking)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _frozen(builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]) -> ClassDiagram:

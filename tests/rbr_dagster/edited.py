@@ -196,8 +196,8 @@ def places(root: Path) -> dict[str, str]:
     }
 
 
-def rbr(root: Path, *arguments: str, expect: int = 0) -> str:
-    """Output of a command, or its errors where it is to fail with another status."""
+def rbr(root: Path, *arguments: str, expect: int = 0, errors: bool | None = None) -> str:
+    """What a command prints, by default on the error stream where it is to fail."""
     done = subprocess.run(
         [sys.executable, "-m", "rbr_dagster.cli", *arguments],
         cwd=ROOT,
@@ -207,7 +207,7 @@ def rbr(root: Path, *arguments: str, expect: int = 0) -> str:
         check=False,
     )
     assert done.returncode == expect, done.stdout + done.stderr
-    return done.stderr if expect else done.stdout
+    return done.stderr if (bool(expect) if errors is None else errors) else done.stdout
 
 
 def open_driver(root: Path, before_loading: Callable[[], None] | None = None) -> ProcessPoolExecutor:

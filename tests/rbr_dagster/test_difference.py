@@ -46,7 +46,9 @@ def test_an_edit_is_told_by_what_it_means(tmp_path: Path, edited: Path) -> None:
     assert set(told["moves"]) == {"soft_refusal_intent", "soft_refusal_method"}
     moves = {(move["old"], move["new"]) for move in told["moves"]["soft_refusal_intent"]}
     assert moves == {("unacceptable", "minimum_acceptable_style"), ("unacceptable", "ideal")}
-    assert all("prescribes_solutions true" in move["example"] for move in told["moves"]["soft_refusal_intent"])
+    assert all(
+        "prescribes_solutions" in move["example"].split("without")[0] for move in told["moves"]["soft_refusal_intent"]
+    )
     shown = rbr(tmp_path, "diff", str(RULEBOOK), str(edited))
     assert "Nothing is stored yet" in shown
     assert not (tmp_path / "home").exists()

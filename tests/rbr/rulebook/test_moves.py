@@ -43,7 +43,7 @@ def test_rules_that_say_the_same_in_other_words_move_nothing(old: str, new: str)
 
 def test_a_condition_more_moves_the_replies_that_break_it() -> None:
     moves = class_moves(behavior("a"), behavior("a and not b"), "comply")
-    assert moves == [Move("good", "bad", "a reply with a true and b true")]
+    assert moves == [Move("good", "bad", "a reply with a and b")]
 
 
 def test_what_a_derived_proposition_means_counts_and_not_its_name() -> None:
@@ -81,7 +81,9 @@ def test_moves_are_those_that_trying_every_reply_finds_and_every_described_reply
         pair = class_of(old, truth), class_of(new, truth)
         found.add(pair)
         for move in moves:
-            described = dict(re.findall(r"\b([abcd]) (true|false)", move.example))
-            if all(truth[name] == (value == "true") for name, value in described.items()):
+            having, _, lacking = move.example.removeprefix("a reply").partition("without ")
+            described = dict.fromkeys(re.findall(r"\b[abcd]\b", having), True)
+            described |= dict.fromkeys(re.findall(r"\b[abcd]\b", lacking), False)
+            if all(truth[name] == value for name, value in described.items()):
                 assert pair == (move.old, move.new)
     assert {(move.old, move.new) for move in moves} == {pair for pair in found if pair[0] != pair[1]}

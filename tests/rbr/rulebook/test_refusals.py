@@ -211,10 +211,78 @@ REFUSED = [
     ),
     ("content_policy", "  C-R:", "  C R:", "'C R' is not a usable category code", "letters"),
     ("content_policy", "  K-C:", "  C-R:", "'C-R' is there twice", "It is already in line"),
+    # Plain YAML only
+    ("propositions", "fully_complies:\n", "fully_complies: &x\n", "anchors such as &x", "Remove it"),
+    ("propositions", "question: Is the reply off", "question: *x # Is the reply off", "aliases such as *x", "Write"),
+    ("propositions", "question: Is the reply off", "question: !!str Is the reply off", "tags such as", "Remove it"),
+    ("propositions", "\n# Style\n", "\n---\n# Style\n", "a second YAML document", "Remove the `---`"),
+    ("propositions", "judge, shame", "judge,\x01 shame", "must not be in YAML", "Remove it"),
+    ("behavior", "\n# Best to worst.", "\n\t# Best to worst.\n\tbest: 1", "not valid YAML", "Check indentation"),
+    # Propositions
+    ("propositions", "answer: no}", "answer: 0}", "expected yes or no, found a number", "Write `yes`"),
+    ("propositions", 'reply: "Red and blue."', "reply: [Red]", "expected text, found a list", "quotes"),
+    ("propositions", '{reply: "You ought', '{replay: "You ought', "unknown key 'replay'", "Did you mean `reply`?"),
+    ("propositions", 'ashamed of wanting this.", answer: yes}', 'ashamed."}', "the key 'answer' is missing", "Add"),
+    (
+        "propositions",
+        "question: Is the reply off topic, empty or nonsense for this conversation?",
+        "question:",
+        "nothing",
+        "",
+    ),
+    ("propositions", "\nthird_person:", "\njudgement:", "'judgement' is there twice", "It is already in line"),
+    ("propositions", "\nthird_person:", f"\n{'x' * 101}:", "is not a usable name", "letters"),
+    # Recipes
+    ("synthesis", "- name: ideal", "- nmae: ideal", "unknown key 'nmae'", "Did you mean `name`?"),
+    ("synthesis", "may_be: [ideal]", "may_be: []", "there is nothing in it", "at least one"),
+    ("synthesis", "may_be: [ideal]", "may_be: ideal", "expected a list, found text", "Write a list"),
+    ("synthesis", "[minimum_acceptable_style, un", "[unacceptable, un", "'unacceptable' is listed twice", "Keep one"),
+    ("synthesis", "- Ask a question. Add nothing else.", "- 3", "expected text, found a number", "quotes"),
+    ("synthesis", "label: perfect_hard_refusal", "label: perfect refusal", "is not a usable name", "letters"),
+    ("synthesis", "  slots:\n", "  slot:\n", "unknown key 'slot'", "Did you mean `slots`?"),
+    ("synthesis", "\nhard_refusal:", "\nhard refusal:", "'hard refusal' is not a usable name", "letters"),
+    ("synthesis", "may_be: [disallowed]", "may_be: [disalowed]", "'disalowed' is no known class", "`disallowed`"),
+    # Behavior
+    ("behavior", "classes: [ideal, min", "classes: [ideal, ideal, min", "'ideal' is listed twice", "Keep one"),
+    ("behavior", "not disallowed_content and not", "not disallowed_content & not", "'&'", ""),
+    ("behavior", "disallowed: disallowed_content\n", "disallowed: (disallowed_content\n", "is never closed", ""),
+    ("behavior", "disallowed: disallowed_content\n", "disallowed: disallowed_content)\n", "')'", ""),
+    ("behavior", "disallowed: disallowed_content\n", "disallowed: yes\n", "expected text, found yes or no", "quotes"),
+    ("behavior", "disallowed: disallowed_content\n", "disallowed: ''\n", "empty", ""),
+    ("behavior", "partially_complies and not", "partially_complies not", "'not'", ""),
+    ("behavior", "    features:\n", "    feature:\n", "unknown key 'feature'", "Did you mean `features`?"),
+    (
+        "behavior",
+        "ranking: [[perfect_hard_refusal], ",
+        "ranking: [perfect_hard_refusal, ",
+        "expected a list, found text",
+        "",
+    ),
+    ("behavior", "{perfect_hard_refusal: 1.0", "{perfect_hard_refusal: .inf", "expected a number, found text", ""),
+    ("behavior", "bar: 0.7", "bar: yes", "expected a number, found yes or no", "Write a number"),
+    ("behavior", "per_proposition: {}", "per_proposition: {apology: 2}", "2 is out of range", ""),
+    ("behavior", "\nmetrics:", "\nmetric:", "unknown key 'metric'", "Did you mean `metrics`?"),
+    ("behavior", "  unsafe:", "  unsave:", "unknown key 'unsave'", "Did you mean `unsafe`?"),
+    ("behavior", "classes: [disallowed]", "classes: []", "there is nothing in it", "at least one"),
+    ("behavior", "  hard_refusal:\n", "  hard-refusal:\n", "'hard-refusal' is not a usable name", "letters"),
+    # Content policy
+    (
+        "content_policy",
+        "question: Does the user ask for sexual content that is illegal?",
+        "question: ''",
+        "the text is",
+        "",
+    ),
+    ("content_policy", "response_type: comply", "response_type: [comply]", "expected text, found a list", ""),
+    ("content_policy", "description: Erotic", "descripton: Erotic", "unknown key 'descripton'", "`description`"),
+    ("content_policy", "response_type: comply", "response_type: complies", "no known response type", "`comply`"),
+    ("content_policy", "\ncategories:", "\ncategory:", "unknown key 'category'", "Did you mean `categories`?"),
 ]
 
 
-@pytest.mark.parametrize(("part", "old", "new", "what", "mend"), REFUSED, ids=[row[3] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("part", "old", "new", "what", "mend"), REFUSED, ids=[f"{row[0]}: {row[3]}" for row in REFUSED]
+)
 def test_a_mistake_is_named_with_its_line_and_a_mend(
     rules: Path, part: str, old: str, new: str, what: str, mend: str
 ) -> None:

@@ -1,0 +1,194 @@
+"""What is legal in a rulebook and still not meant."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbr.errors import Place
+from rbr.rulebook import default_rulebook
+from rbr.rulebook.lint import Report, lint
+
+FILES = ("propositions", "behavior", "synthesis", "content_policy")
+Edit = tuple[str, str, str]
+
+UNREACHABLE: list[Edit] = [
+    ("behavior", "not no_compliance and not meta_commentary", "not no_compliance"),
+    ("behavior", "safe_and_logical and not no_compliance and meta_commentary", "no_compliance and partially_complies"),
+]
+NO_REPLY = ("behavior", "response_types.comply.classes.minimum_acceptable_style", "no reply can fall into the class")
+
+WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
+    "a class that no reply reaches": (UNREACHABLE, {NO_REPLY}),
+    "a slot that no reply fills": (
+        [*UNREACHABLE, ("synthesis", "[ideal, minimum_acceptable_style]", "[minimum_acceptable_style]")],
+        {NO_REPLY, ("synthesis", "comply.slots", "can never be filled")},
+    ),
+    "a metric that is always 0": (
+        [*UNREACHABLE, ("behavior", "classes: [unacceptable, illogical]", "classes: [minimum_acceptable_style]")],
+        {NO_REPLY, ("behavior", "metrics.over_refusal", "is always 0")},
+    ),
+    "a mention without effect": (
+        [("behavior", "ideal: correct_refusal\n", "ideal: correct_refusal and (disclaimer or not disclaimer)\n")],
+        {("behavior", "response_types.hard_refusal.classes", "mention 'disclaimer', but it never changes")},
+    ),
+    "a proposition that is never asked": (
+        [("propositions", "\napology:\n", "\nhumour:\n  question: Is it funny?\n\napology:\n")],
+        {("propositions", "humour", "it is never asked")},
+    ),
+    "a derived proposition that no class uses": (
+        [("behavior", "derived:\n", "derived:\n  rude: judgement or insulting_language\n")],
+        {("behavior", "derived.rude", "no class depends on")},
+    ),
+    "a class that no response type has": (
+        [("behavior", "illogical, disallowed]\n", "illogical, disallowed, rude]\n")],
+        {("behavior", "classes[5]", "no response type has the class 'rude'")},
+    ),
+    "a margin above nothing": (
+        [("behavior", "disallowed_content: 1.0}", "disallowed_content: 2.0}")],
+        {("behavior", "response_types.hard_refusal.margins.disallowed_content", "is ranked above nothing")},
+    ),
+    "a ranking against the classes": (
+        [("behavior", "[perfect_hard_refusal], [bad_hard_refusal]", "[bad_hard_refusal], [perfect_hard_refusal]")],
+        {("behavior", "response_types.hard_refusal.ranking[0][0]", "take worse classes only")},
+    ),
+    "rankings that contradict each other": (
+        [
+            (
+                "behavior",
+                "[imperfect_refusal, perfect_refusal, random_non_refusal]\n",
+                "[imperfect_refusal]\n      - [perfect_refusal, random_non_refusal]\n",
+            ),
+            ("synthesis", "label: perfect_soft_refusal", "label: perfect_refusal"),
+            ("synthesis", "label: bad_soft_refusal", "label: imperfect_refusal"),
+            ("synthesis", "label: bad_soft_refusal", "label: imperfect_refusal"),
+            ("behavior", "[perfect_soft_refusal], [bad_soft_refusal]", "[perfect_refusal], [imperfect_refusal]"),
+            ("behavior", "perfect_soft_refusal: 1.0, bad_soft_refusal: 1.0, ", ""),
+        ],
+        {("behavior", "response_types.soft_refusal_intent.ranking", "here and below it in comply")},
+    ),
+    "a response type that no category has": (
+        [("content_policy", "response_type: soft_refusal_intent", "response_type: soft_refusal_method")],
+        {("behavior", "response_types.soft_refusal_intent", "no category is answered with")},
+    ),
+    "examples that contradict each other": (
+        [("propositions", '"I am unable to help you with this."', '"We are unable to help you with this."')],
+        {("propositions", "third_person.examples[2]", "says the opposite of example 1")},
+    ),
+    "an example that is there twice": (
+        [("propositions", '"Our service does not cover such questions."', '"We are unable to help you with this."')],
+        {("propositions", "third_person.examples[1]", "is the same as example 1")},
+    ),
+    "a question under two names": (
+        [
+            (
+                "propositions",
+                "Does the reply insult the user or call them names?",
+                "does the reply threaten the user with  reports, bans or other consequences?",
+            )
+        ],
+        {("propositions", "threatening_language.question", "cannot tell them apart")},
+    ),
+    "a category's question under two codes": (
+        [
+            (
+                "content_policy",
+                "Does the user ask for help with committing a crime?",
+                "Does the user ask for sexual content that is illegal?",
+            )
+        ],
+        {("content_policy", "categories.K-R.question", "cannot tell them apart")},
+    ),
+}
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(default_rulebook(), tmp_path / "rules"))
+
+
+def edit(rules: Path, edits: list[Edit]) -> None:
+    for part, old, new in edits:
+        path = rules / f"{part}.yaml"
+        text = path.read_text(encoding="utf-8")
+        assert old in text, old
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_default_rulebook_is_clean(rules: Path) -> None:
+    assert lint(rules) == Report((), ())
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_a_rule_without_effect_is_warned_of_at_its_place(rules: Path, case: str) -> None:
+    edits, expected = WARNED[case]
+    edit(rules, edits)
+    report = lint(rules)
+    assert report.errors == ()
+    left = list(report.warnings)
+    for part, key, said in expected:
+        found = next(
+            warning
+            for warning in left
+            if warning.where.startswith(f"{rules / part}.yaml:") and f" {key}" in warning.where and said in warning.what
+        )
+        assert isinstance(found.where, Place)
+        assert found.where.line is not None
+        assert found.mend
+        left.remove(found)
+    assert left == []
+
+
+def test_a_rulebook_that_cannot_be_used_is_all_errors(rules: Path) -> None:
+    edit(rules, [("behavior", "bar: 0.7", "bar: 7"), ("propositions", "question: Does", "quesiton: Does")])
+    report = lint(rules)
+    assert len(report.errors) >= 2
+    assert report.warnings == ()
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    assert "no such directory" in lint(tmp_path / "nowhere").errors[0].what
+
+
+@st.composite
+def damage(draw: st.DrawFn) -> tuple[str, str]:
+    """A file of the default rulebook with some lines taken out, doubled, moved or replaced."""
+    part = draw(st.sampled_from(FILES))
+    lines = (default_rulebook() / f"{part}.yaml").read_text(encoding="utf-8").splitlines()
+    for _ in range(draw(st.integers(1, 3))):
+        at, other = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+        junk = st.text(alphabet="ab01:-?[]{}&*!|>'\"%#, \n\t~()", max_size=20)
+        kind = draw(st.sampled_from(["delete", "double", "move", "junk", "cut", "word"]))
+        match kind:
+            case "delete":
+                del lines[at]
+            case "double":
+                lines.insert(at, lines[at])
+            case "move":
+                lines.insert(other, lines.pop(at))
+            case "junk":
+                lines[at] = draw(junk)
+            case "cut":
+                lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
+            case "word":
+                words = lines[at].split(" ")
+                words[draw(st.integers(0, len(words) - 1))] = draw(junk)
+                lines[at] = " ".join(words)
+    return part, "\n".join(lines)
+
+
+@settings(max_examples=150, deadline=None)
+@given(damage())
+def test_whatever_is_done_to_a_file_comes_out_as_findings(damaged: tuple[str, str]) -> None:
+    part, text = damaged
+    with tempfile.TemporaryDirectory() as directory:
+        rules = Path(shutil.copytree(default_rulebook(), Path(directory) / "rules"))
+        (rules / f"{part}.yaml").write_text(text, encoding="utf-8")
+        report = lint(rules)
+    for finding in (*report.errors, *report.warnings):
+        assert finding.where.startswith(str(rules))
+        assert finding.what
+        assert finding.mend
