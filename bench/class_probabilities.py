@@ -21,6 +21,7 @@ PROPOSITIONS = 25
 
 
 def walk(diagram: ClassDiagram, row: list[float]) -> list[float]:
+    """Class probabilities of one reply, as a loop over the diagram's nodes."""
     mass = [0.0] * (len(diagram.tests) + len(diagram.classes))
     mass[diagram.root] = 1.0
     for node, (column, low, high) in enumerate(diagram.tests):
@@ -60,6 +61,7 @@ def seconds_to_a_counterexample() -> float:
 
 
 def main() -> None:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replies", type=int, default=1_000_000)
     parser.add_argument("--rulebook", type=Path, default=Path("rulebook"))

@@ -49,7 +49,7 @@ def test_errors_are_told_with_their_place_in_parts(rules: Path, tmp_path: Path) 
                 "line": 159,
                 "column": 3,
                 "key": "agreement.bar",
-                "what": "the number 7.0 is out of range",
+                "what": "the number 7 is out of range",
                 "mend": "Input should be less than or equal to 1.",
             }
         ],
