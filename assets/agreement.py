@@ -32,7 +32,7 @@ from resources.store import Store
         snapshot_key("rulebook/applicability"),
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/grader"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
     ],
 )
 def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:

@@ -41,7 +41,7 @@ SCORING_BATCH = 64
         snapshot_key("rulebook/content_policy"),
         snapshot_key("rulebook/synthesis"),
         snapshot_key("profile/synthesis"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/policy"),
     ],
 )
 def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
@@ -76,7 +76,7 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
         # Not the behavior policy: of that, only which propositions are asked matters here.
         snapshot_key("rulebook/applicability"),
         snapshot_key("profile/grader"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
     ],
 )
 def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
@@ -102,7 +102,7 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
     group_name="comparisons",
     code_version="1",
     tags=SCORING,
-    deps=[synthetic_comparisons, training_prompts, snapshot_key("profile/models")],
+    deps=[synthetic_comparisons, training_prompts, snapshot_key("models/helpful_reward_model")],
 )
 def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """R_rm: the helpful-only reward model's score of each candidate."""

@@ -92,7 +92,7 @@ evaluation_completions = {variant: _completions_asset(variant) for variant in VA
         snapshot_key("rulebook/applicability"),
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/grader"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
     ],
 )
 def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
@@ -131,8 +131,8 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
         snapshot_key("rulebook/behavior"),
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/evaluation"),
-        # Whether there is an oracle.
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
+        snapshot_key("models/oracle"),
     ],
     check_specs=[
         dg.AssetCheckSpec(
@@ -153,7 +153,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     by_grader = counted_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
     judged = [by_grader.with_columns(judge=pl.lit("grader"))]
     unknown: list[str] = []
-    if store.snapshot("profile/models")["oracle"] == "sandbox":
+    if store.snapshot("models/oracle")["world"] == "sandbox":
         by_oracle, unknown = _by_oracle(replies, behavior)
         judged.append(by_oracle.with_columns(judge=pl.lit("oracle")))
     metrics = evaluate_groups(pl.concat(judged), behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)

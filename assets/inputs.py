@@ -53,8 +53,8 @@ def read_snapshot(store: Store, shape: type[_Content]) -> _Content:
 
 
 def read_model(store: Store, role: str) -> PinnedModel:
-    """One model of `profile/models`: policy, grader, helpful_reward_model or human_reward_model."""
-    content = store.snapshot("profile/models")[role]
+    """A model of the profile: policy, grader, helpful_reward_model or human_reward_model."""
+    content = store.snapshot(f"models/{role}")
     return PinnedModel(ModelRef(path=content["path"], revision=content["revision"]), content["fingerprint"])
 
 

@@ -29,7 +29,7 @@ MAX_QUARANTINED = 0.1
         snapshot_key("data/prompts"),
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/grader"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
     ],
     check_specs=[
         dg.AssetCheckSpec(

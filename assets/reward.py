@@ -86,7 +86,8 @@ def fitted_weights(store: Store) -> dg.MaterializeResult:
         snapshot_key("rulebook/content_policy"),
         # Examples shown with a question.
         snapshot_key("profile/grader"),
-        snapshot_key("profile/models"),
+        snapshot_key("models/grader"),
+        snapshot_key("models/helpful_reward_model"),
     ],
 )
 def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:

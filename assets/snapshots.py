@@ -6,6 +6,7 @@ cost nothing.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,7 +47,11 @@ DESCRIPTIONS: dict[str, str] = {
     "rulebook/content_policy": "The categories of requests and how each is to be answered.",
     "data/prompts": "The prompts of the profile.",
     "data/gold_labels": "The replies whose propositions people have judged.",
-    "profile/models": "The models: path, pinned revision, and a fingerprint of the weights.",
+    "models/policy": "The helpful-only policy: path, pinned revision, and a fingerprint of the weights.",
+    "models/grader": "The model that answers the propositions.",
+    "models/helpful_reward_model": "R_rm, trained on helpfulness alone.",
+    "models/human_reward_model": "The reward model of human preferences, for a baseline.",
+    "models/oracle": "The world that knows every true label, if there is one.",
     "profile/synthesis": "Sampling of candidate replies.",
     "profile/grader": "How propositions are asked and answers read.",
     "profile/fit": "Weight fitting.",
@@ -106,14 +111,18 @@ def read_data(profile: str | Path) -> Contents:
 
 
 def read_settings(profile: str | Path) -> Contents:
-    """The sections of a profile; the models carry the fingerprints of their weights."""
-    names = [name for name in DESCRIPTIONS if name.startswith("profile/")]
+    """The sections of a profile, and its models one by one, with the fingerprints of their weights."""
+    sections, models = (
+        [name for name in DESCRIPTIONS if name.startswith(f"{group}/")] for group in ("profile", "models")
+    )
     settings = _attempt(lambda: load_profile(profile))
     if isinstance(settings, InputError):
-        return dict.fromkeys(names, settings)
-    sections = settings.model_dump(mode="json")
-    contents = {name: sections[name.removeprefix("profile/")] for name in names}
-    return {**contents, "profile/models": _attempt(lambda: _models(settings.models))}
+        return dict.fromkeys([*sections, *models], settings)
+    values = settings.model_dump(mode="json")
+    return {
+        **{name: values[name.removeprefix("profile/")] for name in sections},
+        **{name: _attempt(partial(_model, settings.models, name.removeprefix("models/"))) for name in models},
+    }
 
 
 def _part(path: Path, load: Callable[[Path], Any], problems: Collection[RulebookError]) -> Any:
@@ -160,13 +169,11 @@ def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["prompt_id"], row["reply"], content_hash(row["labels"])))
 
 
-def _models(settings: ModelSettings) -> dict[str, Any]:
-    content = settings.model_dump(mode="json")
-    for role in type(settings).model_fields:
-        ref = getattr(settings, role)
-        if isinstance(ref, ModelRef):
-            content[role]["fingerprint"] = model_fingerprint(ref)
-    return content
+def _model(settings: ModelSettings, role: str) -> dict[str, Any]:
+    ref = getattr(settings, role)
+    if not isinstance(ref, ModelRef):
+        return {"world": ref}
+    return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref)}
 
 
 def _attempt(read: Callable[[], Any]) -> Any:
@@ -235,3 +242,4 @@ def _together(errors: list[InputError]) -> InputError:
 rulebook_snapshots = _snapshots("rulebook", lambda sources: read_rulebook(sources.rulebook))
 data_snapshots = _snapshots("data", lambda sources: read_data(sources.profile))
 profile_snapshots = _snapshots("profile", lambda sources: read_settings(sources.profile))
+model_snapshots = _snapshots("models", lambda sources: read_settings(sources.profile))

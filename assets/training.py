@@ -83,7 +83,7 @@ def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> Recipe
     group_name="training",
     code_version=SFT_CODE,
     tags=MODEL_WORK,
-    deps=[ideal_completions, snapshot_key("profile/sft"), snapshot_key("profile/models")],
+    deps=[ideal_completions, snapshot_key("profile/sft"), snapshot_key("models/policy")],
 )
 def sft_checkpoint(
     context: dg.AssetExecutionContext,
@@ -211,7 +211,7 @@ def _rl_asset(variant: str, description: str, reads: list) -> dg.AssetsDefinitio
         code_version=RL_CODE,
         tags=MODEL_WORK,
         description=description,
-        deps=[training_prompts, snapshot_key("profile/rl"), snapshot_key("profile/models"), *reads],
+        deps=[training_prompts, snapshot_key("profile/rl"), *reads],
     )
     def rl_checkpoint(
         context: dg.AssetExecutionContext,
@@ -231,17 +231,23 @@ rl_checkpoints = {
     "rbr": _rl_asset(
         "rbr",
         "The policy after GRPO on R_rm + R_rbr, from the RBR-SFT checkpoint.",
-        [sft_checkpoint, reward, snapshot_key("profile/grader")],
+        [
+            sft_checkpoint,
+            reward,
+            snapshot_key("profile/grader"),
+            snapshot_key("models/grader"),
+            snapshot_key("models/helpful_reward_model"),
+        ],
     ),
     "helpful": _rl_asset(
         "helpful",
         "Baseline: the helpful-only policy after GRPO on the helpful-only reward model; reads no rule.",
-        [],
+        [snapshot_key("models/policy"), snapshot_key("models/helpful_reward_model")],
     ),
     "human": _rl_asset(
         "human",
         "Baseline: the helpful-only policy after GRPO on the human-preference reward model; reads no rule.",
-        [],
+        [snapshot_key("models/policy"), snapshot_key("models/human_reward_model")],
     ),
 }
 

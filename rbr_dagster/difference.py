@@ -96,7 +96,7 @@ def compare(home: Path, old: Rulebook, new: Rulebook) -> Difference:
         ]
     }
     store = Store(path=str(home / "rbr.duckdb"))
-    stored = store.snapshots().keys() >= {"profile/grader", "profile/models", "rulebook/propositions"}
+    stored = store.snapshots().keys() >= {"profile/grader", "models/grader", "rulebook/propositions"}
     return Difference(
         changes={part: lines for part, lines in changes.items() if lines},
         moves={kind: found for kind, found in moves.items() if found},

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.snapshots import data_snapshots, profile_snapshots, rulebook_snapshots
+from assets.snapshots import data_snapshots, model_snapshots, profile_snapshots, rulebook_snapshots
 from rbr.conversation import prompt_id
 from resources.artifacts import Artifacts
 from resources.models import Models
@@ -117,7 +117,7 @@ class Project:
     def snapshots(self, *names: str) -> dict[str, str]:
         """Takes the named snapshots, or all of them; returns data version by name."""
         versions: dict[str, str] = {}
-        for group in (rulebook_snapshots, data_snapshots, profile_snapshots):
+        for group in (rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots):
             keys = [key for key in group.keys if not names or key.to_user_string() in names]
             if keys:
                 results = self._call(group.subset_for(set(keys), selected_asset_check_keys=None))

@@ -70,7 +70,7 @@ def watched(_filled: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     fill_test_prompts(project)
     judged(project, REPLIES)
     # Every checkpoint is the policy before training.
-    fingerprint = project.store.snapshot("profile/models")["policy"]["fingerprint"]
+    fingerprint = project.store.snapshot("models/policy")["fingerprint"]
     rows = []
     for variant in ("sft", *rl_checkpoints):
         directory = project.artifacts.checkpoint(variant, "0")

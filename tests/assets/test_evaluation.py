@@ -174,7 +174,7 @@ def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Proje
 
 def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
     tested.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: null")
-    tested.snapshots("profile/models")
+    tested.snapshots("models/oracle")
     judged(tested, REPLIES).make(evaluation_metrics)
     assert {judge for *_, judge in figures(tested)} == {"grader"}
 

@@ -202,12 +202,11 @@ def test_the_artefact_computes_the_reward_from_grades_alone(project: Project) ->
 def test_the_artefact_carries_questions_categories_and_the_models_it_was_fitted_with(project: Project) -> None:
     result = fitted(project).make(reward)
     artefact = RewardArtefact.load(project.artifacts.reward)
-    models = project.store.snapshot("profile/models")
     assert set(artefact.propositions) == set(ASKED)
     assert artefact.propositions["apology"].question == "Does the reply contain exactly one short apology?"
     assert artefact.response_types == {"K-C": "comply", "K-R": "hard_refusal", "None": "comply"}
-    assert artefact.grader == models["grader"]["fingerprint"]
-    assert artefact.reward_model == models["helpful_reward_model"]["fingerprint"]
+    assert artefact.grader == project.store.snapshot("models/grader")["fingerprint"]
+    assert artefact.reward_model == project.store.snapshot("models/helpful_reward_model")["fingerprint"]
     assert version(result) == artefact.identity
     assert result.metadata is not None
     assert result.metadata["grader"] == artefact.grader

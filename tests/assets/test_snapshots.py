@@ -160,12 +160,12 @@ def test_other_weights_under_the_same_path_are_another_model(project: Project) -
     weights.write_bytes(b"first")
     text = project.profile.read_text()
     project.profile.write_text(f"{text}\nmodels: {{policy: {{path: {weights.parent}, revision: null}}}}\n")
-    before = project.snapshots("profile/models")
-    fingerprint = project.store.snapshot("profile/models")["policy"]["fingerprint"]
-    assert project.snapshots("profile/models") == before
+    before = project.snapshots("models/policy")
+    fingerprint = project.store.snapshot("models/policy")["fingerprint"]
+    assert project.snapshots("models/policy") == before
     weights.write_bytes(b"second")
-    assert project.snapshots("profile/models") != before
-    assert project.store.snapshot("profile/models")["policy"]["fingerprint"] != fingerprint
+    assert project.snapshots("models/policy") != before
+    assert project.store.snapshot("models/policy")["fingerprint"] != fingerprint
 
 
 def test_a_model_that_may_change_unseen_is_refused_and_the_other_settings_are_taken(project: Project) -> None:
@@ -173,9 +173,9 @@ def test_a_model_that_may_change_unseen_is_refused_and_the_other_settings_are_ta
     project.profile.write_text(f"{text}\nmodels: {{grader: {{path: some/model, revision: null}}}}\n")
     project.edit(PROFILE, "candidates: 2", "candidates: 3")
     with pytest.raises(InputError, match="'some/model' is no local directory and has no revision"):
-        project.snapshots("profile/models", "profile/synthesis")
+        project.snapshots("models/grader", "profile/synthesis")
     assert project.store.snapshot("profile/synthesis")["candidates"] == 3
-    assert [name for name, version in files_say(project).items() if version == UNREADABLE] == ["profile/models"]
+    assert [name for name, version in files_say(project).items() if version == UNREADABLE] == ["models/grader"]
 
 
 BROKEN = {

@@ -325,7 +325,7 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
     "the grader's batches": (_edit(BASE, "batch_size: 1024", "batch_size: 512", "profile/grader"), set()),
     "the human preferences": (
         _edit(BASE, "human_reward_model: {path: rbr/sandbox/models/human_",
-              "human_reward_model: {path: rbr/sandbox/models/helpful_", "profile/models"), {"human"}),
+              "human_reward_model: {path: rbr/sandbox/models/helpful_", "models/human_reward_model"), {"human"}),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.snapshots import data_snapshots, profile_snapshots, rulebook_snapshots, snapshot_key
+from assets.snapshots import data_snapshots, model_snapshots, profile_snapshots, rulebook_snapshots, snapshot_key
 from rbr_dagster.automation import automation
 from tests.assets.project import Project
 
@@ -31,7 +31,7 @@ class Automated:
                 raise RuntimeError("no luck")
             return dg.MaterializeResult(data_version=dg.DataVersion("same"))
 
-        assets = [rulebook_snapshots, data_snapshots, profile_snapshots, reader]
+        assets = [rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots, reader]
         self.resources = {name: self.project.resources[name] for name in ("sources", "store")}
         self.sensor, self.schedule = automation(lambda: self.definitions, JOB)
         self.definitions = dg.Definitions(
@@ -91,7 +91,7 @@ def test_both_are_off_until_they_are_switched_on(automated: Automated) -> None:
 
 def test_a_tick_asks_for_one_wave_until_nothing_is_stale(automated: Automated) -> None:
     first, second = automated.settle()
-    assert len(first) == 14
+    assert len(first) == 18
     assert second == {"reader"}
     assert automated.tick() == automated.nightly_tick() == "Everything is up to date."
 
