@@ -103,7 +103,7 @@ def lint(
 ) -> None:
     """Look through a rulebook: why it cannot be used, and what in it has no effect or contradicts itself."""
     from rbr.rulebook.lint import lint as look_through
-    from rbr_dagster.findings import as_json, as_text
+    from rbr_dagster.lint_view import as_json, as_text
 
     report = look_through(directory or from_environment().rulebook)
     typer.echo(as_json(report) if as_object else as_text(report))
@@ -123,7 +123,9 @@ def diff(
     """Say what two rulebooks mean differently, and which stored replies change their class; run no model."""
     from rich.console import Console
 
-    from rbr_dagster.difference import as_json, as_text, compare, load_either
+    from rbr_dagster.diff import compare
+    from rbr_dagster.diff_view import as_json, as_text
+    from rbr_dagster.revisions import load_either
 
     environment = from_environment(rulebook=rulebook)
     sides = [load_either(place, environment.rulebook) for place in (old, new or str(environment.rulebook))]
@@ -147,7 +149,8 @@ def explain(
         raise InputError("nothing to explain", mend="Give a completion's id, or both --prompt and --reply.")
     from rich.console import Console
 
-    from rbr_dagster.explain import as_json, as_text, explain_completion, explain_text
+    from rbr_dagster.explain import explain_completion, explain_text
+    from rbr_dagster.explain_view import as_json, as_text
 
     environment = from_environment()
     if completion is not None:
@@ -195,7 +198,7 @@ def classify(
     from rbr.classification import gold_classes
     from rbr.conversation import read_gold
     from rbr.rulebook import load_rulebook
-    from rbr_dagster.classes import as_json, as_table
+    from rbr_dagster.classify_view import as_json, as_table
 
     rules = load_rulebook(from_environment(rulebook=rulebook).rulebook)
     rows = gold_classes(read_gold(gold), rules, where=str(gold))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.rbr_dagster.edited import CELLS, ROOT, Made, Pipeline
+from tests.rbr_dagster.edited import ROOT, Pipeline
+from tests.rbr_dagster.made import CELLS, Made
 
 GOLDEN = Path(__file__).parent / "golden"
 Edit = Callable[[Pipeline], object]

@@ -20,7 +20,8 @@ from rbr.metrics import METRIC_NAMES
 from rbr_dagster.definitions import defs
 from resources.store import Store
 from resources.tables import TABLES
-from tests.rbr_dagster.edited import Content, places, write_inputs
+from tests.rbr_dagster.edited import places, write_inputs
+from tests.rbr_dagster.made import Content
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = {key for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}

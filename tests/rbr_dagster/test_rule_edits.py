@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from rbr.hashing import directory_digest
-from tests.rbr_dagster.edited import UP_TO_DATE, Content, Made, Pipeline, rbr
+from tests.rbr_dagster.edited import UP_TO_DATE, Pipeline, rbr
 from tests.rbr_dagster.edits import MARGIN, RULES, WORDING, assert_golden, planned_and_run
+from tests.rbr_dagster.made import Content, Made
 
 pytestmark = pytest.mark.slow
 

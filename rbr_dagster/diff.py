@@ -1,27 +1,19 @@
 """`rbr diff`: what two rulebooks mean differently, and what the stored grades say about it; runs no model."""
 
-import io
-import json
-import shutil
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from rich.markup import escape
 
 from assets.agreement import read_thresholds
 from assets.cells import grader_version
 from assets.inputs import messages_by_prompt, proposition_questions, read_model, read_snapshot
 from rbr.changes import describe_changes
-from rbr.errors import InputError, RulebookError
 from rbr.grading import question_hash
 from rbr.profile import GraderSettings
 from rbr.replay import Archive, compared, moved, replay
-from rbr.rulebook import Behavior, Rulebook, load_rulebook
+from rbr.rulebook import Behavior, Rulebook
 from rbr.rulebook.moves import Move, class_moves
 from resources.store import Store
 
@@ -74,7 +66,7 @@ class Difference:
 
     changes: Mapping[str, Sequence[str]]
     moves: Mapping[str, Sequence[Move]]
-    replay: Replay | None = field(default=None)
+    replay: Replay | None
 
 
 def compare(home: Path, old: Rulebook, new: Rulebook) -> Difference:
@@ -102,51 +94,6 @@ def compare(home: Path, old: Rulebook, new: Rulebook) -> Difference:
         moves={kind: found for kind, found in moves.items() if found},
         replay=_replay(store, old, new) if stored else None,
     )
-
-
-def load_either(place: str, rulebook: Path) -> Rulebook:
-    """Loads a rulebook from a directory or from a revision.
-
-    Args:
-        place: A directory, or a git revision such as ``HEAD~1``.
-        rulebook: The directory of which the revision is meant.
-
-    Raises:
-        InputError: It is neither, or the rulebook there cannot be used.
-    """
-    if Path(place).is_dir():
-        return load_rulebook(place)
-    if not rulebook.is_dir():
-        raise InputError("there is no such directory", where=str(rulebook), mend="Check the path of the rulebook.")
-    with tempfile.TemporaryDirectory(prefix="rbr-diff-") as directory:
-        _unpack(place, rulebook, directory)
-        try:
-            return load_rulebook(directory)
-        except RulebookError as error:
-            raise InputError(str(error).replace(directory, f"{place}:{rulebook}")) from error
-
-
-def _unpack(revision: str, rulebook: Path, directory: str) -> None:
-    git = shutil.which("git")
-    if git is None:
-        raise InputError("is no directory, and there is no git here", where=revision, mend="Name a directory.")
-    command = [git, "-C", str(rulebook), "archive", "--end-of-options", revision, "."]
-    archive = subprocess.run(command, capture_output=True, check=False)
-    if archive.returncode != 0:
-        what = f"is neither a directory nor a revision of {rulebook}"
-        raise InputError(what, where=revision, mend=archive.stderr.decode(errors="replace").strip())
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(directory, filter="data")
-
-
-def as_json(difference: Difference) -> str:
-    """The difference as a JSON object."""
-    return json.dumps(asdict(difference), indent=2, ensure_ascii=False)
-
-
-def as_text(difference: Difference) -> str:
-    """The difference as lines of rich markup."""
-    return "\n".join(_lines(difference)) or "The two rulebooks mean the same."
 
 
 def _moves(old: Behavior, new: Behavior) -> dict[str, list[Move]]:
@@ -225,43 +172,3 @@ def _grouped(store: Store, replies: pl.DataFrame) -> list[MovedReplies]:
         examples = [(cell, prompts[prompt][-1]["content"], texts[cell]) for cell, prompt in shown]
         groups.append(MovedReplies((kind_before, before), (kind, now), rows.height, examples))
     return sorted(groups, key=lambda group: -group.count)
-
-
-def _lines(difference: Difference) -> Iterator[str]:
-    for part, lines in difference.changes.items():
-        yield f"[bold]{part}[/bold]"
-        yield from (f"  {escape(line)}" for line in lines)
-    for kind, moves in difference.moves.items():
-        yield f"[bold]Classes of {kind}[/bold]"
-        yield from (f"  {move.old} -> {move.new}  [dim]{move.example}[/dim]" for move in moves)
-    if difference.changes and difference.replay is None:
-        yield "Nothing is stored yet that the rules could be replayed over."
-    elif difference.changes and difference.replay is not None:
-        yield from _replay_lines(difference.replay)
-
-
-def _replay_lines(replayed: Replay) -> Iterator[str]:
-    total = sum(group.count for group in replayed.moved)
-    yield f"[bold]Stored replies[/bold]: {total:,} of {replayed.replies:,} change their class"
-    for group in replayed.moved:
-        yield f"  {group.count:>5}  {_change(group)}"
-        for cell, prompt, reply in group.examples:
-            yield f"         [dim]{cell[:8]}  {escape(_short(prompt))}  ->  {escape(_short(reply))}[/dim]"
-    kept, *others = replayed.comparisons.items()
-    told = ", ".join(f"{count:,} {what}" for what, count in others if count) or "none changes"
-    yield f"[bold]Comparisons[/bold]: {told}; {kept[1]:,} stay"
-    made = ", ".join(f"{name} {count:,}" for name, count in replayed.grades_to_make.items())
-    told = f"{made}; the class of these replies stays open" if made else "none"
-    yield f"[bold]Grades to be made[/bold]: {told}"
-
-
-def _change(group: MovedReplies) -> str:
-    (kind_before, before), (kind, now) = group.old, group.new
-    if kind_before == kind:
-        return f"{kind}: {before} -> {now}"
-    return f"{kind_before} {before} -> {kind} {now}"
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 70 else f"{flat[:69]}…"
