@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from resources.store import Store
+from resources.store import CONFIG, Store
 from resources.tables import TABLES
 
 # What a cell's columns hold while nobody knows better; with a grade of 1 a prompt has a category.
@@ -63,8 +63,8 @@ class Imagined(Store):
         answers = self.read("grades").unique(same, keep="first", maintain_order=True).select(*same, "p_yes")
         return absent.join(answers, on=same, how="left", maintain_order="left")
 
-    @contextmanager
-    def _connection(self, path: str, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        # All of one file's connections in a process have to agree.
-        with super()._connection(path, read_only=False) as connection:
-            yield connection
+    def _open(self, opened: ExitStack, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
+        # Nobody else knows the copy; all of its connections have to agree.
+        connection = duckdb.connect(path, config=CONFIG)
+        opened.callback(connection.close)
+        return connection

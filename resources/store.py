@@ -4,12 +4,13 @@ DuckDB lets one process at a time open a file for writing. So every call opens t
 thing and closes it again; nothing is held while models work. A call that finds the file taken waits.
 """
 
+import fcntl
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from resources.tables import TABLES, Table
 from resources.trainer.lifeline import DRIVER_PID
 
 # No extension is ever fetched: the store works offline.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
 
 _SQL_TYPES = {
     pl.String: "VARCHAR",
@@ -219,25 +220,36 @@ class Store(dg.ConfigurableResource):
             wait=tenacity.wait_random(0.01, 0.2),
             reraise=True,
         )
-        try:
-            connection = attempts(duckdb.connect, path, read_only=read_only, config=_CONFIG)
-        except duckdb.Error as error:
-            if not _is_taken(error):
-                raise
-            raise RuntimeError(
-                f"The store {path} stayed locked for {self.lock_timeout_s:g} s. "
-                f"Close the program that has it open, then run again. DuckDB says: {error}"
-            ) from error
-        try:
+        with ExitStack() as opened:
+            try:
+                connection = attempts(self._open, opened, path, read_only)
+            except (BlockingIOError, duckdb.Error) as error:
+                if not _is_taken(error):
+                    raise
+                raise RuntimeError(
+                    f"The store {path} stayed locked for {self.lock_timeout_s:g} s. "
+                    f"Close the program that has it open, then run again. The last try said: {error}"
+                ) from error
             yield connection
-        finally:
-            connection.close()
+
+    def _open(self, opened: ExitStack, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
+        with ExitStack() as attempt:
+            if path != ":memory:":
+                # With DuckDB's own lock alone, processes that took turns in a hurry were seen to lose a write. This one
+                # is held from before the file is opened until it is closed.
+                lock = attempt.enter_context(open(f"{path}.lock", "a"))
+                fcntl.flock(lock, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            connection = duckdb.connect(path, read_only=read_only, config=CONFIG)
+            attempt.callback(connection.close)
+            opened.push(attempt.pop_all())
+            return connection
 
 
 def _is_taken(error: BaseException) -> bool:
-    # A second process meets the file lock; a second thread of this one may meet the other access mode.
-    return isinstance(error, duckdb.Error) and (
-        "Could not set lock" in str(error) or "different configuration" in str(error)
+    # Another program meets DuckDB's file lock; a second thread of this one may meet the other access mode.
+    return isinstance(error, BlockingIOError) or (
+        isinstance(error, duckdb.Error)
+        and ("Could not set lock" in str(error) or "different configuration" in str(error))
     )
 
 
