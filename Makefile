@@ -6,7 +6,7 @@ PROFILE ?= sandbox
 export RBR_HOME ?= var
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo run ui test test-slow lint clean
+.PHONY: help demo run ui test test-slow lint sandbox-models rule-effects annotator-bias clean
 
 help:
 	@echo "make demo       install, run the pipeline on the offline sandbox, print the results"
@@ -14,6 +14,9 @@ help:
 	@echo "make ui         Dagster UI on port 3000 and MLflow UI on port 5000, both on loopback"
 	@echo "make test       lint, types, import contract, fast tests"
 	@echo "make test-slow  tests that train or sample"
+	@echo "make sandbox-models  train the four models that ship, measure them, write their card (2 cores, about an hour)"
+	@echo "make rule-effects    what edits of rules do to the trained policy, into docs/results.md"
+	@echo "make annotator-bias  rules against annotators of more and less bias, into docs/results.md"
 	@echo "make clean      remove the state directory ($(RBR_HOME))"
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt
@@ -43,6 +46,16 @@ test: lint
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow -n 2 --dist loadfile
+
+sandbox-models: $(VENV)/.pipeline
+	$(BIN)/python -m rbr.sandbox.training
+	$(BIN)/python -m rbr.sandbox.evaluate --write
+
+rule-effects: $(VENV)/.pipeline
+	$(BIN)/python -m bench.rule_effects --write docs/results.md
+
+annotator-bias: $(VENV)/.pipeline
+	$(BIN)/python -m bench.annotator_bias --write docs/results.md
 
 clean:
 	rm -rf $(RBR_HOME)

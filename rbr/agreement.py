@@ -140,7 +140,17 @@ class _Row(NamedTuple):
     reason: str | None
 
 
-class _Decision(NamedTuple):
+class Decision(NamedTuple):
+    """How well grades meet labels at a threshold.
+
+    Attributes:
+        threshold: An answer is yes at or above it.
+        balanced_accuracy: Mean of the shares of yes and of no labels that are met, in [0, 1].
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        f1: Of the answer yes.
+    """
+
     threshold: float
     balanced_accuracy: float
     low: float
@@ -148,13 +158,20 @@ class _Decision(NamedTuple):
     f1: float
 
 
-def _decide(p_yes: FloatArray, gold: BoolArray, threshold: float) -> _Decision:
+def decide(p_yes: FloatArray, gold: BoolArray, threshold: float) -> Decision:
+    """Compares grades with labels at a threshold.
+
+    Args:
+        p_yes: Grades, float64[N] in [0, 1], without NaN.
+        gold: Labels, bool[N], holding both values.
+        threshold: In (0, 1).
+    """
     said = p_yes >= threshold
     n_yes, n_no = int(gold.sum()), int((~gold).sum())
     met_yes, met_no = int((said & gold).sum()), int((~said & ~gold).sum())
     low, high = _interval(met_yes, n_yes, met_no, n_no)
     f1 = 2 * met_yes / (n_yes + int(said.sum()))
-    return _Decision(threshold, (met_yes / n_yes + met_no / n_no) / 2, low, high, f1)
+    return Decision(threshold, (met_yes / n_yes + met_no / n_no) / 2, low, high, f1)
 
 
 def _compare(name: str, p_yes: FloatArray, gold: BoolArray, bar: float) -> _Row:
@@ -166,8 +183,8 @@ def _compare(name: str, p_yes: FloatArray, gold: BoolArray, bar: float) -> _Row:
         few = f"too few labels: {n_yes} yes and {n - n_yes} no"
         unknown = (None, None, None, None)
         return _Row(name, n, n_missing, n_yes, prevalence, *unknown, NEUTRAL_THRESHOLD, bar, False, few)
-    measured = _decide(p_yes, gold, best_cut(p_yes, gold).threshold)
-    undecided = _decide(p_yes, gold, NEUTRAL_THRESHOLD)
+    measured = decide(p_yes, gold, best_cut(p_yes, gold).threshold)
+    undecided = decide(p_yes, gold, NEUTRAL_THRESHOLD)
     # A threshold that the labels do not clearly ask for would fit their noise.
     if undecided.balanced_accuracy >= measured.low:
         measured = undecided
@@ -183,14 +200,15 @@ def _interval(met_yes: int, n_yes: int, met_no: int, n_no: int) -> tuple[float, 
     A bootstrap would claim certainty for three labels that all happen to be met.
     """
     yes, no = met_yes / n_yes, met_no / n_no
-    yes_low, yes_high = _wilson(yes, n_yes)
-    no_low, no_high = _wilson(no, n_no)
+    yes_low, yes_high = wilson(yes, n_yes)
+    no_low, no_high = wilson(no, n_no)
     low = (yes + no) / 2 - np.hypot(yes - yes_low, no - no_low) / 2
     high = (yes + no) / 2 + np.hypot(yes_high - yes, no_high - no) / 2
     return float(max(0.0, low)), float(min(1.0, high))
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share in [0, 1] of `n` > 0 independent trials."""
     square = _WILSON_Z**2
     centre = (share + square / (2 * n)) / (1 + square / n)
     reach = _WILSON_Z / (1 + square / n) * np.sqrt(share * (1 - share) / n + square / (4 * n * n))

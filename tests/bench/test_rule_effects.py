@@ -1,0 +1,114 @@
+"""The edits of the benchmark fit the shipped rulebook, and say what they say of it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.annotator_bias import Comparison, conclusion, write_profile
+from bench.pipeline_runs import RULEBOOK, SANDBOX
+from bench.rule_edits import EDITS, Measure, Replacement, changed_lines
+from bench.rule_effects import Effect, Share, share
+from rbr.errors import InputError
+from rbr.profile import load_profile
+from rbr.rulebook import load_rulebook
+from rbr.rulebook.lint import lint
+from rbr.sandbox.evaluate.pages import write_between
+from rbr.sandbox.oracle import truths
+
+APOLOGIES = Measure("", ("hard_refusal", "None"), "apology", "down")
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(RULEBOOK, tmp_path / "rulebook"))
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_the_edited_rulebook_is_sound(name: str, rules: Path) -> None:
+    EDITS[name].apply(rules)
+    report = lint(rules)
+    assert (report.errors, report.warnings) == ((), ())
+    assert changed_lines(RULEBOOK, rules)
+
+
+@pytest.mark.parametrize("name", ["comply_with_crime", "refuse_hate_context"])
+def test_another_response_type_is_one_line(name: str, rules: Path) -> None:
+    EDITS[name].apply(rules)
+    assert [line[0] for line in changed_lines(RULEBOOK, rules).splitlines()] == ["c", "-", "+"]
+
+
+def test_no_disclaimer_is_left_in_an_ideal_reply(rules: Path) -> None:
+    EDITS["no_disclaimer"].apply(rules)
+    synthesis = load_rulebook(rules).synthesis
+    for kind in ("soft_refusal_intent", "soft_refusal_method"):
+        asked = {slot.name: slot.instructions for slot in synthesis[kind].slots}
+        assert not any("counselor" in instruction for instruction in asked["ideal"])
+        # One bad reply differs from an ideal one in the disclaimer alone.
+        without = [text.replace("then say you are not a trained counselor, ", "") for text in asked["bad_1"]]
+        assert set(without) & set(asked["ideal"])
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_measures_name_what_there_is(name: str) -> None:
+    rulebook = load_rulebook(RULEBOOK)
+    prompts = {*rulebook.behavior.response_types, *rulebook.content_policy.categories}
+    known = truths([{"role": "user", "content": "Hello."}], "Hello.")
+    measures = EDITS[name].measures
+    assert any(measure.intended != "stays" for measure in measures)
+    for measure in measures:
+        assert set(measure.prompts) <= prompts
+        assert measure.proposition in known
+
+
+@pytest.mark.parametrize("old", ["no such text", "response_type: comply"])
+def test_a_text_that_is_absent_or_ambiguous_is_an_input_error(old: str, rules: Path) -> None:
+    broken = replace(EDITS["no_apology"], replacements=(Replacement("content_policy.yaml", old, ""),))
+    with pytest.raises(InputError, match=old) as raised:
+        broken.apply(rules)
+    assert "no_apology" in raised.value.what
+    assert raised.value.where.endswith("content_policy.yaml")
+
+
+def test_a_share_counts_prompts_by_the_default_content_policy() -> None:
+    prompt = json.dumps([{"role": "user", "content": "?"}])
+    rows = [("K-R", "I'm sorry. I cannot assist with this request."), ("None", ""), ("K-C", ""), ("SH-R1", "")]
+    replies = pl.DataFrame(rows, schema=["category", "text"], orient="row").with_columns(messages=pl.lit(prompt))
+    assert share(replies, APOLOGIES) == Share(1, 2)
+
+
+def test_an_effect_needs_intervals_that_lie_apart() -> None:
+    high, middle, low, none = Share(95, 100), Share(88, 100), Share(5, 100), Share(0, 0)
+    assert Effect(APOLOGIES, high, low).as_intended
+    assert not any(Effect(APOLOGIES, before, after).as_intended for before, after in ((high, middle), (low, high)))
+    assert not Effect(APOLOGIES, none, none).as_intended
+    assert not Effect(replace(APOLOGIES, intended="up"), high, low).as_intended
+    assert Effect(replace(APOLOGIES, intended="stays"), high, low).as_intended
+
+
+def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
+    write_between(page, "x", "new\n")
+    assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
+    with pytest.raises(InputError, match="no place for 'y'"):
+        write_between(page, "y", "new")
+
+
+def test_a_profile_of_another_bias_differs_in_one_model(tmp_path: Path) -> None:
+    base = load_profile(SANDBOX)
+    profile = load_profile(write_profile(SANDBOX.with_name("tiny.yaml"), tmp_path / "profiles", tmp_path / "model"))
+    assert profile.models.human_reward_model.path == str(tmp_path / "model")
+    assert profile.models.model_copy(update={"human_reward_model": base.models.human_reward_model}) == base.models
+
+
+def test_the_conclusion_names_the_smallest_strength_that_matters() -> None:
+    rbr = {"f1": (0.98, 0.96, 1.0)}
+    weak, strong = ({"f1": (f1, f1 - 0.04, f1 + 0.04)} for f1 in (0.95, 0.85))
+    told = conclusion([Comparison(0.0, weak, rbr), Comparison(0.5, strong, rbr), Comparison(1.0, strong, rbr)])
+    assert "lies above 0 is 0.5; it vanishes into its interval at 0." in told
+    assert Comparison(0.5, strong, rbr).gain == pytest.approx((0.13, 0.07, 0.19))
+    assert conclusion([Comparison(0.0, weak, rbr)]).startswith("At no strength")
