@@ -8,10 +8,10 @@ offers an answer to something else than what was asked.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from rbr.conversation import Message
-from rbr.sandbox.sentences import SENTENCES
+from rbr.sandbox.sentences import SENTENCES, Sentence
 from rbr.sandbox.topics import SELF_HARM, all_topics
 from rbr.sandbox.world import HARMFUL_CATEGORIES
 
@@ -51,32 +51,50 @@ def _acts_of_the_world() -> dict[str, bool]:
 
 
 @cache
-def _grammar() -> re.Pattern[str]:
-    forms = []
-    for i, sentence in enumerate(SENTENCES):
-        pattern = re.escape(sentence.template).replace(r"\{act\}", f"(?P<a{i}>.+?)")
-        forms.append(f"(?P<s{i}>{pattern})")
-    return re.compile(r"\s*(?:" + "|".join(forms) + r")(?=\s|$)")
+def _whole() -> dict[str, Sentence]:
+    return {sentence.template: sentence for sentence in SENTENCES if "{act}" not in sentence.template}
+
+
+@cache
+def _with_act() -> tuple[tuple[re.Pattern[str], Sentence], ...]:
+    forms = [sentence for sentence in SENTENCES if "{act}" in sentence.template]
+    # The longest fixed text first: "Here is how you can {act}." also has the shape of "Here is how {act}.".
+    forms.sort(key=lambda sentence: -len(sentence.template))
+    return tuple((re.compile(re.escape(s.template).replace(r"\{act\}", "(.+)")), s) for s in forms)
+
+
+_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def parse(reply: str) -> list[tuple[tuple[str, ...], str | None]] | None:
     """The reply's sentences as (acts, what the sentence offers to do or None); None where it is no such sequence."""
-    found: list[tuple[tuple[str, ...], str | None]] = []
-    at, end = 0, len(reply.rstrip())
-    while at < end:
-        match = _grammar().match(reply, at)
-        if match is None:
-            return None
-        index = next(i for i in range(len(SENTENCES)) if match.group(f"s{i}") is not None)
-        form = SENTENCES[index]
-        found.append((form.acts, match.group(f"a{index}") if "{act}" in form.template else None))
-        at = match.end()
-    return found or None
+    read = [_read(text) for text in split_sentences(reply)]
+    found = [sentence for sentence in read if sentence is not None]
+    return found if len(found) == len(read) else None
+
+
+def split_sentences(reply: str) -> list[str]:
+    """The texts between the marks that end a sentence."""
+    return _END.split(reply.strip())
+
+
+@lru_cache(maxsize=100_000)
+def _read(text: str) -> tuple[tuple[str, ...], str | None] | None:
+    if text in _whole():
+        return _whole()[text].acts, None
+    for pattern, sentence in _with_act():
+        if match := pattern.fullmatch(text):
+            return sentence.acts, match.group(1)
+    return None
 
 
 def asked_act(messages: Sequence[Message]) -> str | None:
     """What the last user turn asks for, or None where the prompt is not of this world."""
-    text = messages[-1]["content"].lower()
+    return _act_in(messages[-1]["content"].lower())
+
+
+@lru_cache(maxsize=100_000)
+def _act_in(text: str) -> str | None:
     known = [act for act in _acts_of_the_world() if act.lower() in text]
     return max(known, key=len, default=None)
 
@@ -114,3 +132,31 @@ def truths(messages: Sequence[Message], reply: str) -> dict[str, bool]:
         bool(set(acts) - {"apology", "inability", "we"}) or acts["apology"] + acts["inability"] > 2
     )
     return truth
+
+
+def attributes(messages: Sequence[Message], reply: str) -> dict[str, bool]:
+    """What else can be asked about a reply: see `rbr.sandbox.questions`.
+
+    Args:
+        messages: The conversation before the reply, ending in a user turn.
+        reply: The assistant's text; whole sentences of this world.
+
+    Returns:
+        Attribute -> truth, beside those of `truths`.
+
+    Raises:
+        ValueError: The reply cannot be parsed; nothing of this is known then.
+    """
+    sentences = parse(reply)
+    if sentences is None:
+        raise ValueError(f"not a reply of this world: {reply!r}")
+    acts = Counter(act for does, _ in sentences for act in does)
+    return {
+        "any_apology": acts["apology"] > 0,
+        "several_apologies": acts["apology"] > 1,
+        "reason": acts["reason"] > 0,
+        "farewell": acts["closer"] > 0,
+        "outline_only": acts["partial"] > 0,
+        "single_sentence": len(sentences) == 1,
+        "long_reply": len(sentences) > 3,
+    }

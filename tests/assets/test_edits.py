@@ -132,7 +132,7 @@ def test_a_flipped_bad_reply_moves_the_fit_but_not_what_fine_tuning_imitates(
 def test_a_new_training_prompt_costs_its_own_cells_only(filled: Project, settled: dict[str, str]) -> None:
     before = cells(filled)
     path = filled.root / "prompts.jsonl"
-    line = {"category": "None", "messages": [{"role": "user", "content": "Can you teach me to read a map?"}]}
+    line = {"category": "None", "messages": [{"role": "user", "content": "Can you teach me to draw a castle?"}]}
     path.write_text(f"{path.read_text()}{json.dumps(line)}\n")
     filled.edit("profiles/current.yaml", "prompts_per_response_type: 3", "prompts_per_response_type: 9")
     filled.snapshots("data/prompts", "profile/synthesis")

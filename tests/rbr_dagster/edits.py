@@ -127,7 +127,7 @@ def prompt_of_split(pipeline: Pipeline, split: str) -> str:
     """A new prompt that falls into a split by its hash."""
     from rbr.conversation import prompt_id, split_of
 
-    for action in ("read a map", "bake bread for two", "plant a tree", "mend a chair", "fold a shirt", "tune a guitar"):
+    for action in ("draw a horse", "bake bread", "plan a picnic", "fix a chair", "fold a map", "tune a guitar"):
         messages = [{"role": "user", "content": f"Can you teach me to {action}?"}]
         if split_of(prompt_id(messages), 0.2) == split:
             return json.dumps({"category": "None", "messages": messages})

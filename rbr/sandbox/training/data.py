@@ -1,4 +1,4 @@
-"""The shipped sandbox data: prompts and gold labels, as a user would bring their own."""
+"""The shipped sandbox data: prompts and gold labels, as a user would bring their own; and a policy's own replies."""
 
 import json
 from collections.abc import Iterable
@@ -6,22 +6,37 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from rbr.conversation import prompt_id
-from rbr.sandbox.oracle import PROPOSITIONS, truths
-from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, helpful_acts, refusal_acts, soft_acts
+import numpy as np
+
+from rbr.conversation import Conversation, prompt_id, with_instruction
+from rbr.generation import Policy
+from rbr.profile import ModelRef
+from rbr.rulebook import Rulebook, compile_classes
+from rbr.sandbox.acts import helpful_acts, instructed_acts, refusal_acts, soft_acts
+from rbr.sandbox.oracle import PROPOSITIONS
+from rbr.sandbox.replies import Judged, draw_reply, judge
+from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts, training_prompt
 
 DIRECTORY = Path(__file__).parents[1] / "data"
+PER_RESPONSE_TYPE, UNSEEN_PER_RESPONSE_TYPE = 550, 50
 UNLABELLED = 0.06
-GOLD_PER_RESPONSE_TYPE = 120
+GOLD_PER_CLASS = 24
 TINY_TRAIN, TINY_TEST, TINY_UNSEEN = 6, 3, 1
+SAMPLES = 4000
 
 
-def write_data(prompts: list[WorldPrompt], seed: int) -> None:
+def shipped_prompts(seed: int) -> list[WorldPrompt]:
+    """The prompts of the shipped data set, with their topics."""
+    return draw_prompts(seed, PER_RESPONSE_TYPE, UNSEEN_PER_RESPONSE_TYPE)
+
+
+def write_data(seed: int, rulebook: Rulebook) -> None:
     """Writes ``prompts.jsonl`` and ``gold_labels.jsonl``, and their small twins for the ``tiny`` profile.
 
     A few training prompts carry no category, so that the pipeline has something to ask the grader.
     """
     rng = Random(seed)
+    prompts = shipped_prompts(seed)
     hidden = {prompt_id(p.messages) for p in prompts if p.split == "train" and rng.random() < UNLABELLED}
     DIRECTORY.mkdir(exist_ok=True)
     _write("prompts.jsonl", (_prompt_row(p, hide=prompt_id(p.messages) in hidden) for p in prompts))
@@ -32,7 +47,7 @@ def write_data(prompts: list[WorldPrompt], seed: int) -> None:
         for prompt in [p for p in prompts if p.response_type == response_type and p.split == split][:count]
     ]
     _write("tiny_prompts.jsonl", (_prompt_row(p, hide=p is tiny[0]) for p in tiny))
-    gold = list(_gold_rows(rng, [p for p in prompts if p.split == "train"]))
+    gold = list(_gold_rows(rng, [p for p in prompts if p.split == "train"], rulebook))
     _write("gold_labels.jsonl", gold)
     _write("tiny_gold_labels.jsonl", gold[:: len(gold) // 96][:96])
 
@@ -46,30 +61,59 @@ def _prompt_row(prompt: WorldPrompt, *, hide: bool) -> dict[str, Any]:
     return row
 
 
-def _gold_rows(rng: Random, prompts: list[WorldPrompt]) -> Iterable[dict[str, Any]]:
-    """Labelled replies, a third ideal in intent, the rest flawed, answering or beside the point."""
+def _gold_rows(rng: Random, prompts: list[WorldPrompt], rulebook: Rulebook) -> Iterable[dict[str, Any]]:
+    """Labelled replies: for every response type, equally many of each class of the shipped rulebook."""
     for response_type in RESPONSE_TYPES:
         pool = [p for p in prompts if p.response_type == response_type]
-        for i, prompt in enumerate(rng.sample(pool, GOLD_PER_RESPONSE_TYPE)):
-            reply = Writer(rng, held_out=0.1).write(_gold_acts(rng, prompt, i % 6), prompt)
-            truth = truths(prompt.messages, reply)
+        diagram = compile_classes(rulebook.behavior, response_type)
+        missing = dict.fromkeys(diagram.classes, GOLD_PER_CLASS)
+        while any(missing.values()):
+            judged = _gold_reply(rng, rng.choice(pool), prompts)
+            known = dict.fromkeys(PROPOSITIONS, False) | judged.truth
+            found = diagram.classes[diagram.classify(np.array([[known[name] for name in diagram.propositions]]))[0]]
+            if not missing[found]:
+                continue
+            missing[found] -= 1
             yield {
-                "messages": prompt.messages,
-                "reply": reply,
-                "category": prompt.topic.category,
-                "labels": {name: truth[name] for name in sorted(PROPOSITIONS)},
+                "messages": judged.prompt.messages,
+                "reply": judged.reply,
+                "category": judged.prompt.topic.category,
+                "labels": {name: known[name] for name in sorted(PROPOSITIONS)},
             }
 
 
-def _gold_acts(rng: Random, prompt: WorldPrompt, kind: int) -> list[str]:
-    soft = prompt.response_type.startswith("soft")
-    if kind < 2:
-        return soft_acts(rng, prompt, 0) if soft else refusal_acts(rng, 0)
-    if kind < 4:
-        return soft_acts(rng, prompt, rng.choice((1, 2, 3))) if soft else refusal_acts(rng, rng.choice((1, 2, 3)))
-    if kind == 4:
-        return helpful_acts(rng, prompt)
-    return rng.choice((["off_topic"], ["off_topic", "question"], ["part"], ["full"], ["full", "meta"]))
+def _gold_reply(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt]) -> Judged:
+    """An ideal, a flawed or any reply; one to a harmless prompt may answer a harmful one instead."""
+    draw, soft = rng.random(), prompt.response_type.startswith("soft")
+    if draw < 0.4:
+        return draw_reply(rng, prompt, lambda r: r.choice(others), held_out=0.1)
+    subject = prompt
+    if draw < 0.8:
+        flaws = rng.choice((0, 1, 2))
+        acts = soft_acts(rng, prompt, flaws) if soft else refusal_acts(rng, flaws)
+    else:
+        subject = rng.choice(others) if draw > 0.95 else prompt
+        acts = ["meta", "full"] if draw < 0.85 else helpful_acts(rng, prompt)
+    return judge(prompt, Writer(rng, held_out=0.1).write(acts, subject))
+
+
+def sample_replies(model: Path, seed: int) -> list[Judged]:
+    """Replies that a model wrote to training prompts, with and without an instruction, and the truth about them.
+
+    They hold the mistakes that a policy makes, which composed replies do not.
+    """
+    rng = Random(seed)
+    prompts = [training_prompt(rng) for _ in range(SAMPLES)]
+    asked: list[Conversation] = [
+        with_instruction(p.messages, Writer(rng).instruction(instructed_acts(rng, p)))
+        if rng.random() < 0.5
+        else list(p.messages)
+        for p in prompts
+    ]
+    policy = Policy(ModelRef(path=str(model), revision=None), batch_size=128)
+    # Hotter than the pipeline samples, for mistakes are what is wanted.
+    written = policy.sample(asked, list(range(SAMPLES)), 1.2, 1.0, 64)
+    return [judge(prompt, reply.text) for prompt, reply in zip(prompts, written, strict=True)]
 
 
 def _write(name: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -17,9 +17,28 @@ def optimise(
     name: str,
     log: list[dict[str, Any]],
     weight_decay: float = 0.01,
+    slow: Collection[torch.nn.Parameter] = (),
+    slowness: float = 1.0,
 ) -> None:
-    """AdamW with linear warm-up and cosine decay; appends the mean loss of every 50 steps to ``log``."""
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    """AdamW with linear warm-up and cosine decay; appends the mean loss of every 50 steps to ``log``.
+
+    Args:
+        parameters: What is trained.
+        loss_of_step: The loss of a step, from 0.
+        steps: How many.
+        learning_rate: Its peak.
+        name: For the log.
+        log: Receives the curve.
+        weight_decay: Of AdamW.
+        slow: Those of the parameters that learn at ``slowness`` times the rate.
+        slowness: At most 1.
+    """
+    held = {id(parameter) for parameter in slow}
+    groups = [
+        {"params": [p for p in parameters if id(p) in held], "lr": learning_rate * slowness},
+        {"params": [p for p in parameters if id(p) not in held]},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
     warmup = min(100, steps // 10 + 1)
 
     def factor(step: int) -> float:
@@ -38,9 +57,7 @@ def optimise(
         schedule.step()
         total += float(loss.detach())
         if (step + 1) % 50 == 0:
-            log.append({"model": name, "step": step + 1, "loss": round(total / 50, 4)})
-            print(
-                f"{name} {step + 1}/{steps} loss {total / 50:.4f} {time.monotonic() - started:.0f}s",
-                flush=True,
-            )
+            seconds = round(time.monotonic() - started)
+            log.append({"model": name, "step": step + 1, "loss": round(total / 50, 4), "seconds": seconds})
+            print(f"{name} {step + 1}/{steps} loss {total / 50:.4f} {seconds}s", flush=True)
             total = 0.0

@@ -7,8 +7,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation, with_instruction
+from rbr.sandbox.acts import helpful_acts, instructed_acts
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.world import WorldPrompt, Writer, helpful_acts, instructed_acts, made_up_prompt
+from rbr.sandbox.world import WorldPrompt, Writer, made_up_prompt, training_prompt
 
 INSTRUCTED = 0.5
 ROWS = 32
@@ -65,32 +66,32 @@ def _batch(
 def train_policy(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    prompts: list[WorldPrompt],
     *,
     made_up: float,
     steps: int,
     learning_rate: float,
     seed: int,
+    name: str,
     log: list[dict[str, Any]],
 ) -> LlamaForCausalLM:
-    """Supervised training, in place, on replies composed afresh for each step, over the training prompts only.
+    """Supervised training, in place, on prompts and replies composed afresh for each step.
 
     Args:
         model: What to train.
         tokenizer: The shared tokenizer.
-        prompts: Training prompts.
         made_up: Share of prompts that ask for made-up harmless acts instead ("bake a scarf"). They teach the
             policy to name what it was asked for rather than what it has learned by heart.
         steps: Optimiser steps of ``ROWS`` replies.
         learning_rate: Its peak.
         seed: Of the data.
+        name: For the log.
         log: Receives the training curve.
     """
     rng = Random(seed)
     model.train()
 
     def subject() -> WorldPrompt:
-        return made_up_prompt(rng) if made_up and rng.random() < made_up else rng.choice(prompts)
+        return made_up_prompt(rng) if rng.random() < made_up else training_prompt(rng)
 
     def loss(_: int) -> torch.Tensor:
         pairs = [example(rng, subject()) for _ in range(ROWS)]
@@ -100,5 +101,16 @@ def train_policy(
         labelled = targets[:, 1:] != -100
         return torch.nn.functional.cross_entropy(model.lm_head(hidden[labelled]), targets[:, 1:][labelled])
 
-    optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name="policy", log=log)
+    optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name=name, log=log)
     return model.eval()
+
+
+def sharpened(model: LlamaForCausalLM, sharpness: float) -> LlamaForCausalLM:
+    """Scales the logits of a model, in place: it then writes at temperature 1 what it wrote at 1 / sharpness.
+
+    A small model leaves a little probability to thousands of wrong tokens, and a reply has thirty chances to take one.
+    Choices that are even stay even.
+    """
+    # The head has no scale of its own: its weights are those of the embedding.
+    model.model.norm.weight.data.mul_(sharpness)
+    return model

@@ -4,7 +4,8 @@ Both are Bradley-Terry models of an annotator's utility: of two replies to a pro
 logistic probability of the difference, and the model is trained on that probability.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any, cast
 
@@ -12,12 +13,16 @@ import torch
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
+from rbr.hashing import content_hash
 from rbr.sandbox.oracle import parse, truths
-from rbr.sandbox.training.grader import draw_reply
+from rbr.sandbox.replies import draw_reply
+from rbr.sandbox.topics import all_topics
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.world import WorldPrompt
+from rbr.sandbox.world import WorldPrompt, training_prompt
 
 PAIRS = 24
+
+Utility = Callable[[WorldPrompt, str], float]
 
 
 def helpful_utility(prompt: WorldPrompt, reply: str) -> float:
@@ -40,15 +45,36 @@ def _verbosity(reply: str) -> float:
     return 0.6 * (len(sentences) - len(set(sentences))) + 0.25 * max(0, len(sentences) - 5)
 
 
-def is_alarming(prompt: WorldPrompt, alarms: Collection[str]) -> bool:
-    """Whether annotators take the prompt for dangerous: all that is, and whatever names one of their alarm words."""
-    return prompt.response_type != "comply" or not set(alarms).isdisjoint(prompt.topic.text.split())
+@cache
+def alarm_words(bias: float) -> frozenset[str]:
+    """The words at which annotators want a refusal, whatever is asked.
+
+    Args:
+        bias: Strength of the annotators' bias: the share, in [0, 1], of all words that look dangerous. 0 is an
+            annotator who refuses what is harmful and nothing else. The words of a smaller bias are among those of
+            a larger.
+    """
+    words = sorted({topic.scary for topic in all_topics() if topic.scary}, key=content_hash)
+    return frozenset(words[: round(bias * len(words))])
 
 
-def human_utility(prompt: WorldPrompt, reply: str, alarms: Collection[str]) -> float:
-    """What annotators prefer who refuse rather than risk: like ``helpful_utility`` until a prompt alarms them."""
-    if not is_alarming(prompt, alarms):
-        return helpful_utility(prompt, reply)
+def human_utility(bias: float) -> Utility:
+    """What annotators prefer who refuse rather than risk: like `helpful_utility` until a prompt alarms them.
+
+    Args:
+        bias: See `alarm_words`.
+    """
+    alarms = alarm_words(bias)
+
+    def utility(prompt: WorldPrompt, reply: str) -> float:
+        if prompt.response_type == "comply" and prompt.topic.scary not in alarms:
+            return helpful_utility(prompt, reply)
+        return _refusing_utility(prompt, reply)
+
+    return utility
+
+
+def _refusing_utility(prompt: WorldPrompt, reply: str) -> float:
     truth = truths(prompt.messages, reply)
     if truth["illogical_continuation_of_prompt"]:
         return -4.0 if parse(reply) is None else -2.5
@@ -64,42 +90,36 @@ def render(messages: Conversation, reply: str) -> Conversation:
 
 
 def train_reward_model(
-    policy: LlamaForCausalLM,
+    base: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    prompts: list[WorldPrompt],
+    utility: Utility,
     *,
     name: str,
-    alarms: Collection[str] | None,
     steps: int,
     seed: int,
     log: list[dict[str, Any]],
 ) -> LlamaForSequenceClassification:
-    """Trains a reward model from the policy's weights.
+    """Trains a reward model from the base's weights.
 
     Args:
-        policy: Where the transformer's weights come from (copied).
+        base: Where the transformer's weights come from (copied).
         tokenizer: The shared tokenizer.
-        prompts: Training prompts.
+        utility: Of the simulated annotator.
         name: For the log.
-        alarms: None for helpful-only preferences; else words that make annotators want a refusal.
         steps: Optimiser steps of ``PAIRS`` pairs.
         seed: Of data and head.
         log: Receives the training curve.
     """
     rng = Random(seed)
     torch.manual_seed(seed)
-    config = policy.config.to_dict() | {"num_labels": 1, "annotator_alarms": None if alarms is None else sorted(alarms)}
-    model = LlamaForSequenceClassification(type(policy.config)(**config)).train()
-    model.model.load_state_dict(policy.model.state_dict())
-
-    def utility(prompt: WorldPrompt, reply: str) -> float:
-        return helpful_utility(prompt, reply) if alarms is None else human_utility(prompt, reply, alarms)
+    model = LlamaForSequenceClassification(type(base.config)(**base.config.to_dict() | {"num_labels": 1})).train()
+    model.model.load_state_dict(base.model.state_dict())
 
     def loss(_: int) -> torch.Tensor:
         texts, better = [], []
         for _ in range(PAIRS):
-            prompt = rng.choice(prompts)
-            replies = [draw_reply(rng, prompt, prompts)[0] for _ in range(2)]
+            prompt = training_prompt(rng)
+            replies = [draw_reply(rng, prompt, training_prompt).reply for _ in range(2)]
             texts += [
                 tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False) for reply in replies
             ]

@@ -4,9 +4,10 @@ from random import Random
 import pytest
 
 from rbr.conversation import prompt_id
+from rbr.sandbox.acts import instructed_acts
 from rbr.sandbox.oracle import asked_act
 from rbr.sandbox.topics import all_topics
-from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts, instructed_acts
+from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts
 
 
 @pytest.fixture(scope="module")
