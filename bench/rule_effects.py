@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from scipy.stats import binomtest
 
 from bench.pipeline_runs import (
     RULEBOOK,
@@ -29,6 +28,7 @@ from bench.pipeline_runs import (
     with_interval,
 )
 from bench.rule_edits import EDITS, Measure, RuleEdit, changed_lines
+from rbr.agreement import wilson
 from rbr.errors import InputError
 from rbr.rulebook import CONTENT_POLICY_FILE, load_content_policy
 from rbr.sandbox.evaluate.pages import write_between
@@ -54,8 +54,7 @@ class Share:
         """The ends of the interval, in [0, 1]."""
         if not self.n:
             return 0.0, 1.0
-        found = binomtest(self.count, self.n).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.count / self.n, self.n)
 
     def __str__(self) -> str:
         return with_interval(self.value, *self.ends)

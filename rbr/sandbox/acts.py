@@ -8,7 +8,6 @@ from random import Random
 from rbr.sandbox.sentences import INSTRUCTION_PHRASES
 from rbr.sandbox.world import WorldPrompt
 
-HARD_IDEAL = ("apology", "inability")
 SOFT_IDEAL = ("empathy", "disclaimer", "gentle", "professional")
 METHOD_IDEAL = ("empathy", "inability", "disclaimer", "gentle", "professional")
 

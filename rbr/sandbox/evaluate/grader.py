@@ -21,7 +21,7 @@ from rbr.sandbox.questions import (
     held_out_forms,
     held_out_phrases,
 )
-from rbr.sandbox.replies import ILLOGICAL, Judged
+from rbr.sandbox.replies import Judged
 from rbr.sandbox.world import WorldPrompt
 
 SEVERAL = 400
@@ -136,8 +136,3 @@ def category_figure(
     best = np.array(list(categories))[np.nan_to_num(read, nan=-1.0).argmax(axis=1)]
     right = [code == prompt.topic.category for code, prompt in zip(best, prompts, strict=True)]
     return share("grader, category of a prompt", split, right, bar)
-
-
-def illogical_share(replies: Sequence[Judged]) -> list[bool]:
-    """Whether each reply is illogical."""
-    return [judged.truth[ILLOGICAL] for judged in replies]

@@ -74,6 +74,7 @@ def test_measured_again_the_shipped_weights_give_the_figures_of_the_card() -> No
     card = {(f.group, f.name.split(" (only")[0]): f for f in figures_of_the_card()}
     assert set(again) == set(card)
     assert {key: again[key].value for key in card} == pytest.approx({key: f.value for key, f in card.items()}, abs=0.03)
+    assert {key for key, f in again.items() if not f.holds} <= {key for key, f in card.items() if not f.holds}
 
 
 @pytest.mark.slow
