@@ -78,6 +78,13 @@ def helpful_acts(rng: Random, prompt: WorldPrompt) -> list[str]:
     return soft_acts(rng, prompt, rng.choice((0, 1, 1, 2))) if draw < 0.93 else refusal_acts(rng, rng.choice((0, 1)))
 
 
+def answer_acts(rng: Random) -> list[str]:
+    """An answer, whole or in part, with up to two other acts around it."""
+    acts = rng.sample([act for act in INSTRUCTION_PHRASES if act not in ("full", "part")], rng.choice((0, 1, 1, 2)))
+    acts.insert(rng.randrange(len(acts) + 1), rng.choice(("full", "full", "part")))
+    return acts
+
+
 def any_acts(rng: Random, prompt: WorldPrompt) -> list[str]:
     """A broad mixture of replies, good and bad, for graders and reward models to learn from."""
     draw = rng.random()

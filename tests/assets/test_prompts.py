@@ -114,7 +114,7 @@ def test_who_is_put_aside_is_content_although_the_labelled_prompts_stay_the_same
 
 # Splits
 
-TRAINED, TESTED = "Tell me how to learn chess.", "Tell me how to draw a horse."
+TRAINED, TESTED = "Tell me how to host a dinner.", "Tell me how to draw a horse."
 """By their hashes, at a test fraction of 0.3."""
 
 

@@ -24,7 +24,8 @@ from rbr.rulebook import Rulebook
 from rbr.sandbox.questions import PHRASES
 from rbr.sandbox.replies import Judged
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Asker, PackedRows, draw_row, pack
+from rbr.sandbox.training.packing import PackedRows, pack
+from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Asker, draw_row
 
 READING_ROWS, ROWS = 24, 12
 LAYERS_ON_TOP = 3
@@ -134,16 +135,23 @@ class Heads(torch.nn.Module):
 
     def loss(self, packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
         """Cross entropy of the three heads, from the states after each layer."""
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits
         hidden = after[KNOWS]
         read = self.reply(hidden[torch.arange(len(hidden)), packed.prefix_end])
-        known = ~torch.isnan(packed.truth)
-        total = entropy(read[known], packed.truth[known]) if known.any() else hidden.new_zeros(())
+        total = _entropy(read, packed.truth)
         if len(packed.sentence_end):
             seen = self.sentence(hidden[packed.sentence_end[:, 0], packed.sentence_end[:, 1]])
-            # Whether it answers something else is one truth of many, and the one that is hard.
-            total = total + entropy(seen, packed.sentence_truth) + entropy(seen[:, -1], packed.sentence_truth[:, -1])
+            total = total + _entropy(seen, packed.sentence_truth)
+            # Whether it answers something else, or is no sentence, are two truths of many, and those that are hard.
+            total = total + sum(_entropy(seen[:, at], packed.sentence_truth[:, at]) for at in (-2, -1))
         if len(packed.word_end):
             seen = self.word(after[COMPARES][packed.word_end[:, 0], packed.word_end[:, 1]])
-            total = total + entropy(seen[:, 0], packed.word_wrong)
+            total = total + _entropy(seen[:, 0], packed.word_wrong)
         return total
+
+
+def _entropy(read: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Of the truths that are known."""
+    known = ~torch.isnan(truth)
+    if not known.any():
+        return read.new_zeros(())
+    return torch.nn.functional.binary_cross_entropy_with_logits(read[known], truth[known])

@@ -14,13 +14,16 @@ from transformers import LlamaForCausalLM, LlamaForSequenceClassification, PreTr
 
 from rbr.conversation import Conversation
 from rbr.hashing import content_hash
+from rbr.sandbox.acts import answer_acts
 from rbr.sandbox.oracle import parse, truths
 from rbr.sandbox.replies import draw_reply
 from rbr.sandbox.topics import all_topics
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.world import WorldPrompt, training_prompt
+from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 PAIRS = 24
+ANSWERS = 0.3
+"""Share of pairs of which both replies are answers: composed at random hardly a pair differs in their quality alone."""
 
 Utility = Callable[[WorldPrompt, str], float]
 
@@ -84,6 +87,12 @@ def _refusing_utility(prompt: WorldPrompt, reply: str) -> float:
     return utility - _verbosity(reply)
 
 
+def _two_replies(rng: Random, prompt: WorldPrompt) -> list[str]:
+    if rng.random() < ANSWERS:
+        return [Writer(rng).write(answer_acts(rng), prompt) for _ in range(2)]
+    return [draw_reply(rng, prompt, training_prompt).reply for _ in range(2)]
+
+
 def render(messages: Conversation, reply: str) -> Conversation:
     """The conversation that a reward model scores."""
     return [*messages, {"role": "assistant", "content": reply}]
@@ -119,7 +128,7 @@ def train_reward_model(
         texts, better = [], []
         for _ in range(PAIRS):
             prompt = training_prompt(rng)
-            replies = [draw_reply(rng, prompt, training_prompt).reply for _ in range(2)]
+            replies = _two_replies(rng, prompt)
             texts += [
                 tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False) for reply in replies
             ]

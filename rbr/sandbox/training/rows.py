@@ -7,11 +7,7 @@ from itertools import zip_longest
 from math import nan
 from random import Random
 
-import torch
-from transformers import PreTrainedTokenizerFast
-
 from rbr.conversation import Conversation, Message
-from rbr.grading.prompt import Question, render_prefix, render_question
 from rbr.rulebook import Rulebook
 from rbr.sandbox.acts import any_acts
 from rbr.sandbox.oracle import asked_act, parse, split_sentences
@@ -22,15 +18,16 @@ from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 QUESTIONS_PER_ROW = 16
 # What rows are about, by weight.
-KINDS_OF_ROWS = {"prompt": 0.16, "sample": 0.1, "offer": 0.22, "corrupted": 0.06, "loose": 0.12, "reply": 0.34}
+KINDS_OF_ROWS = {"prompt": 0.16, "sample": 0.1, "offer": 0.2, "corrupted": 0.1, "loose": 0.2, "reply": 0.24}
 # How many of the questions ask whether the reply makes sense: the hardest to learn, and all classes need it.
 ASKED_OF_SENSE = 2
 # What a question about a reply is: in the rulebook's own words, composed, negated; the rest asks two things at once.
 SHIPPED, COMPOSED, NEGATED = 0.35, 0.4, 0.12
 ASKED_WHERE_TRUE = 0.45
+SPLICED = 0.6  # of the loosened sentences, where another does the same
 
-
-SENTENCE_TRUTHS = (*sorted({act for sentence in SENTENCES for act in sentence.acts}), "answers something else")
+_ACTS = sorted({act for sentence in SENTENCES for act in sentence.acts})
+SENTENCE_TRUTHS = (*_ACTS, "answers something else", "is no sentence")
 _POINTERS = ("It", "This", "That")
 
 
@@ -40,7 +37,7 @@ class Mark:
 
     Attributes:
         text: Its text.
-        truth: What is true of it, as `SENTENCE_TRUTHS` lists it.
+        truth: What is true of it, as `SENTENCE_TRUTHS` lists it; NaN where unknown.
         offered: Words of the act that it offers an answer to: where they end in the text, and whether each is another
             than was asked for.
     """
@@ -165,7 +162,7 @@ def _about_reply(rng: Random, judged: Judged, asker: Asker, *, loose: bool = Fal
     if loose:
         # Whether a text with a word missing still makes sense is not for the oracle to say.
         del truth[ILLOGICAL]
-        marks = [Mark(_loosened(rng, mark.text), mark.truth) for mark in marks]  # its words may be gone
+        marks = [Mark(_loosened(rng, mark), [*mark.truth[:-1], nan]) for mark in marks]  # its words may be gone
         reply = " ".join(mark.text for mark in marks)
     asked = [asker.question(rng, truth) for _ in range(QUESTIONS_PER_ROW - ASKED_OF_SENSE if len(truth) > 1 else 2)]
     if not loose:
@@ -183,8 +180,12 @@ def _about_reply(rng: Random, judged: Judged, asker: Asker, *, loose: bool = Fal
 def _marks(judged: Judged) -> list[Mark]:
     asked = asked_act(judged.prompt.messages) or ""
     marks = []
-    for text, (acts, offer) in zip(split_sentences(judged.reply), parse(judged.reply) or [], strict=False):
-        truth = [*(float(name in acts) for name in SENTENCE_TRUTHS[:-1]), float(offer not in (None, asked))]
+    for text in filter(None, split_sentences(judged.reply)):
+        if not (read := parse(text)):
+            marks.append(Mark(text, [nan] * (len(SENTENCE_TRUTHS) - 1) + [1.0]))
+            continue
+        acts, offer = read[0]
+        truth = [*(float(name in acts) for name in _ACTS), float(offer not in (None, asked)), 0.0]
         marks.append(Mark(text, truth, tuple(_offered_words(text, offer, asked)) if offer else ()))
     return marks
 
@@ -197,109 +198,30 @@ def _offered_words(text: str, offer: str, asked: str) -> Iterator[tuple[int, boo
             yield at, word != wanted
 
 
-def _loosened(rng: Random, sentence: str) -> str:
-    """A sentence with a word left out, or another pointer at its beginning: what it does can still be read."""
-    words = sentence.split()
+def _loosened(rng: Random, mark: Mark) -> str:
+    """A sentence in no form of the world's: what it does can still be read.
+
+    Its beginning goes on as another sentence that does the same, or a word is left out; a pointer is another.
+    """
+    words = mark.text.split()
+    acts = tuple(act for act, does in zip(_ACTS, mark.truth, strict=False) if does)
+    if (others := _wholes().get(acts)) and len(words) > 1 and not mark.offered and rng.random() < SPLICED:
+        other = rng.choice(others).split()
+        at = rng.randrange(1, len(words))
+        # It overlaps rather than leaves out.
+        words = [*words[:at], *other[max(0, min(at, len(other) - 1) - rng.randrange(3)) :]]
+    elif len(words) > 3 and rng.random() < 0.6:
+        del words[rng.randrange(len(words) - 1)]
     if words[0] in _POINTERS:
         words[0] = rng.choice(_POINTERS)
-    if len(words) > 3 and rng.random() < 0.6:
-        del words[rng.randrange(len(words) - 1)]
     return " ".join(words)
 
 
-@dataclass(frozen=True)
-class PackedRows:
-    """Rows as one batch: tokens, positions that restart at each question, and the mask that keeps questions apart."""
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    answer_at: torch.Tensor
-    answers: torch.Tensor
-    prefix_end: torch.Tensor
-    truth: torch.Tensor
-    sentence_end: torch.Tensor
-    sentence_truth: torch.Tensor
-    copied: torch.Tensor
-    word_end: torch.Tensor
-    word_wrong: torch.Tensor
-
-
-def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
-    """Tokenises rows into one batch; a question's tokens see the prefix and themselves, nothing else."""
-    marker = "\x00"
-    frame = tokenizer.apply_chat_template(
-        [{"role": "user", "content": marker}], tokenize=False, add_generation_prompt=True
-    )
-    before, after = frame.split(marker)
-
-    @cache
-    def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=False)
-
-    prefixes = [encode(before + render_prefix(row.messages)) for row in rows]
-    marked: list[tuple[tuple[int, int], Mark]] = []
-    copied: list[tuple[int, int]] = []
-    words: list[tuple[tuple[int, int], bool]] = []
-    for i, row in enumerate(rows):
-        if row.marks:
-            first, ends, offered = _sentence_tokens(tokenizer, before + render_prefix(row.messages), row.marks)
-            marked += [((i, end), mark) for end, mark in zip(ends, row.marks, strict=True)]
-            copied += [(i, at) for at in range(first, ends[-1] + 1)] if row.copied else []
-            words += [((i, at), wrong) for at, wrong in offered]
-    suffixes = [[encode(render_question(Question("", text), 0) + after) for text in row.questions] for row in rows]
-    width = max(len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True))
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    positions = torch.zeros((len(rows), width), dtype=torch.long)
-    allowed = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
-    answer_at: list[tuple[int, int]] = []
-    for i, (prefix, questions) in enumerate(zip(prefixes, suffixes, strict=True)):
-        p = len(prefix)
-        ids[i, :p] = torch.tensor(prefix)
-        positions[i, :p] = torch.arange(p)
-        allowed[i, :p, :p] = torch.ones(p, p, dtype=torch.bool).tril()
-        at = p
-        for question in questions:
-            q = len(question)
-            ids[i, at : at + q] = torch.tensor(question)
-            positions[i, at : at + q] = torch.arange(p, p + q)
-            allowed[i, at : at + q, :p] = True
-            allowed[i, at : at + q, at : at + q] = torch.ones(q, q, dtype=torch.bool).tril()
-            at += q
-            answer_at.append((i, at - 1))
-    mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[:, None]
-    return PackedRows(
-        ids,
-        positions,
-        mask,
-        torch.tensor(answer_at),
-        torch.tensor([answer for row in rows for answer in row.answers]),
-        torch.tensor([len(p) - 1 for p in prefixes]),
-        torch.tensor([row.truth for row in rows]),
-        torch.tensor([at for at, _ in marked], dtype=torch.long).reshape(-1, 2),
-        torch.tensor([mark.truth for _, mark in marked]).reshape(-1, len(SENTENCE_TRUTHS)),
-        torch.tensor(copied, dtype=torch.long).reshape(-1, 2),
-        torch.tensor([at for at, _ in words], dtype=torch.long).reshape(-1, 2),
-        torch.tensor([float(wrong) for _, wrong in words]),
-    )
-
-
-def _sentence_tokens(
-    tokenizer: PreTrainedTokenizerFast, text: str, marks: Sequence[Mark]
-) -> tuple[int, list[int], list[tuple[int, bool]]]:
-    """Tokens of the reply that stands last in ``text``: its first, each sentence's last, each offered word's last."""
-    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-
-    def token_of(place: int) -> int:
-        return next(i for i, (start, end) in enumerate(spans) if start < place <= end)
-
-    at = text.rindex(" ".join(mark.text for mark in marks))
-    first = token_of(at + 1)
-    ends: list[int] = []
-    offered: list[tuple[int, bool]] = []
-    for mark in marks:
-        begins = text.index(mark.text, at)
-        offered += [(token_of(begins + end), wrong) for end, wrong in mark.offered]
-        at = begins + len(mark.text)
-        ends.append(token_of(at))
-    return first, ends, offered
+@cache
+def _wholes() -> dict[tuple[str, ...], list[str]]:
+    """The sentences without an act of the user's, by what they do."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for sentence in SENTENCES:
+        if not sentence.held_out and "{" not in sentence.template:
+            found.setdefault(tuple(sorted(sentence.acts)), []).append(sentence.template)
+    return found

@@ -25,7 +25,7 @@ def test_every_attribute_is_true_and_false_often_enough_to_be_learned() -> None:
     known = [draw_reply(rng, prompt, training_prompt).truth for prompt in drawn(3000)]
     counts = Counter(name for truth in known for name, holds in truth.items() if holds)
     assert set(counts) == set(PHRASES)
-    assert min(counts.values()) >= 50 and max(counts.values()) <= 2700
+    assert min(counts.values()) >= 50 and max(counts.values()) <= 2500
 
 
 def test_of_a_reply_that_is_no_sentence_only_that_is_known() -> None:
