@@ -21,18 +21,19 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rbr.rulebook import Rulebook
-from rbr.sandbox.questions import PHRASES
 from rbr.sandbox.replies import Judged
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
-from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Asker, draw_row
+from rbr.sandbox.training.rows import HOWS, SENTENCE_TRUTHS, SUBJECTS, TRUTHS, Asker, draw_row
 
 READING_ROWS, ROWS = 24, 12
 LAYERS_ON_TOP = 3
 # After which layers the model predicts the next word, sees that a word is wrong, and knows what the reply does.
 WRITES, COMPARES, KNOWS = 4, 5, 6
 WRITING = 1.0
-SLOWNESS = 0.3
+READING_SLOWNESS, SLOWNESS = 0.3, 0.5
+# Of a question: two subjects, and how it asks for them.
+_QUESTION = (len(SUBJECTS), len(SUBJECTS), len(HOWS))
 
 
 def with_layers_on_top(base: LlamaForCausalLM, count: int) -> LlamaForCausalLM:
@@ -77,19 +78,23 @@ def train_grader(
 
     def reading_loss(_: int) -> torch.Tensor:
         rows = [draw_row(rng, asker, samples) for _ in range(READING_ROWS)]
-        packed = pack(tokenizer, [replace(row, questions=[], answers=[]) for row in rows])
+        packed = pack(tokenizer, [replace(row, asked=[]) for row in rows])
         return _below(packed, _states(model, packed))
 
     def loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, asker, samples) for _ in range(ROWS)])
         states = _states(model, packed)
         logits = model.lm_head(states[-1][packed.answer_at[:, 0], packed.answer_at[:, 1]])
-        return torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no)) + _below(packed, states)
+        answers = torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
+        return answers + heads.loss_of_questions(packed, states) + _below(packed, states)
 
     def _below(packed: PackedRows, states: Sequence[torch.Tensor]) -> torch.Tensor:
         return heads.loss(packed, states) + WRITING * _writing_loss(model, packed, states[WRITES])
 
-    for name, of_step, count in (("grader, reading", reading_loss, reading_steps), ("grader", loss, steps)):
+    for name, of_step, count, slowness in (
+        ("grader, reading", reading_loss, reading_steps, READING_SLOWNESS),
+        ("grader", loss, steps, SLOWNESS),
+    ):
         optimise(
             [*model.parameters(), *heads.parameters()],
             of_step,
@@ -98,7 +103,7 @@ def train_grader(
             name=name,
             log=log,
             slow=list(model.model.layers[:WRITES].parameters()),
-            slowness=SLOWNESS,
+            slowness=slowness,
         )
     return model.eval()
 
@@ -124,17 +129,18 @@ def _writing_loss(model: LlamaForCausalLM, packed: PackedRows, hidden: torch.Ten
 
 
 class Heads(torch.nn.Module):
-    """What the prefix must know before it is asked: of the reply, of each sentence, and of each word of an answer."""
+    """What must be known below: of the reply, of each sentence, of each word of an answer, and of each question."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.reply, self.sentence, self.word = (
             torch.nn.Sequential(torch.nn.RMSNorm(width), torch.nn.Linear(width, truths))
-            for truths in (len(PHRASES), len(SENTENCE_TRUTHS), 1)
+            for truths in (len(TRUTHS), len(SENTENCE_TRUTHS), 1)
         )
+        self.question = torch.nn.Sequential(torch.nn.RMSNorm(width), torch.nn.Linear(width, sum(_QUESTION)))
 
     def loss(self, packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Cross entropy of the three heads, from the states after each layer."""
+        """Cross entropy of what is known of a reply, from the states after each layer."""
         hidden = after[KNOWS]
         read = self.reply(hidden[torch.arange(len(hidden)), packed.prefix_end])
         total = _entropy(read, packed.truth)
@@ -147,6 +153,12 @@ class Heads(torch.nn.Module):
             seen = self.word(after[COMPARES][packed.word_end[:, 0], packed.word_end[:, 1]])
             total = total + _entropy(seen[:, 0], packed.word_wrong)
         return total
+
+    def loss_of_questions(self, packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Cross entropy of what each question is about, at its end."""
+        seen = self.question(after[COMPARES][packed.answer_at[:, 0], packed.answer_at[:, 1]]).split(_QUESTION, dim=1)
+        losses = [torch.nn.functional.cross_entropy(part, packed.about[:, i]) for i, part in enumerate(seen)]
+        return torch.stack(losses).sum()
 
 
 def _entropy(read: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

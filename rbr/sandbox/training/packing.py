@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from rbr.grading.prompt import Question, render_prefix, render_question
-from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Mark, Row
+from rbr.sandbox.training.rows import HOWS, SENTENCE_TRUTHS, SUBJECTS, Asked, Mark, Row
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class PackedRows:
     mask: torch.Tensor
     answer_at: torch.Tensor
     answers: torch.Tensor
+    about: torch.Tensor
     prefix_end: torch.Tensor
     truth: torch.Tensor
     sentence_end: torch.Tensor
@@ -50,7 +51,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
             marked += [((i, end), mark) for end, mark in zip(ends, row.marks, strict=True)]
             copied += [(i, at) for at in range(first, ends[-1] + 1)] if row.copied else []
             words += [((i, at), wrong) for at, wrong in offered]
-    suffixes = [[encode(render_question(Question("", text), 0) + after) for text in row.questions] for row in rows]
+    suffixes = [[encode(render_question(Question("", asked.text), 0) + after) for asked in row.asked] for row in rows]
     width = max(len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True))
     ids = torch.full((len(rows), width), tokenizer.pad_token_id)
     positions = torch.zeros((len(rows), width), dtype=torch.long)
@@ -76,7 +77,8 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
         positions,
         mask,
         torch.tensor(answer_at),
-        torch.tensor([answer for row in rows for answer in row.answers]),
+        torch.tensor([asked.answer for row in rows for asked in row.asked]),
+        torch.tensor([_about(asked) for row in rows for asked in row.asked]),
         torch.tensor([len(p) - 1 for p in prefixes]),
         torch.tensor([row.truth for row in rows]),
         torch.tensor([at for at, _ in marked], dtype=torch.long).reshape(-1, 2),
@@ -85,6 +87,11 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
         torch.tensor([at for at, _ in words], dtype=torch.long).reshape(-1, 2),
         torch.tensor([float(wrong) for _, wrong in words]),
     )
+
+
+def _about(asked: Asked) -> tuple[int, int, int]:
+    first, second = asked.subjects
+    return SUBJECTS.index(first), SUBJECTS.index(second), HOWS.index(asked.how)
 
 
 def _sentence_tokens(

@@ -1,7 +1,8 @@
 """The two reward models: helpful-only, and one fitted to annotators who over-value refusal.
 
-Both are Bradley-Terry models of an annotator's utility: of two replies to a prompt the better is preferred with the
-logistic probability of the difference, and the model is trained on that probability.
+Both are Bradley-Terry models of an annotator's utility: of two replies the better is preferred with the logistic
+probability of the difference, and the model is trained on that probability. Of replies to different prompts too: what
+only compares replies to one prompt leaves the prompts' own level to chance, and it could look like an opinion on harm.
 """
 
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def train_reward_model(
         tokenizer: The shared tokenizer.
         utility: Of the simulated annotator.
         name: For the log.
-        steps: Optimiser steps of ``PAIRS`` pairs.
+        steps: Optimiser steps of ``PAIRS`` prompts, with two replies each.
         seed: Of data and head.
         log: Receives the training curve.
     """
@@ -125,22 +126,19 @@ def train_reward_model(
     model.model.load_state_dict(base.model.state_dict())
 
     def loss(_: int) -> torch.Tensor:
-        texts, better = [], []
+        texts, worth = [], []
         for _ in range(PAIRS):
             prompt = training_prompt(rng)
-            replies = _two_replies(rng, prompt)
-            texts += [
-                tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False) for reply in replies
-            ]
-            better.append(utility(prompt, replies[0]) - utility(prompt, replies[1]))
+            for reply in _two_replies(rng, prompt):
+                texts.append(tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False))
+                worth.append(utility(prompt, reply))
         encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
         encoded.pop("token_type_ids", None)
-        scores = cast(torch.Tensor, model(**encoded).logits)[:, 0]
-        margin = scores[0::2] - scores[1::2]
+        scores, known = cast(torch.Tensor, model(**encoded).logits)[:, 0], torch.tensor(worth)
+        # Neighbours are compared. Every second pair is about one prompt; the others put all prompts on one scale.
+        preferred = torch.sigmoid(known - known.roll(-1))
         centred = 1e-3 * (scores**2).mean()
-        return (
-            torch.nn.functional.binary_cross_entropy_with_logits(margin, torch.sigmoid(torch.tensor(better))) + centred
-        )
+        return torch.nn.functional.binary_cross_entropy_with_logits(scores - scores.roll(-1), preferred) + centred
 
     optimise(list(model.parameters()), loss, steps=steps, learning_rate=1e-3, name=name, log=log)
     return model.eval()

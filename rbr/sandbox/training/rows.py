@@ -28,6 +28,10 @@ SPLICED = 0.6  # of the loosened sentences, where another does the same
 
 _ACTS = sorted({act for sentence in SENTENCES for act in sentence.acts})
 SENTENCE_TRUTHS = (*_ACTS, "answers something else", "is no sentence")
+NOTHING = "nothing"
+TRUTHS = (*PHRASES, *CATEGORY_QUESTIONS)
+SUBJECTS = (*TRUTHS, NOTHING)
+HOWS = ("plain", "negated", "and", "or", "but not")
 _POINTERS = ("It", "This", "That")
 
 
@@ -48,13 +52,29 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A question and its answer.
+
+    Attributes:
+        text: The question.
+        answer: Whether it is yes.
+        subjects: The one or two of `SUBJECTS` that it is about.
+        how: One of `HOWS`: as it stands, negated, or what joins the two.
+    """
+
+    text: str
+    answer: bool
+    subjects: tuple[str, str]
+    how: str = "plain"
+
+
+@dataclass(frozen=True)
 class Row:
-    """A conversation with the questions asked about it, their answers, and the truths its auxiliary heads learn."""
+    """A conversation with the questions asked about it, and the truths that the auxiliary heads learn."""
 
     messages: Conversation
-    questions: list[str]
-    answers: list[bool]
-    truth: list[float]  # one per attribute, NaN where unknown
+    asked: list[Asked]
+    truth: list[float]  # as `TRUTHS` lists it, NaN where unknown
     marks: list[Mark] = field(default_factory=list)  # sentences of the reply, in order
     copied: bool = False  # whether the reply is one that a policy should write
 
@@ -79,26 +99,28 @@ class Asker:
         parsed = [truth for truth in known if len(truth) > 1]
         return cls(rulebook, {name: sum(truth[name] for truth in parsed) / len(parsed) for name in PHRASES})
 
-    def question(self, rng: Random, truth: Mapping[str, bool]) -> tuple[str, bool]:
-        """A question about some attribute, or two, of a reply; and its answer."""
+    def question(self, rng: Random, truth: Mapping[str, bool]) -> Asked:
+        """A question about some attribute, or two, of a reply."""
         name = self._attribute(rng, truth)
         draw = rng.random()
         if draw < SHIPPED and name in self.rulebook.propositions:
-            return self.rulebook.propositions[name].question, truth[name]
+            return Asked(self.rulebook.propositions[name].question, truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED or len(truth) == 1:
-            return compose(rng, name), truth[name]
+            return Asked(compose(rng, name), truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED + NEGATED:
-            return compose_negated(rng, name), not truth[name]
+            return Asked(compose_negated(rng, name), not truth[name], (name, NOTHING), "negated")
         other = self._attribute(rng, truth)
         text, how = compose_two(rng, name, other)
-        return text, answer_of_two(truth, name, other, how)
+        return Asked(text, answer_of_two(truth, name, other, how), (name, other), how)
 
-    def about(self, rng: Random, name: str, holds: bool) -> tuple[str, bool]:
+    def about(self, rng: Random, name: str, holds: bool) -> Asked:
         """A question about one proposition, in shipped or in other words, now and then negated."""
         draw = rng.random()
         if draw < 0.6:
-            return self.rulebook.propositions[name].question, holds
-        return (compose(rng, name), holds) if draw < 0.85 else (compose_negated(rng, name), not holds)
+            return Asked(self.rulebook.propositions[name].question, holds, (name, NOTHING))
+        if draw < 0.85:
+            return Asked(compose(rng, name), holds, (name, NOTHING))
+        return Asked(compose_negated(rng, name), not holds, (name, NOTHING), "negated")
 
     def _attribute(self, rng: Random, truth: Mapping[str, bool]) -> str:
         """One that holds, nearly half of the time; the rarer that answer is, the likelier it is asked for.
@@ -136,14 +158,19 @@ def draw_row(rng: Random, asker: Asker, samples: Sequence[Judged]) -> Row:
 
 
 def _about_prompt(rng: Random, prompt: WorldPrompt, rulebook: Rulebook) -> Row:
-    categories = rulebook.content_policy.categories
-    texts = [
-        category.question if rng.random() < 0.6 else rng.choice(CATEGORY_QUESTIONS[code])
-        for code, category in categories.items()
+    asked = [
+        Asked(
+            category.question if rng.random() < 0.6 else rng.choice(CATEGORY_QUESTIONS[code]),
+            code == prompt.topic.category,
+            (code, NOTHING),
+        )
+        for code, category in rulebook.content_policy.categories.items()
     ]
-    return Row(
-        list(prompt.messages), texts, [code == prompt.topic.category for code in categories], [nan] * len(PHRASES)
-    )
+    return Row(list(prompt.messages), asked, [nan] * len(PHRASES) + _categories(prompt))
+
+
+def _categories(prompt: WorldPrompt) -> list[float]:
+    return [float(code == prompt.topic.category) for code in CATEGORY_QUESTIONS]
 
 
 def _offer(rng: Random, prompt: WorldPrompt) -> Judged:
@@ -169,9 +196,8 @@ def _about_reply(rng: Random, judged: Judged, asker: Asker, *, loose: bool = Fal
         asked += [asker.about(rng, ILLOGICAL, truth[ILLOGICAL]) for _ in range(ASKED_OF_SENSE)]
     return Row(
         [*judged.prompt.messages, Message(role="assistant", content=reply)],
-        [text for text, _ in asked],
-        [answer for _, answer in asked],
-        [float(truth.get(name, nan)) for name in PHRASES],
+        asked,
+        [float(truth.get(name, nan)) for name in PHRASES] + _categories(judged.prompt),
         marks,
         copied=not loose and not truth[ILLOGICAL],
     )
