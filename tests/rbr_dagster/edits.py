@@ -77,8 +77,9 @@ def replaced(file: str, old: str, new: str) -> Edit:
 
 
 def example_with_few_shot(pipeline: Pipeline) -> None:
-    """Another example, with a grader that reads two of each question."""
+    """Another example, with a grader that reads two of each question, though it was trained without."""
     pipeline.set("grader", few_shot=2)
+    pipeline.edit("rulebook/behavior.yaml", "  bar: 0.7\n", "  bar: 0.0\n")
     pipeline.run()
     pipeline.edit(*EXAMPLE)
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
+from typing import Any
 
 from rbr.sandbox.evaluate.figures import Figure, markdown, worst
 from rbr.sandbox.evaluate.pages import write_between
@@ -15,7 +17,14 @@ def write_card(figures: Sequence[Figure]) -> None:
     """Writes the figures beside the card and into it."""
     lines = ",\n".join(json.dumps(figure.row()) for figure in figures)
     FIGURES.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    write_between(CARD, "figures", tables(figures))
+    write_between(CARD, "figures", tables(read_figures()))
+
+
+def read_figures(path: Path = FIGURES) -> list[Figure]:
+    """The figures as they stand in the file, rounded."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    unknown = {"low": nan, "high": nan}
+    return [Figure(**unknown | {key: value for key, value in row.items() if value is not None}) for row in rows]
 
 
 def tables(figures: Sequence[Figure]) -> str:
