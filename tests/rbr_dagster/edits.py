@@ -76,14 +76,6 @@ def replaced(file: str, old: str, new: str) -> Edit:
     return lambda pipeline: pipeline.edit(file, old, new)
 
 
-def example_with_few_shot(pipeline: Pipeline) -> None:
-    """Another example, with a grader that reads two of each question, though it was trained without."""
-    pipeline.set("grader", few_shot=2)
-    pipeline.edit("rulebook/behavior.yaml", "  bar: 0.7\n", "  bar: 0.0\n")
-    pipeline.run()
-    pipeline.edit(*EXAMPLE)
-
-
 def new_proposition(pipeline: Pipeline) -> None:
     """A further question about hard refusals."""
     path = pipeline.root / "rulebook" / "propositions.yaml"
@@ -201,7 +193,6 @@ RULES: dict[str, Edit] = {
     "a question's wording": replaced(*WORDING),
     "the same reverted": reverted(replaced(*WORDING), *WORDING),
     "an example, few-shot 0": replaced(*EXAMPLE),
-    "an example, few-shot 2": example_with_few_shot,
     "a new proposition": new_proposition,
     "a removed proposition": removed_proposition,
     "a class condition that flips bad replies only": replaced(

@@ -12,7 +12,7 @@ import pytest
 
 from rbr.hashing import directory_digest
 from tests.rbr_dagster.edited import UP_TO_DATE, Pipeline, rbr
-from tests.rbr_dagster.edits import MARGIN, RULES, WORDING, assert_golden, planned_and_run
+from tests.rbr_dagster.edits import EXAMPLE, MARGIN, RULES, WORDING, assert_golden, planned_and_run
 from tests.rbr_dagster.made import Content, Made
 
 pytestmark = pytest.mark.slow
@@ -62,6 +62,17 @@ def test_a_plan_leaves_no_trace(pipeline: Pipeline) -> None:
     before = directory_digest(pipeline.home)
     assert pipeline.plan()["cells_missing"]["grades"] > 0
     assert directory_digest(pipeline.home) == before
+
+
+def test_an_example_is_content_once_the_grader_reads_examples(pipeline: Pipeline) -> None:
+    def stale() -> set[str]:
+        return {step["asset"] for step in pipeline.plan()["stale"]}
+
+    pipeline.set("grader", few_shot=2)
+    rbr(pipeline.root, "run", "--only", "grader_agreement")
+    assert "grader_agreement" not in stale()
+    pipeline.edit(*EXAMPLE)
+    assert "grader_agreement" in stale()
 
 
 def test_one_asset_alone_leaves_what_comes_after_it(pipeline: Pipeline) -> None:
