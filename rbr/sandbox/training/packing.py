@@ -41,13 +41,14 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    prefixes = [encode(before + render_prefix(row.messages)) for row in rows]
+    texts = [before + render_prefix(row.messages) for row in rows]
+    prefixes = [encode(text) for text in texts]
     marked: list[tuple[tuple[int, int], Mark]] = []
     copied: list[tuple[int, int]] = []
     words: list[tuple[tuple[int, int], bool]] = []
-    for i, row in enumerate(rows):
+    for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
         if row.marks:
-            first, ends, offered = _sentence_tokens(tokenizer, before + render_prefix(row.messages), row)
+            first, ends, offered = _sentence_tokens(tokenizer, text, row)
             marked += [((i, end), mark) for end, mark in zip(ends, row.marks, strict=True)]
             copied += [(i, at) for at in range(first, ends[-1] + 1)] if row.copied else []
             words += [((i, at), wrong) for at, wrong in offered]
