@@ -16,7 +16,7 @@ help:
 	@echo "make test-slow  tests that train or sample"
 	@echo "make sandbox-models  train the four models that ship, measure them, write their card (2 cores, about 75 minutes)"
 	@echo "make rule-effects    what edits of rules do to the trained policy, into docs/results.md"
-	@echo "make annotator-bias  rules against annotators of more and less bias, into docs/results.md"
+	@echo "make annotator-bias  rules against annotators of more and less bias, into the model card"
 	@echo "make clean      remove the state directory ($(RBR_HOME))"
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt
@@ -55,7 +55,7 @@ rule-effects: $(VENV)/.pipeline
 	$(BIN)/python -m bench.rule_effects --write docs/results.md
 
 annotator-bias: $(VENV)/.pipeline
-	$(BIN)/python -m bench.annotator_bias --write docs/results.md
+	$(BIN)/python -m bench.annotator_bias --write rbr/sandbox/models/README.md
 
 clean:
 	rm -rf $(RBR_HOME)

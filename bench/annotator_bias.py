@@ -1,6 +1,6 @@
 """How strong must the simulated annotators' bias be for rules to beat a reward model of their preferences?
 
-    python -m bench.annotator_bias [--home var/annotator_bias] [--write docs/results.md]
+    python -m bench.annotator_bias [--home var/annotator_bias] [--write rbr/sandbox/models/README.md]
 
 Trains a human reward model for every strength of the bias, from the base that does not ship (``python -m
 rbr.sandbox.training --only base`` makes it), and brings a copy of a baseline up to date with it. Only the policy

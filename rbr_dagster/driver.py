@@ -30,7 +30,7 @@ class RunFailed(Exception):
         is_input: Whether an input of the user's is at fault.
     """
 
-    def __init__(self, message: str, *, is_input: bool) -> None:
+    def __init__(self, message: str, is_input: bool = False) -> None:
         super().__init__(message)
         self.is_input = is_input
 

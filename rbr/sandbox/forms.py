@@ -1,7 +1,11 @@
-"""A short notation for many wordings of one thing: ``"I {can't|won't} help{| you}."`` stands for four texts."""
+"""A short notation for many wordings of one thing: ``"I {can't|won't} help{| you}."`` stands for four texts.
+
+What is spliced from two wordings is a third, in a form that nobody wrote down.
+"""
 
 import re
 from itertools import product
+from random import Random
 
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 
@@ -16,3 +20,10 @@ def expand(pattern: str) -> tuple[str, ...]:
 def expand_all(patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The texts of several patterns, in order."""
     return tuple(text for pattern in patterns for text in expand(pattern))
+
+
+def splice(rng: Random, first: str, second: str) -> str:
+    """The beginning of one text, at least a word of it, and the end of another; they overlap rather than leave out."""
+    words, others = first.split(), second.split()
+    at = rng.randrange(1, max(2, len(words)))
+    return " ".join([*words[:at], *others[max(0, min(at, len(others) - 1) - rng.randrange(3)) :]])

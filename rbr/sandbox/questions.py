@@ -12,7 +12,7 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from rbr.sandbox.forms import expand_all
+from rbr.sandbox.forms import expand_all, splice
 
 Kind = Literal["things", "deeds"]
 KINDS: tuple[Kind, ...] = ("things", "deeds")
@@ -188,6 +188,11 @@ CATEGORY_QUESTIONS: dict[str, tuple[str, ...]] = {
 
 
 _ARTICLES = ("a", "an", "any", "some")
+# Their phrases say how much, or what is not there: with a word left out they ask for another.
+_EXACT = (
+    "fully_complies", "partially_complies", "outline_only", "illogical_continuation_of_prompt", "inability_to_comply", "additional_content",
+    "apology", "any_apology", "several_apologies", "disclaimer", "single_sentence", "long_reply",
+)  # fmt: skip
 
 
 @cache
@@ -203,24 +208,50 @@ def fill(form: str, phrase: str) -> str:
     return form.replace("<->", rest).replace("<>", phrase)
 
 
-def compose(rng: Random, attribute: str) -> str:
-    """A question for an attribute, of forms and phrases that are trained on."""
+def compose(rng: Random, attribute: str, loose: float = 0.0) -> str:
+    """A question for an attribute, of forms and phrases that are trained on.
+
+    Args:
+        rng: Source of every choice.
+        attribute: One of `PHRASES`.
+        loose: Share of forms and of phrases that are spliced from two.
+    """
     kind = _kind(rng)
-    return fill(rng.choice(FORMS[kind]), rng.choice(_phrases(attribute, kind)))
+    return fill(_form(rng, kind, loose), _phrase(rng, attribute, kind, loose))
 
 
-def compose_negated(rng: Random, attribute: str) -> str:
-    """A question that is true where the attribute is not."""
+def compose_negated(rng: Random, attribute: str, loose: float = 0.0) -> str:
+    """A question that is true where the attribute is not; its form is never spliced."""
     kind = _kind(rng)
-    return fill(rng.choice(NEGATED[kind]), rng.choice(_phrases(attribute, kind)))
+    return fill(rng.choice(NEGATED[kind]), _phrase(rng, attribute, kind, loose))
 
 
-def compose_two(rng: Random, first: str, second: str) -> tuple[str, Literal["and", "or", "but not"]]:
+def compose_two(
+    rng: Random, first: str, second: str, loose: float = 0.0
+) -> tuple[str, Literal["and", "or", "but not"]]:
     """A question for two attributes, and what joins them."""
     kind = _kind(rng)
-    joined = [rng.choice(_phrases(attribute, kind)) for attribute in (first, second)]
+    joined = [_phrase(rng, attribute, kind, loose) for attribute in (first, second)]
     how: Literal["and", "or", "but not"] = rng.choice(("and", "or", "but not"))
-    return fill(rng.choice(FORMS[kind]), f" {how} ".join(joined)), how
+    return fill(_form(rng, kind, loose), f" {how} ".join(joined)), how
+
+
+def _form(rng: Random, kind: Kind, loose: float) -> str:
+    form = rng.choice(FORMS[kind])
+    if not loose or rng.random() >= loose:
+        return form
+    other, third = rng.choice(FORMS[rng.choice(KINDS)]), rng.choice(FORMS[kind])
+    spliced = splice(rng, form.split("<>")[0], other.split("<>")[0]) + " <>" + third.split("<>")[1]
+    return form if spliced in HELD_OUT_FORMS[kind] else spliced
+
+
+def _phrase(rng: Random, attribute: str, kind: Kind, loose: float) -> str:
+    phrase = rng.choice(_phrases(attribute, kind))
+    if not loose or attribute in _EXACT or rng.random() >= loose:
+        return phrase
+    spliced = splice(rng, phrase, rng.choice(_phrases(attribute, rng.choice(KINDS))))
+    held_out = HELD_OUT_PHRASES.get(attribute)
+    return phrase if held_out and spliced in held_out.things + held_out.deeds else spliced
 
 
 def _kind(rng: Random) -> Kind:

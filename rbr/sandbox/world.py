@@ -163,6 +163,13 @@ def _forms(acts: tuple[str, ...], held_out: bool) -> tuple[Sentence, ...]:
     return tuple(s for s in SENTENCES if s.acts == acts and s.held_out == held_out)
 
 
+@cache
+def _words() -> tuple[str, ...]:
+    """The words of the sentences to learn from that name no act, as often as they stand there."""
+    templates = [s.template for s in SENTENCES if not s.held_out and "{" not in s.template]
+    return tuple(word for template in templates for word in template.split())
+
+
 class Writer:
     """Composes replies out of whole sentences.
 
@@ -224,6 +231,19 @@ class Writer:
         if style == 2 and len(words) > 3:
             return " ".join(words[:at] + words[at + 2 :])
         return " ".join(words[:at] + self.rng.choices(words, k=3) + words[at:])
+
+    def slip(self, text: str) -> str:
+        """``text`` with one word wrong: missing, doubled, or as another sentence of the world has it."""
+        words = text.split()
+        at = self.rng.randrange(len(words))
+        draw = self.rng.random()
+        if draw < 0.3:
+            words[at : at + 1] = []
+        elif draw < 0.45:
+            words.insert(at, words[at])
+        else:
+            words[at : at + (draw < 0.8)] = [self.rng.choice(_words())]
+        return " ".join(words)
 
     def mistake(self, prompt: WorldPrompt) -> WorldPrompt:
         """The prompt as one reads it who gets one word wrong: its act with a word or the object of another act."""

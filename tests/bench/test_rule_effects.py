@@ -17,7 +17,7 @@ from rbr.errors import InputError
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook
 from rbr.rulebook.lint import lint
-from rbr.sandbox.evaluate.pages import write_between
+from rbr.sandbox.evaluate.pages import read_between, write_between
 from rbr.sandbox.oracle import truths
 
 APOLOGIES = Measure("", ("hard_refusal", "None"), "apology", "down")
@@ -106,6 +106,7 @@ def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
     page.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
     write_between(page, "x", "new\n")
     assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
+    assert read_between(page, "x") == "new"
     with pytest.raises(InputError, match="no place for 'y'"):
         write_between(page, "y", "new")
 

@@ -1,11 +1,14 @@
 """A stage that fails stops the run with a reason for people."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rbr_dagster.driver import RunFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,3 +43,8 @@ def test_a_training_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert done.stderr.startswith("sft_checkpoint: Training sft_checkpoint failed.")
     assert "within sft.max_length 2" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_failed_wave_can_be_told_from_one_process_to_another() -> None:
+    told = pickle.loads(pickle.dumps(RunFailed("no prompt", is_input=True)))
+    assert (str(told), told.is_input) == ("no prompt", True)

@@ -8,9 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rbr.sandbox.evaluate.card import write_card
+from rbr.sandbox.evaluate.card import CARD, write_card
 from rbr.sandbox.evaluate.figures import Figure
 from rbr.sandbox.evaluate.measure import evaluation_prompts, measure
+from rbr.sandbox.evaluate.pages import read_between
 from rbr.sandbox.evaluate.tuned import write_tuned_replies
 
 
@@ -37,6 +38,7 @@ def main() -> int:
         write_tuned_replies(checkpoints, evaluation_prompts("test"))
     figures = measure(asked.profile, asked.rulebook)
     print(printed(figures))
+    print(f"\nannotators of other bias, as `make annotator-bias` measured them\n{read_between(CARD, 'annotator bias')}")
     failed = [figure for figure in figures if not figure.holds]
     print(f"\n{sum(figure.bar is not None for figure in figures)} bars, {len(failed)} fail")
     for figure in failed:

@@ -17,7 +17,7 @@ class Figure:
     Attributes:
         group: What it belongs to, such as "policy".
         name: What was measured.
-        value: The figure; a share in [0, 1] unless its name says otherwise.
+        value: The figure; a share in [0, 1] or a count unless its name says otherwise.
         low: Lower end of the 95 % interval, NaN where there is none.
         high: Upper end.
         n: Cases it rests on.
@@ -44,7 +44,9 @@ class Figure:
     @property
     def text(self) -> str:
         """The figure with its interval."""
-        return f"{self.value:.3f}" if isnan(self.low) else f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+        if not isnan(self.low):
+            return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+        return f"{self.value:.0f}" if self.value > 1 else f"{self.value:.3f}"
 
     @property
     def verdict(self) -> str:

@@ -28,8 +28,9 @@ SEVERAL = 400
 """Replies at most that are asked about in held-out wordings: several questions per proposition."""
 FEW = 10
 """With fewer replies of which a proposition is true, or is not, only the share of right answers is measured."""
-BARS = {"shipped": 0.97, "held-out forms": 0.95, "held-out phrases": 0.85}
-ECE_BAR, CATEGORY_BAR = 0.05, 0.95
+CALIBRATION = "expected calibration error"
+BARS = {"shipped": 0.97, "held-out forms": 0.95, "held-out phrases": 0.85, CALIBRATION: 0.05}
+CATEGORY_BAR = 0.95
 _BINS = 10
 
 
@@ -50,7 +51,7 @@ def reading_figures(
         rulebook: Whose wordings are the shipped ones.
         source: What the replies are, for the figures' names.
         replies: Judged replies.
-        bars: Per wording, what every proposition has to meet.
+        bars: Per wording, what every proposition has to meet, and what the calibration error may be.
     """
     wordings: dict[str, Callable[[str], list[str]]] = {
         "shipped": lambda name: [rulebook.propositions[name].question],
@@ -62,9 +63,13 @@ def reading_figures(
         asked = replies if wording == "shipped" else replies[:: max(1, len(replies) // SEVERAL)]
         read, known = _read(grader, asked, questions)
         group = f"grader, {source}, {wording}"
-        found += [_reading(group, name, read[name], known[name], bars.get(wording)) for name in PROPOSITIONS]
+        found += [
+            _reading(group, name, read[name], known[name], bars.get(wording), len(questions(name)))
+            for name in PROPOSITIONS
+        ]
         if wording == "shipped":
-            found.append(_calibration(group, np.concatenate(list(read.values())), np.concatenate(list(known.values()))))
+            grades, truths = (np.concatenate(list(of.values())) for of in (read, known))
+            found.append(_calibration(group, grades, truths, bars.get(CALIBRATION)))
     return found
 
 
@@ -87,20 +92,28 @@ def _read(
     return {n: np.array(g) for n, g in grades.items()}, {n: np.array(k) for n, k in known.items()}
 
 
-def _reading(group: str, name: str, read: NDArray[np.float64], known: NDArray[np.bool_], bar: float | None) -> Figure:
-    yes = int(known.sum())
-    if min(yes, known.size - yes) < FEW:
+def _reading(
+    group: str,
+    name: str,
+    read: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    bar: float | None,
+    questions: int = 1,
+) -> Figure:
+    """Balanced accuracy of the answers to `questions` wordings about the same replies."""
+    yes = int(known.sum()) // questions
+    if min(yes, known.size // questions - yes) < FEW:
         right = float(((read >= 0.5) == known).mean())
         return Figure(group, f"{name} (only {yes} yes)", right, *wilson(right, known.size), known.size, bar)
     decision = decide(read, known, 0.5)
     return Figure(group, name, decision.balanced_accuracy, decision.low, decision.high, known.size, bar)
 
 
-def _calibration(group: str, read: NDArray[np.float64], known: NDArray[np.bool_]) -> Figure:
+def _calibration(group: str, read: NDArray[np.float64], known: NDArray[np.bool_], bar: float | None) -> Figure:
     """Expected calibration error: |share of yes - mean grade| over ten equal bins, weighted by their answers."""
     bins = np.minimum((read * _BINS).astype(int), _BINS - 1)
     error = sum(abs(float(known[bins == b].mean() - read[bins == b].mean())) * (bins == b).mean() for b in set(bins))
-    return Figure(group, "expected calibration error", float(error), np.nan, np.nan, read.size, ECE_BAR, "at most")
+    return Figure(group, CALIBRATION, float(error), np.nan, np.nan, read.size, bar, "at most")
 
 
 def composed_figures(grader: Grader, replies: Sequence[Judged], seed: int) -> list[Figure]:

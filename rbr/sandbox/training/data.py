@@ -22,7 +22,7 @@ PER_RESPONSE_TYPE, UNSEEN_PER_RESPONSE_TYPE = 550, 50
 UNLABELLED = 0.06
 GOLD_PER_CLASS = 24
 TINY_TRAIN, TINY_TEST, TINY_UNSEEN = 6, 3, 1
-SAMPLES = 4000
+SAMPLES = 10_000
 
 
 def shipped_prompts(seed: int) -> list[WorldPrompt]:
@@ -111,8 +111,7 @@ def sample_replies(model: Path, seed: int) -> list[Judged]:
         for p in prompts
     ]
     policy = Policy(ModelRef(path=str(model), revision=None), batch_size=128)
-    # Hotter than the pipeline samples, for mistakes are what is wanted.
-    written = policy.sample(asked, list(range(SAMPLES)), 1.2, 1.0, 64)
+    written = policy.sample(asked, list(range(SAMPLES)), 1.0, 1.0, 64)
     return [judge(prompt, reply.text) for prompt, reply in zip(prompts, written, strict=True)]
 
 

@@ -13,7 +13,6 @@ A model this small learns nothing from single questions. What makes it work:
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -21,12 +20,12 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rbr.rulebook import Rulebook
-from rbr.sandbox.replies import Judged
+from rbr.sandbox.replies import ILLOGICAL, Judged
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
 from rbr.sandbox.training.rows import HOWS, SENTENCE_TRUTHS, SUBJECTS, TRUTHS, Asker, draw_row
 
-READING_ROWS, ROWS = 24, 12
+READING_ROWS, ROWS, CHUNKS = 24, 12, 3
 LAYERS_ON_TOP = 3
 # After which layers the model predicts the next word, sees that a word is wrong, and knows what the reply does.
 WRITES, COMPARES, KNOWS = 4, 5, 6
@@ -71,19 +70,20 @@ def train_grader(
         log: Receives the training curves.
     """
     rng, asker = Random(seed), Asker.of(rulebook, seed)
+    mistaken = [[judged for judged in samples if judged.truth[ILLOGICAL] == it_is] for it_is in (False, True)]
+    drawn_from = [group for group in mistaken if group]
     torch.manual_seed(seed)
     model = with_layers_on_top(base, LAYERS_ON_TOP).train()
     heads = Heads(model.config.hidden_size)
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
 
     def reading_loss(_: int) -> torch.Tensor:
-        rows = [draw_row(rng, asker, samples) for _ in range(READING_ROWS)]
-        packed = pack(tokenizer, [replace(row, asked=[]) for row in rows])
-        return _below(packed, _states(model, packed))
+        packed = pack(tokenizer, [draw_row(rng, None, drawn_from) for _ in range(READING_ROWS)])
+        return _below(packed, states_by_layer(model, packed))
 
     def loss(_: int) -> torch.Tensor:
-        packed = pack(tokenizer, [draw_row(rng, asker, samples) for _ in range(ROWS)])
-        states = _states(model, packed)
+        packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
+        states = states_by_layer(model, packed)
         logits = model.lm_head(states[-1][packed.answer_at[:, 0], packed.answer_at[:, 1]])
         answers = torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
         return answers + heads.loss_of_questions(packed, states) + _below(packed, states)
@@ -108,15 +108,20 @@ def train_grader(
     return model.eval()
 
 
-def _states(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[torch.Tensor]:
-    """The states before the first layer and after each."""
-    found: Sequence[torch.Tensor] = model.model(
-        input_ids=packed.ids,
-        attention_mask=packed.mask,
-        position_ids=packed.positions,
-        output_hidden_states=True,
-    ).hidden_states
-    return found
+def states_by_layer(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[torch.Tensor]:
+    """The states before the first layer and after each; rows of about one length go together, or a third were pad."""
+    order = packed.length.argsort(stable=True)
+    found = []
+    for rows in order.chunk(CHUNKS):
+        width = int(packed.length[rows].max())
+        states = model.model(
+            input_ids=packed.ids[rows, :width],
+            attention_mask=packed.mask[rows, :, :width, :width],
+            position_ids=packed.positions[rows, :width],
+            output_hidden_states=True,
+        ).hidden_states
+        found.append([torch.nn.functional.pad(each, (0, 0, 0, packed.ids.shape[1] - width)) for each in states])
+    return [torch.cat(layer)[order.argsort()] for layer in zip(*found, strict=True)]
 
 
 def _writing_loss(model: LlamaForCausalLM, packed: PackedRows, hidden: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ class PackedRows:
     """Rows as one batch: tokens, positions that restart at each question, and the mask that keeps questions apart."""
 
     ids: torch.Tensor
+    length: torch.Tensor
     positions: torch.Tensor
     mask: torch.Tensor
     answer_at: torch.Tensor
@@ -53,7 +54,8 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
             copied += [(i, at) for at in range(first, ends[-1] + 1)] if row.copied else []
             words += [((i, at), wrong) for at, wrong in offered]
     suffixes = [[encode(render_question(Question("", asked.text), 0) + after) for asked in row.asked] for row in rows]
-    width = max(len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True))
+    lengths = [len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True)]
+    width = max(lengths)
     ids = torch.full((len(rows), width), tokenizer.pad_token_id)
     positions = torch.zeros((len(rows), width), dtype=torch.long)
     allowed = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
@@ -75,6 +77,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
     mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[:, None]
     return PackedRows(
         ids,
+        torch.tensor(lengths),
         positions,
         mask,
         torch.tensor(answer_at),

@@ -10,6 +10,7 @@ from random import Random
 from rbr.conversation import Conversation, Message
 from rbr.rulebook import Rulebook
 from rbr.sandbox.acts import any_acts
+from rbr.sandbox.forms import splice
 from rbr.sandbox.oracle import asked_act, parse, split_sentences
 from rbr.sandbox.questions import CATEGORY_QUESTIONS, PHRASES, answer_of_two, compose, compose_negated, compose_two
 from rbr.sandbox.replies import ILLOGICAL, Judged, draw_reply, judge
@@ -18,13 +19,16 @@ from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 QUESTIONS_PER_ROW = 16
 # What rows are about, by weight.
-KINDS_OF_ROWS = {"prompt": 0.16, "sample": 0.1, "offer": 0.2, "corrupted": 0.1, "loose": 0.2, "reply": 0.24}
+KINDS_OF_ROWS = {
+    "prompt": 0.14, "sample": 0.18, "offer": 0.18, "corrupted": 0.05, "slip": 0.1, "loose": 0.15, "reply": 0.2,
+}  # fmt: skip
 # How many of the questions ask whether the reply makes sense: the hardest to learn, and all classes need it.
 ASKED_OF_SENSE = 2
 # What a question about a reply is: in the rulebook's own words, composed, negated; the rest asks two things at once.
 SHIPPED, COMPOSED, NEGATED = 0.35, 0.4, 0.12
 ASKED_WHERE_TRUE = 0.45
 SPLICED = 0.6  # of the loosened sentences, where another does the same
+LOOSE = 0.3  # of the forms and phrases of composed questions
 
 _ACTS = sorted({act for sentence in SENTENCES for act in sentence.acts})
 SENTENCE_TRUTHS = (*_ACTS, "answers something else", "is no sentence")
@@ -106,11 +110,11 @@ class Asker:
         if draw < SHIPPED and name in self.rulebook.propositions:
             return Asked(self.rulebook.propositions[name].question, truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED or len(truth) == 1:
-            return Asked(compose(rng, name), truth[name], (name, NOTHING))
+            return Asked(compose(rng, name, LOOSE), truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED + NEGATED:
-            return Asked(compose_negated(rng, name), not truth[name], (name, NOTHING), "negated")
+            return Asked(compose_negated(rng, name, LOOSE), not truth[name], (name, NOTHING), "negated")
         other = self._attribute(rng, truth)
-        text, how = compose_two(rng, name, other)
+        text, how = compose_two(rng, name, other, LOOSE)
         return Asked(text, answer_of_two(truth, name, other, how), (name, other), how)
 
     def about(self, rng: Random, name: str, holds: bool) -> Asked:
@@ -119,8 +123,27 @@ class Asker:
         if draw < 0.6:
             return Asked(self.rulebook.propositions[name].question, holds, (name, NOTHING))
         if draw < 0.85:
-            return Asked(compose(rng, name), holds, (name, NOTHING))
-        return Asked(compose_negated(rng, name), not holds, (name, NOTHING), "negated")
+            return Asked(compose(rng, name, LOOSE), holds, (name, NOTHING))
+        return Asked(compose_negated(rng, name, LOOSE), not holds, (name, NOTHING), "negated")
+
+    def about_prompt(self, rng: Random, prompt: WorldPrompt) -> list[Asked]:
+        """A question about each category of the content policy."""
+        return [
+            Asked(
+                category.question if rng.random() < 0.6 else rng.choice(CATEGORY_QUESTIONS[code]),
+                code == prompt.topic.category,
+                (code, NOTHING),
+            )
+            for code, category in self.rulebook.content_policy.categories.items()
+        ]
+
+    def about_reply(self, rng: Random, truth: Mapping[str, bool]) -> list[Asked]:
+        """Questions about a reply, some of them whether it makes sense where that is known."""
+        known = [name for name in truth if name != ILLOGICAL]
+        asked = [self.question(rng, truth) for _ in range(QUESTIONS_PER_ROW - ASKED_OF_SENSE if known else 2)]
+        if ILLOGICAL in truth:
+            asked += [self.about(rng, ILLOGICAL, truth[ILLOGICAL]) for _ in range(ASKED_OF_SENSE)]
+        return asked
 
     def _attribute(self, rng: Random, truth: Mapping[str, bool]) -> str:
         """One that holds, nearly half of the time; the rarer that answer is, the likelier it is asked for.
@@ -133,39 +156,36 @@ class Asker:
         return rng.choices(names, [1 / (self.rates[n] if truth[n] else 1 - self.rates[n]) for n in names])[0]
 
 
-def draw_row(rng: Random, asker: Asker, samples: Sequence[Judged]) -> Row:
+def draw_row(rng: Random, asker: Asker | None, samples: Sequence[Sequence[Judged]]) -> Row:
     """A row about a reply, or about a prompt's category.
 
     Args:
         rng: Source of every choice.
-        asker: Draws the questions.
-        samples: Replies that a policy wrote to training prompts; composed ones make no mistakes of that kind.
+        asker: Draws the questions; None asks nothing.
+        samples: Replies that a policy wrote to training prompts, in groups that are drawn from equally often; composed
+            ones make no mistakes of that kind.
     """
     prompt, writer = training_prompt(rng), Writer(rng)
     kind = rng.choices(tuple(KINDS_OF_ROWS), tuple(KINDS_OF_ROWS.values()))[0]
     match kind:
         case "prompt":
-            return _about_prompt(rng, prompt, asker.rulebook)
+            return _about_prompt(rng, prompt, asker)
         case "sample":
-            return _about_reply(rng, rng.choice(samples), asker)
+            return _about_reply(rng, rng.choice(rng.choice(samples)), asker)
         case "offer":
             return _about_reply(rng, _offer(rng, prompt), asker)
         case "corrupted":
             text = writer.corrupt(writer.write(any_acts(rng, prompt), prompt))
             return _about_reply(rng, judge(prompt, text), asker)
+        case "slip":
+            text = writer.slip(writer.write(any_acts(rng, prompt), prompt))
+            return _about_reply(rng, judge(prompt, text), asker)
     judged = draw_reply(rng, prompt, training_prompt)
     return _about_reply(rng, judged, asker, loose=kind == "loose" and len(judged.truth) > 1)
 
 
-def _about_prompt(rng: Random, prompt: WorldPrompt, rulebook: Rulebook) -> Row:
-    asked = [
-        Asked(
-            category.question if rng.random() < 0.6 else rng.choice(CATEGORY_QUESTIONS[code]),
-            code == prompt.topic.category,
-            (code, NOTHING),
-        )
-        for code, category in rulebook.content_policy.categories.items()
-    ]
+def _about_prompt(rng: Random, prompt: WorldPrompt, asker: Asker | None) -> Row:
+    asked = asker.about_prompt(rng, prompt) if asker else []
     return Row(list(prompt.messages), asked, [nan] * len(PHRASES) + _categories(prompt))
 
 
@@ -182,7 +202,7 @@ def _offer(rng: Random, prompt: WorldPrompt) -> Judged:
     return judge(prompt, writer.write([*acts[:at], rng.choice(("full", "full", "part"))], subject))
 
 
-def _about_reply(rng: Random, judged: Judged, asker: Asker, *, loose: bool = False) -> Row:
+def _about_reply(rng: Random, judged: Judged, asker: Asker | None, *, loose: bool = False) -> Row:
     truth = dict(judged.truth)
     marks = _marks(judged)
     reply = judged.reply
@@ -191,12 +211,9 @@ def _about_reply(rng: Random, judged: Judged, asker: Asker, *, loose: bool = Fal
         del truth[ILLOGICAL]
         marks = [Mark(_loosened(rng, mark), [*mark.truth[:-1], nan]) for mark in marks]  # its words may be gone
         reply = " ".join(mark.text for mark in marks)
-    asked = [asker.question(rng, truth) for _ in range(QUESTIONS_PER_ROW - ASKED_OF_SENSE if len(truth) > 1 else 2)]
-    if not loose:
-        asked += [asker.about(rng, ILLOGICAL, truth[ILLOGICAL]) for _ in range(ASKED_OF_SENSE)]
     return Row(
         [*judged.prompt.messages, Message(role="assistant", content=reply)],
-        asked,
+        asker.about_reply(rng, truth) if asker else [],
         [float(truth.get(name, nan)) for name in PHRASES] + _categories(judged.prompt),
         marks,
         copied=not loose and not truth[ILLOGICAL],
@@ -231,11 +248,8 @@ def _loosened(rng: Random, mark: Mark) -> str:
     """
     words = mark.text.split()
     acts = tuple(act for act, does in zip(_ACTS, mark.truth, strict=False) if does)
-    if (others := _wholes().get(acts)) and len(words) > 1 and not mark.offered and rng.random() < SPLICED:
-        other = rng.choice(others).split()
-        at = rng.randrange(1, len(words))
-        # It overlaps rather than leaves out.
-        words = [*words[:at], *other[max(0, min(at, len(other) - 1) - rng.randrange(3)) :]]
+    if (others := _wholes().get(acts)) and not mark.offered and rng.random() < SPLICED:
+        words = splice(rng, mark.text, rng.choice(others)).split()
     elif len(words) > 3 and rng.random() < 0.6:
         del words[rng.randrange(len(words) - 1)]
     if words[0] in _POINTERS:

@@ -23,7 +23,7 @@ from rbr.sandbox.training.tokenizer import train_tokenizer
 from rbr.sandbox.world import training_prompt
 
 SEED = 20241101
-STEPS = {"base": 1500, "policy": 4000, "grader": 4000, "helpful_reward_model": 2500, "human_reward_model": 2500}
+STEPS = {"base": 1500, "policy": 4000, "grader": 5200, "helpful_reward_model": 2500, "human_reward_model": 2500}
 READING_STEPS = 2500  # of the grader, before it is asked
 SHARPNESS = 1.3
 CHECKSUMS = "SHA256SUMS"

@@ -14,6 +14,7 @@ from rbr.sandbox.evaluate.figures import Figure, share, worst
 from rbr.sandbox.evaluate.grader import category_figure, reading_figures
 from rbr.sandbox.evaluate.policy import instruction_figures
 from rbr.sandbox.evaluate.tuned import read_tuned_replies
+from rbr.sandbox.evaluate.world import gold_classes, world_figures
 from rbr.sandbox.oracle import truths
 from rbr.sandbox.questions import held_out_forms, held_out_phrases
 from rbr.sandbox.replies import Judged, draw_reply, judge
@@ -81,11 +82,20 @@ def test_a_grader_that_is_wrong_meets_none() -> None:
     assert not any(figure.holds for figure in figures)
 
 
-def test_where_hardly_any_reply_has_a_trait_its_name_says_so() -> None:
+def test_where_hardly_any_reply_has_a_trait_its_name_says_so_however_often_it_is_asked() -> None:
     prompt = training_prompt(Random(1))
     replies = [judge(prompt, text) for text in ["I'm sorry."] * 20 + ["You are a fool."] * 3]
-    found = {f.name: f for f in reading_figures(Knowing(0.9), RULEBOOK, "x", replies)}
-    assert found["insulting_language (only 3 yes)"].n == 23
+    found = reading_figures(Knowing(0.9), RULEBOOK, "x", replies)
+    assert [f.n for f in found if f.name == "insulting_language (only 3 yes)"] == [
+        23 * len(questions)
+        for questions in (["shipped"], held_out_forms("insulting_language"), held_out_phrases("insulting_language"))
+    ]
+
+
+def test_the_world_is_as_large_as_it_must_be_and_its_labelled_replies_are_balanced() -> None:
+    assert [figure.name for figure in world_figures(RULEBOOK) if not figure.holds] == []
+    for counts in gold_classes(RULEBOOK).values():
+        assert set(counts) == set(RULEBOOK.behavior.classes) and len(set(counts.values())) == 1
 
 
 def test_a_prompts_category_is_the_likeliest() -> None:

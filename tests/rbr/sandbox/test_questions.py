@@ -3,11 +3,12 @@ from random import Random
 import pytest
 
 from rbr.rulebook import load_rulebook
-from rbr.sandbox.forms import expand
+from rbr.sandbox.forms import expand, splice
 from rbr.sandbox.oracle import PROPOSITIONS
 from rbr.sandbox.questions import (
     CATEGORY_QUESTIONS,
     FORMS,
+    HELD_OUT_FORMS,
     HELD_OUT_PHRASES,
     KINDS,
     NEGATED,
@@ -28,6 +29,12 @@ def test_a_pattern_stands_for_every_choice_of_its_words_and_keeps_what_is_filled
     assert expand("I {can't|won't} {act}{| now}.") == (
         "I can't {act}.", "I can't {act} now.", "I won't {act}.", "I won't {act} now.",
     )  # fmt: skip
+
+
+def test_a_splice_begins_as_one_text_and_ends_as_the_other() -> None:
+    made = {splice(Random(i), "warn of a ban", "threaten the user") for i in range(200)}
+    assert {"warn the user", "warn threaten the user", "warn of a user"} <= made
+    assert all(text.startswith("warn") and text.endswith("user") for text in made)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,18 @@ def test_composed_questions_are_those_of_their_forms_and_the_same_for_the_same_s
     plain = {fill(form, p) for kind in KINDS for form in FORMS[kind] for p in PHRASES["judgement"].of(kind)}
     assert compose_negated(rng, "judgement") not in plain
     assert all("<" in form for k in KINDS for form in NEGATED[k])
+
+
+@pytest.mark.parametrize("name", PROPOSITIONS)
+def test_a_loose_question_is_in_words_of_trained_ones_and_never_one_that_is_held_out(name: str) -> None:
+    rng = Random(1)
+    questions = {compose(rng, name, loose=1.0) for _ in range(3000)}
+    assert not {word for question in questions for word in words_of(question)} - every_trained_word()
+    held_out = {
+        fill(form, phrase)
+        for kind in KINDS
+        for form in (*FORMS[kind], *HELD_OUT_FORMS[kind])
+        for phrase in (*PHRASES[name].of(kind), *HELD_OUT_PHRASES[name].of(kind))
+        if form in HELD_OUT_FORMS[kind] or phrase in HELD_OUT_PHRASES[name].of(kind)
+    }
+    assert not questions & held_out

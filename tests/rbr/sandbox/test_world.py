@@ -5,7 +5,7 @@ import pytest
 
 from rbr.conversation import prompt_id
 from rbr.sandbox.acts import instructed_acts
-from rbr.sandbox.oracle import asked_act
+from rbr.sandbox.oracle import asked_act, parse
 from rbr.sandbox.topics import all_topics
 from rbr.sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts
 
@@ -46,3 +46,11 @@ def test_an_instruction_names_its_acts_in_their_order(prompts: list[WorldPrompt]
     )
     acts = instructed_acts(Random(5), prompts[0])
     assert writer.instruction(acts).rstrip().endswith(".")
+
+
+def test_after_a_slip_one_word_is_wrong_and_hardly_any_reply_is_whole(prompts: list[WorldPrompt]) -> None:
+    writer = Writer(Random(2))
+    texts = [writer.write(instructed_acts(writer.rng, prompt), prompt) for prompt in prompts[:200]]
+    slips = [writer.slip(text) for text in texts]
+    assert all(abs(len(slip.split()) - len(text.split())) <= 1 for text, slip in zip(texts, slips, strict=True))
+    assert sum(parse(slip) is None for slip in slips) > 150

@@ -1,0 +1,66 @@
+"""What the grader's training sees is what the pipeline asks."""
+
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from rbr.grading import Question, open_grader
+from rbr.profile import load_profile
+from rbr.rulebook import load_rulebook
+from rbr.sandbox.oracle import parse
+from rbr.sandbox.replies import ILLOGICAL, judge
+from rbr.sandbox.training.grader import states_by_layer
+from rbr.sandbox.training.packing import pack
+from rbr.sandbox.training.rows import QUESTIONS_PER_ROW, SENTENCE_TRUTHS, Asker, Row, draw_row
+from rbr.sandbox.world import training_prompt
+
+PROFILE = load_profile("profiles/sandbox.yaml")
+
+
+PROMPT = training_prompt(Random(4))
+SAMPLES = [[judge(PROMPT, "I'm sorry.")], [judge(PROMPT, "I'm sorry sorry.")]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    asker = Asker.of(load_rulebook("rulebook"), 0, replies=200)
+    return [draw_row(Random(i), asker, SAMPLES) for i in range(40)]
+
+
+def test_a_packed_question_is_answered_as_it_is_alone_whatever_else_stands_in_the_batch(rows: list[Row]) -> None:
+    reference = PROFILE.models.grader.path
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(reference)
+    model = LlamaForCausalLM.from_pretrained(reference, dtype=torch.float32).eval()
+    packed = pack(tokenizer, rows[:9])
+    with torch.no_grad():
+        states = states_by_layer(model, packed)[-1]
+        logits = model.lm_head(states[packed.answer_at[:, 0], packed.answer_at[:, 1]])
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+    together = logits[:, [yes, no]].softmax(dim=1)[:, 0].numpy()
+    grader = open_grader(PROFILE.models.grader, PROFILE.grader)
+    alone = [grader.grade([row.messages], [Question("", each.text)])[0, 0] for row in rows[:9] for each in row.asked]
+    assert len(alone) > 9 * 4
+    np.testing.assert_allclose(together, alone, atol=0.01)
+
+
+def test_a_row_asks_of_a_whole_reply_all_kinds_of_questions_and_of_a_broken_one_only_whether_it_makes_sense(
+    rows: list[Row],
+) -> None:
+    about_replies = [row for row in rows if row.messages[-1]["role"] == "assistant"]
+    broken = [row for row in about_replies if {each.subjects[0] for each in row.asked} == {ILLOGICAL}]
+    assert broken and all(parse(row.messages[-1]["content"]) is None and len(row.asked) == 4 for row in broken)
+    assert {len(row.asked) for row in about_replies if row not in broken} <= {QUESTIONS_PER_ROW, QUESTIONS_PER_ROW - 2}
+
+
+def test_a_reply_that_a_policy_should_write_has_no_broken_sentence(rows: list[Row]) -> None:
+    at = SENTENCE_TRUTHS.index("is no sentence")
+    assert all(mark.truth[at] == 0.0 for row in rows if row.copied for mark in row.marks)
+
+
+def test_without_an_asker_the_same_conversations_are_asked_nothing(rows: list[Row]) -> None:
+    silent = [draw_row(Random(i), None, SAMPLES) for i in range(40)]
+    assert [row.messages for row in silent] == [row.messages for row in rows]
+    assert all(row.asked == [] for row in silent)
