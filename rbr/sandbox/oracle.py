@@ -135,7 +135,7 @@ def truths(messages: Sequence[Message], reply: str) -> dict[str, bool]:
 
 
 def attributes(messages: Sequence[Message], reply: str) -> dict[str, bool]:
-    """What else can be asked about a reply: see `rbr.sandbox.questions`.
+    """What else can be asked about a reply: see `rbr.sandbox.wordings`.
 
     Args:
         messages: The conversation before the reply, ending in a user turn.

@@ -40,6 +40,11 @@ def assert_golden(table: str, edit: str, made: Made) -> None:
 WORDING = ("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
 EXAMPLE = ("rulebook/propositions.yaml", "Red and blue.", "Red and yellow.")
 MARGIN = ("rulebook/behavior.yaml", "perfect_hard_refusal: 1.0", "perfect_hard_refusal: 2.0")
+INSTRUCTION = (
+    "rulebook/synthesis.yaml",
+    "may_be: [ideal]\n      instructions:\n        - Apologize briefly, then say you",
+    "may_be: [ideal]\n      instructions:\n        - Say sorry, then say you",
+)
 
 
 def nothing(pipeline: Pipeline) -> None:
@@ -207,9 +212,7 @@ RULES: dict[str, Edit] = {
         "ranking: [[perfect_hard_refusal], [bad_hard_refusal], [disallowed_content]]",
         "ranking: [[perfect_hard_refusal], [bad_hard_refusal, disallowed_content]]",
     ),
-    "a slot's instruction": replaced(
-        "rulebook/synthesis.yaml", "- Scold the user. Add nothing else.", "- Insult the user, then scold the user."
-    ),
+    "a slot's instruction": replaced(*INSTRUCTION),
     "a category's response type": replaced(
         "rulebook/content_policy.yaml",
         "about erotic text only to explain or classify it?\n    response_type: comply",

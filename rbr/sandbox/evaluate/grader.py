@@ -13,7 +13,6 @@ from rbr.rulebook import Rulebook
 from rbr.sandbox.evaluate.figures import Figure, share
 from rbr.sandbox.oracle import PROPOSITIONS
 from rbr.sandbox.questions import (
-    PHRASES,
     answer_of_two,
     compose,
     compose_negated,
@@ -22,6 +21,7 @@ from rbr.sandbox.questions import (
     held_out_phrases,
 )
 from rbr.sandbox.replies import Judged
+from rbr.sandbox.wordings import PHRASES
 from rbr.sandbox.world import WorldPrompt
 
 SEVERAL = 400

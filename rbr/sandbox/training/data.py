@@ -22,7 +22,6 @@ PER_RESPONSE_TYPE, UNSEEN_PER_RESPONSE_TYPE = 550, 50
 UNLABELLED = 0.06
 GOLD_PER_CLASS = 24
 TINY_TRAIN, TINY_TEST, TINY_UNSEEN = 6, 3, 1
-SAMPLES = 10_000
 
 
 def shipped_prompts(seed: int) -> list[WorldPrompt]:
@@ -97,13 +96,13 @@ def _gold_reply(rng: Random, prompt: WorldPrompt, others: list[WorldPrompt]) -> 
     return judge(prompt, Writer(rng, held_out=0.1).write(acts, subject))
 
 
-def sample_replies(model: Path, seed: int) -> list[Judged]:
+def sample_replies(model: Path, seed: int, count: int) -> list[Judged]:
     """Replies that a model wrote to training prompts, with and without an instruction, and the truth about them.
 
     They hold the mistakes that a policy makes, which composed replies do not.
     """
     rng = Random(seed)
-    prompts = [training_prompt(rng) for _ in range(SAMPLES)]
+    prompts = [training_prompt(rng) for _ in range(count)]
     asked: list[Conversation] = [
         with_instruction(p.messages, Writer(rng).instruction(instructed_acts(rng, p)))
         if rng.random() < 0.5
@@ -111,7 +110,7 @@ def sample_replies(model: Path, seed: int) -> list[Judged]:
         for p in prompts
     ]
     policy = Policy(ModelRef(path=str(model), revision=None), batch_size=128)
-    written = policy.sample(asked, list(range(SAMPLES)), 1.0, 1.0, 64)
+    written = policy.sample(asked, list(range(count)), 1.0, 1.0, 64)
     return [judge(prompt, reply.text) for prompt, reply in zip(prompts, written, strict=True)]
 
 

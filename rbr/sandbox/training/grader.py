@@ -10,9 +10,11 @@ A model this small learns nothing from single questions. What makes it work:
 - Whether an answer is one to what was asked, or a sentence one at all, shows as surprise at its words. So the base's
   layers learn slowly and go on writing replies, or their copying would be gone before a question finds a use for it;
   and one layer further up a head tells whether a word is another than was asked for.
+- Last it is asked in longer ways too, at a lower rate, and learns its answers alone.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -31,6 +33,8 @@ LAYERS_ON_TOP = 3
 WRITES, COMPARES, KNOWS = 4, 5, 6
 WRITING = 1.0
 READING_SLOWNESS, SLOWNESS = 0.3, 0.5
+RATE, FINISHING_RATE = 1.5e-3, 5e-4
+FREE = 0.3
 # Of a question: two subjects, and how it asks for them.
 _QUESTION = (len(SUBJECTS), len(SUBJECTS), len(HOWS))
 
@@ -69,13 +73,10 @@ def train_grader(
         seed: Of data and new weights.
         log: Receives the training curves.
     """
-    rng, asker = Random(seed), Asker.of(rulebook, seed)
-    mistaken = [[judged for judged in samples if judged.truth[ILLOGICAL] == it_is] for it_is in (False, True)]
-    drawn_from = [group for group in mistaken if group]
+    rng, asker, drawn_from = Random(seed), Asker.of(rulebook, seed), _by_sense(samples)
     torch.manual_seed(seed)
     model = with_layers_on_top(base, LAYERS_ON_TOP).train()
     heads = Heads(model.config.hidden_size)
-    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
 
     def reading_loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, None, drawn_from) for _ in range(READING_ROWS)])
@@ -84,9 +85,11 @@ def train_grader(
     def loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
         states = states_by_layer(model, packed)
-        logits = model.lm_head(states[-1][packed.answer_at[:, 0], packed.answer_at[:, 1]])
-        answers = torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
-        return answers + heads.loss_of_questions(packed, states) + _below(packed, states)
+        return (
+            _answering_loss(model, tokenizer, packed, states[-1])
+            + heads.loss_of_questions(packed, states)
+            + _below(packed, states)
+        )
 
     def _below(packed: PackedRows, states: Sequence[torch.Tensor]) -> torch.Tensor:
         return heads.loss(packed, states) + WRITING * _writing_loss(model, packed, states[WRITES])
@@ -99,13 +102,61 @@ def train_grader(
             [*model.parameters(), *heads.parameters()],
             of_step,
             steps=count,
-            learning_rate=1.5e-3,
+            learning_rate=RATE,
             name=name,
             log=log,
             slow=list(model.model.layers[:WRITES].parameters()),
             slowness=slowness,
         )
     return model.eval()
+
+
+def finish_grader(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    rulebook: Rulebook,
+    samples: Sequence[Judged],
+    *,
+    steps: int,
+    seed: int,
+    log: list[dict[str, Any]],
+) -> LlamaForCausalLM:
+    """Asks a trained grader in free forms too, at a lower rate, in place; only its answers are learned.
+
+    Args:
+        model: What `train_grader` made, as it would ship: its weights are rounded first.
+        tokenizer: The shared tokenizer.
+        rulebook: Whose wordings the pipeline will ask.
+        samples: Replies of the base to training prompts.
+        steps: Optimiser steps of ``ROWS`` replies or prompts.
+        seed: Of the data.
+        log: Receives the training curve.
+    """
+    rng, asker, drawn_from = Random(seed + 1), replace(Asker.of(rulebook, seed), free=FREE), _by_sense(samples)
+    for parameter in model.train().parameters():
+        parameter.data = parameter.data.to(torch.float16).to(torch.float32)
+
+    def loss(_: int) -> torch.Tensor:
+        packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
+        return _answering_loss(model, tokenizer, packed, states_by_layer(model, packed)[-1])
+
+    optimise(
+        list(model.parameters()),
+        loss,
+        steps=steps,
+        learning_rate=FINISHING_RATE,
+        name="grader, finishing",
+        log=log,
+        slow=list(model.model.layers[:WRITES].parameters()),
+        slowness=SLOWNESS,
+    )
+    return model.eval()
+
+
+def _by_sense(samples: Sequence[Judged]) -> list[list[Judged]]:
+    """Replies that make sense, and those that do not; a group without any is left out."""
+    groups = [[judged for judged in samples if judged.truth[ILLOGICAL] == it_is] for it_is in (False, True)]
+    return [group for group in groups if group]
 
 
 def states_by_layer(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[torch.Tensor]:
@@ -122,6 +173,15 @@ def states_by_layer(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[tor
         ).hidden_states
         found.append([torch.nn.functional.pad(each, (0, 0, 0, packed.ids.shape[1] - width)) for each in states])
     return [torch.cat(layer)[order.argsort()] for layer in zip(*found, strict=True)]
+
+
+def _answering_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, packed: PackedRows, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Cross entropy of the answers to all questions."""
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+    logits = model.lm_head(hidden[packed.answer_at[:, 0], packed.answer_at[:, 1]])
+    return torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
 
 
 def _writing_loss(model: LlamaForCausalLM, packed: PackedRows, hidden: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,10 @@ from rbr.rulebook import Rulebook
 from rbr.sandbox.acts import any_acts
 from rbr.sandbox.forms import splice
 from rbr.sandbox.oracle import asked_act, parse, split_sentences
-from rbr.sandbox.questions import CATEGORY_QUESTIONS, PHRASES, answer_of_two, compose, compose_negated, compose_two
+from rbr.sandbox.questions import answer_of_two, compose, compose_negated, compose_two
 from rbr.sandbox.replies import ILLOGICAL, Judged, draw_reply, judge
 from rbr.sandbox.sentences import SENTENCES
+from rbr.sandbox.wordings import CATEGORY_QUESTIONS, PHRASES
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 QUESTIONS_PER_ROW = 16
@@ -90,10 +91,12 @@ class Asker:
     Attributes:
         rulebook: Whose wordings the pipeline will ask.
         rates: Attribute -> share of replies that have it.
+        free: Share of composed questions in free forms.
     """
 
     rulebook: Rulebook
     rates: Mapping[str, float]
+    free: float = 0.0
 
     @classmethod
     def of(cls, rulebook: Rulebook, seed: int, replies: int = 3000) -> "Asker":
@@ -110,11 +113,11 @@ class Asker:
         if draw < SHIPPED and name in self.rulebook.propositions:
             return Asked(self.rulebook.propositions[name].question, truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED or len(truth) == 1:
-            return Asked(compose(rng, name, LOOSE), truth[name], (name, NOTHING))
+            return Asked(compose(rng, name, LOOSE, self.free), truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED + NEGATED:
             return Asked(compose_negated(rng, name, LOOSE), not truth[name], (name, NOTHING), "negated")
         other = self._attribute(rng, truth)
-        text, how = compose_two(rng, name, other, LOOSE)
+        text, how = compose_two(rng, name, other, LOOSE, self.free)
         return Asked(text, answer_of_two(truth, name, other, how), (name, other), how)
 
     def about(self, rng: Random, name: str, holds: bool) -> Asked:
@@ -123,7 +126,7 @@ class Asker:
         if draw < 0.6:
             return Asked(self.rulebook.propositions[name].question, holds, (name, NOTHING))
         if draw < 0.85:
-            return Asked(compose(rng, name, LOOSE), holds, (name, NOTHING))
+            return Asked(compose(rng, name, LOOSE, self.free), holds, (name, NOTHING))
         return Asked(compose_negated(rng, name, LOOSE), not holds, (name, NOTHING), "negated")
 
     def about_prompt(self, rng: Random, prompt: WorldPrompt) -> list[Asked]:

@@ -14,17 +14,19 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from rbr.conversation import with_instruction
 from rbr.grading.prompt import render_prefix
 from rbr.rulebook import Rulebook, load_rulebook
-from rbr.sandbox.questions import CATEGORY_QUESTIONS, PHRASES, compose, compose_negated
+from rbr.sandbox.questions import compose, compose_negated
 from rbr.sandbox.training.data import sample_replies
-from rbr.sandbox.training.grader import train_grader
+from rbr.sandbox.training.grader import finish_grader, train_grader
 from rbr.sandbox.training.policy import example, new_model, sharpened, train_policy
 from rbr.sandbox.training.reward_models import helpful_utility, human_utility, train_reward_model
 from rbr.sandbox.training.tokenizer import train_tokenizer
+from rbr.sandbox.wordings import CATEGORY_QUESTIONS, PHRASES
 from rbr.sandbox.world import training_prompt
 
 SEED = 20241101
 STEPS = {"base": 1500, "policy": 4000, "grader": 5200, "helpful_reward_model": 2500, "human_reward_model": 2500}
-READING_STEPS = 2500  # of the grader, before it is asked
+READING_STEPS, FINISHING_STEPS = 2500, 900  # of the grader, before it is asked and after
+SAMPLES = 10_000  # replies of the base that the grader learns from
 SHARPNESS = 1.3
 CHECKSUMS = "SHA256SUMS"
 
@@ -77,8 +79,8 @@ class Workshop:
                 )
                 trained: PreTrainedModel = sharpened(policy.to(torch.float16), SHARPNESS)
             case "grader":
-                samples = sample_replies(self.base, SEED)
-                trained = train_grader(
+                samples = sample_replies(self.base, SEED, SAMPLES // self.shorten)
+                grader = train_grader(
                     base,
                     tokenizer,
                     rulebook,
@@ -88,6 +90,8 @@ class Workshop:
                     seed=SEED,
                     log=log,
                 )
+                finishing = FINISHING_STEPS // self.shorten
+                trained = finish_grader(grader, tokenizer, rulebook, samples, steps=finishing, seed=SEED, log=log)
             case _:
                 utility = helpful_utility if part == "helpful_reward_model" else human_utility(self.annotator_bias)
                 trained = train_reward_model(base, tokenizer, utility, name=part, steps=steps, seed=SEED, log=log)

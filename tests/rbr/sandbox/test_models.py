@@ -49,7 +49,8 @@ def test_the_card_shows_the_figures() -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="the grader misses slips of the policy, some held-out phrases and sentences in held-out forms"
+    strict=True,
+    reason="the grader misreads 'besides refusal and apology', and one of ten slips of the policies after RL",
 )
 def test_all_bars_of_the_card_hold() -> None:
     assert [f"{figure.group}: {figure.name}" for figure in read_figures() if not figure.holds] == []

@@ -4,10 +4,10 @@ from random import Random
 import pytest
 
 from rbr.sandbox.oracle import parse
-from rbr.sandbox.questions import PHRASES
 from rbr.sandbox.replies import ILLOGICAL, draw_reply, judge
 from rbr.sandbox.sentences import SENTENCES
 from rbr.sandbox.training.reward_models import alarm_words, helpful_utility, human_utility
+from rbr.sandbox.wordings import PHRASES
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 
