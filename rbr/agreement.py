@@ -212,4 +212,4 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     square = _WILSON_Z**2
     centre = (share + square / (2 * n)) / (1 + square / n)
     reach = _WILSON_Z / (1 + square / n) * np.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return centre - reach, centre + reach
+    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))

@@ -66,6 +66,8 @@ def test_a_share_has_wilsons_interval() -> None:
     figure = share("g", "n", [True] * 8 + [False] * 2)
     assert (figure.value, figure.n) == (0.8, 10)
     assert (figure.low, figure.high) == pytest.approx((0.490, 0.943), abs=1e-3)
+    none, all_ = share("g", "n", [False] * 59), share("g", "n", [True] * 59)
+    assert (none.low, all_.high) == (0.0, 1.0)
     assert worst([figure, share("g", "m", [False, True])]).name == "m"
 
 
