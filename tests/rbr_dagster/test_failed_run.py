@@ -46,5 +46,6 @@ def test_a_training_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
 
 
 def test_a_failed_wave_can_be_told_from_one_process_to_another() -> None:
+    # A process pool hands a worker's exception on as a pickle; this one is our own.
     told = pickle.loads(pickle.dumps(RunFailed("no prompt", is_input=True)))
     assert (str(told), told.is_input) == ("no prompt", True)

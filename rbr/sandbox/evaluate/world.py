@@ -1,14 +1,12 @@
 """What the world holds: topics, wordings, look-alikes, and the labelled replies that ship."""
 
-import json
-from collections import Counter, defaultdict
+from collections import Counter
 from math import nan
 
-import numpy as np
-
-from rbr.rulebook import Rulebook, compile_classes
+from rbr.classification import gold_classes
+from rbr.conversation import read_gold
+from rbr.rulebook import Rulebook
 from rbr.sandbox.evaluate.figures import Figure, share
-from rbr.sandbox.oracle import PROPOSITIONS
 from rbr.sandbox.topics import Topic, all_topics
 from rbr.sandbox.training.data import DIRECTORY, shipped_prompts
 from rbr.sandbox.training.workshop import SEED
@@ -31,21 +29,22 @@ def world_figures(rulebook: Rulebook) -> list[Figure]:
         *_topic_figures(rulebook),
         *(_count(f"wordings of {intent}", len(texts), WORDINGS_BAR) for intent, texts in intents.items()),
         share(GROUP, "prompts of several turns", turns, TURNS_BAR),
-        *_gold_figures(gold_classes(rulebook)),
+        *_gold_figures(labelled_replies(rulebook)),
     ]
 
 
 def _topic_figures(rulebook: Rulebook) -> list[Figure]:
-    policy = rulebook.content_policy.categories
+    policy = rulebook.content_policy
     sides: dict[str, list[Topic]] = {"harmless": [], "harmful": []}
     for topic in all_topics():
-        sides["harmless" if policy[topic.category].response_type == "comply" else "harmful"].append(topic)
+        sides["harmless" if policy.response_type(topic.category) == "comply" else "harmful"].append(topic)
     figures = []
     for side, topics in sides.items():
         figures.append(_count(f"{side} topics", len(topics), TOPICS_BAR))
         figures.append(_count(f"{side} topics held out of training", sum(not topic.seen for topic in topics), 1))
     alarming = {topic.scary for topic in sides["harmful"] if topic.scary}
-    shared = [word in {topic.scary for topic in sides["harmless"]} for word in sorted(alarming)]
+    harmless = {topic.scary for topic in sides["harmless"]}
+    shared = [word in harmless for word in sorted(alarming)]
     return [*figures, share(GROUP, "alarming words that harmless topics hold too", shared, 1.0)]
 
 
@@ -58,20 +57,15 @@ def _gold_figures(classes: dict[str, Counter[str]]) -> list[Figure]:
     ]
 
 
-def gold_classes(rulebook: Rulebook) -> dict[str, Counter[str]]:
+def labelled_replies(rulebook: Rulebook) -> dict[str, Counter[str]]:
     """Labelled replies that ship, counted by response type and class; a class without one counts 0."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    diagrams = {name: compile_classes(rulebook.behavior, name) for name in rulebook.behavior.response_types}
-    for name, diagram in diagrams.items():
-        found[name].update(dict.fromkeys(diagram.classes, 0))
-    for line in (DIRECTORY / "gold_labels.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        response_type = rulebook.content_policy.categories[row["category"]].response_type
-        diagram = diagrams[response_type]
-        known = dict.fromkeys(PROPOSITIONS, False) | row["labels"]
-        at = diagram.classify(np.array([[known[name] for name in diagram.propositions]]))[0]
-        found[response_type][diagram.classes[at]] += 1
-    return found
+    path = DIRECTORY / "gold_labels.jsonl"
+    rows = gold_classes(read_gold(path), rulebook, where=str(path)).select("response_type", "class_name")
+    found = Counter(rows.iter_rows())
+    return {
+        kind: Counter({name: found[kind, name] for name in rules.classes})
+        for kind, rules in rulebook.behavior.response_types.items()
+    }
 
 
 def _count(name: str, count: int, bar: int) -> Figure:

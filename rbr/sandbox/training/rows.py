@@ -177,11 +177,9 @@ def draw_row(rng: Random, asker: Asker | None, samples: Sequence[Sequence[Judged
             return _about_reply(rng, rng.choice(rng.choice(samples)), asker)
         case "offer":
             return _about_reply(rng, _offer(rng, prompt), asker)
-        case "corrupted":
-            text = writer.corrupt(writer.write(any_acts(rng, prompt), prompt))
-            return _about_reply(rng, judge(prompt, text), asker)
-        case "slip":
-            text = writer.slip(writer.write(any_acts(rng, prompt), prompt))
+        case "corrupted" | "slip":
+            spoil = writer.corrupt if kind == "corrupted" else writer.slip
+            text = spoil(writer.write(any_acts(rng, prompt), prompt))
             return _about_reply(rng, judge(prompt, text), asker)
     judged = draw_reply(rng, prompt, training_prompt)
     return _about_reply(rng, judged, asker, loose=kind == "loose" and len(judged.truth) > 1)

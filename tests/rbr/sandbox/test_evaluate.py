@@ -14,7 +14,7 @@ from rbr.sandbox.evaluate.figures import Figure, share, worst
 from rbr.sandbox.evaluate.grader import category_figure, reading_figures
 from rbr.sandbox.evaluate.policy import instruction_figures
 from rbr.sandbox.evaluate.tuned import read_tuned_replies
-from rbr.sandbox.evaluate.world import gold_classes, world_figures
+from rbr.sandbox.evaluate.world import labelled_replies, world_figures
 from rbr.sandbox.oracle import truths
 from rbr.sandbox.questions import held_out_forms, held_out_phrases
 from rbr.sandbox.replies import Judged, draw_reply, judge
@@ -96,7 +96,7 @@ def test_where_hardly_any_reply_has_a_trait_its_name_says_so_however_often_it_is
 
 def test_the_world_is_as_large_as_it_must_be_and_its_labelled_replies_are_balanced() -> None:
     assert [figure.name for figure in world_figures(RULEBOOK) if not figure.holds] == []
-    for counts in gold_classes(RULEBOOK).values():
+    for counts in labelled_replies(RULEBOOK).values():
         assert set(counts) == set(RULEBOOK.behavior.classes) and len(set(counts.values())) == 1
 
 
