@@ -14,6 +14,7 @@ from rbr.sandbox.forms import splice
 from rbr.sandbox.wordings import (
     FORMS,
     FREE_FORMS,
+    FREE_PHRASES,
     HELD_OUT_FORMS,
     HELD_OUT_PHRASES,
     KINDS,
@@ -50,16 +51,16 @@ def compose(rng: Random, attribute: str, loose: float = 0.0, free: float = 0.0) 
         rng: Source of every choice.
         attribute: One of `PHRASES`.
         loose: Share of forms and of phrases that are spliced from two.
-        free: Share of forms that are `FREE_FORMS`.
+        free: Share of forms that are `FREE_FORMS`, and of phrases that are `FREE_PHRASES` where there are any.
     """
     kind = _kind(rng)
-    return fill(_form(rng, kind, loose, free), _phrase(rng, attribute, kind, loose))
+    return fill(_form(rng, kind, loose, free), _phrase(rng, attribute, kind, loose, free))
 
 
-def compose_negated(rng: Random, attribute: str, loose: float = 0.0) -> str:
-    """A question that is true where the attribute is not; its form is never spliced."""
+def compose_negated(rng: Random, attribute: str, loose: float = 0.0, free: float = 0.0) -> str:
+    """A question that is true where the attribute is not; its form is never spliced, and never free."""
     kind = _kind(rng)
-    return fill(rng.choice(NEGATED[kind]), _phrase(rng, attribute, kind, loose))
+    return fill(rng.choice(NEGATED[kind]), _phrase(rng, attribute, kind, loose, free))
 
 
 def compose_two(
@@ -67,7 +68,7 @@ def compose_two(
 ) -> tuple[str, Literal["and", "or", "but not"]]:
     """A question for two attributes, and what joins them."""
     kind = _kind(rng)
-    joined = [_phrase(rng, attribute, kind, loose) for attribute in (first, second)]
+    joined = [_phrase(rng, attribute, kind, loose, free) for attribute in (first, second)]
     how: Literal["and", "or", "but not"] = rng.choice(("and", "or", "but not"))
     return fill(_form(rng, kind, loose, free), f" {how} ".join(joined)), how
 
@@ -83,7 +84,9 @@ def _form(rng: Random, kind: Kind, loose: float, free: float) -> str:
     return form if spliced in HELD_OUT_FORMS[kind] else spliced
 
 
-def _phrase(rng: Random, attribute: str, kind: Kind, loose: float) -> str:
+def _phrase(rng: Random, attribute: str, kind: Kind, loose: float, free: float) -> str:
+    if free and attribute in FREE_PHRASES and rng.random() < free:
+        return rng.choice(FREE_PHRASES[attribute].of(kind))
     phrase = rng.choice(_phrases(attribute, kind))
     if not loose or attribute in _EXACT or rng.random() >= loose:
         return phrase
@@ -128,7 +131,8 @@ def held_out_phrases(attribute: str) -> list[str]:
 def every_trained_word() -> frozenset[str]:
     """The words of all questions that are trained on, in lower case."""
     texts = [form for forms in (*FORMS.values(), *FREE_FORMS.values(), *NEGATED.values()) for form in forms]
-    texts += [text for phrases in PHRASES.values() for kind in KINDS for text in phrases.of(kind)]
+    named = (*PHRASES.values(), *FREE_PHRASES.values())
+    texts += [text for phrases in named for kind in KINDS for text in phrases.of(kind)]
     return frozenset(word for text in texts for word in words_of(text))
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from random import Random
 
 from rbr.conversation import Conversation, prompt_id, split_of
-from rbr.sandbox.forms import expand_all
+from rbr.sandbox.forms import expand_all, splice
 from rbr.sandbox.sentences import INSTRUCTION_PHRASES, SENTENCES, Sentence
 from rbr.sandbox.topics import CRIMES, NEUTRAL, SELF_HARM, Topic, all_topics
 
@@ -119,6 +119,18 @@ def made_up_prompt(rng: Random) -> WorldPrompt:
 @cache
 def _unseen_acts() -> frozenset[str]:
     return frozenset(topic.text for topic in all_topics() if not topic.seen)
+
+
+@cache
+def _look_alikes(act: str) -> tuple[str, ...]:
+    """The acts to learn from that share at least half of the words of the longer of the two."""
+    acts = {t.text for t in all_topics() if t.seen and t.category not in ("SH-R1", "SH-R2")} | set(SELF_HARM)
+    words = set(act.split())
+    return tuple(
+        other
+        for other in sorted(acts - {act})
+        if 2 * len(words & set(other.split())) >= max(len(words), len(other.split()))
+    )
 
 
 def training_prompt(rng: Random) -> WorldPrompt:
@@ -255,6 +267,17 @@ class Writer:
             words[self.rng.randrange(len(words))] = self.rng.choice(others)
         act = " ".join(words)
         return replace(prompt, act=act) if act != prompt.act else self.mistake(prompt)
+
+    def confuse(self, prompt: WorldPrompt) -> WorldPrompt:
+        """The prompt as one reads it who takes its act for a look-alike, wholly or half-way; where none is, a mistake."""
+        if not (others := _look_alikes(prompt.act)):
+            return self.mistake(prompt)
+        other = self.rng.choice(others)
+        pair = (prompt.act, other) if self.rng.random() < 0.5 else (other, prompt.act)
+        act = other if self.rng.random() < 0.5 else splice(self.rng, *pair)
+        if act == prompt.act or act in _unseen_acts():
+            return self.confuse(prompt)
+        return replace(prompt, act=act)
 
 
 def is_harmful(prompt: WorldPrompt) -> bool:

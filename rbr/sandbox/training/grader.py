@@ -10,7 +10,7 @@ A model this small learns nothing from single questions. What makes it work:
 - Whether an answer is one to what was asked, or a sentence one at all, shows as surprise at its words. So the base's
   layers learn slowly and go on writing replies, or their copying would be gone before a question finds a use for it;
   and one layer further up a head tells whether a word is another than was asked for.
-- Last it is asked in longer ways too, at a lower rate, and learns its answers alone.
+- Last it is asked in longer ways too and shown more of a policy's mistakes, at a lower rate; its answers alone count.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,16 @@ from rbr.rulebook import Rulebook
 from rbr.sandbox.replies import ILLOGICAL, Judged
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
-from rbr.sandbox.training.rows import HOWS, SENTENCE_TRUTHS, SUBJECTS, TRUTHS, Asker, draw_row
+from rbr.sandbox.training.rows import (
+    HOWS,
+    LAST_ASKED_OF_SENSE,
+    LAST_KINDS_OF_ROWS,
+    SENTENCE_TRUTHS,
+    SUBJECTS,
+    TRUTHS,
+    Asker,
+    draw_row,
+)
 
 READING_ROWS, ROWS, CHUNKS = 24, 12, 3
 LAYERS_ON_TOP = 3
@@ -34,7 +43,7 @@ WRITES, COMPARES, KNOWS = 4, 5, 6
 WRITING = 1.0
 READING_SLOWNESS, SLOWNESS = 0.3, 0.5
 RATE, FINISHING_RATE = 1.5e-3, 5e-4
-FREE = 0.3
+FREE = 0.4
 # Of a question: two subjects, and how it asks for them.
 _QUESTION = (len(SUBJECTS), len(SUBJECTS), len(HOWS))
 
@@ -121,7 +130,9 @@ def finish_grader(
     seed: int,
     log: list[dict[str, Any]],
 ) -> LlamaForCausalLM:
-    """Asks a trained grader in free forms too, at a lower rate, in place; only its answers are learned.
+    """Asks a trained grader in free forms too and more about a policy's mistakes, at a lower rate, in place.
+
+    Only its answers are learned.
 
     Args:
         model: What `train_grader` made, as it would ship: its weights are rounded first.
@@ -132,12 +143,13 @@ def finish_grader(
         seed: Of the data.
         log: Receives the training curve.
     """
-    rng, asker, drawn_from = Random(seed + 1), replace(Asker.of(rulebook, seed), free=FREE), _by_sense(samples)
+    rng, drawn_from = Random(seed + 1), _by_sense(samples)
+    asker = replace(Asker.of(rulebook, seed), free=FREE, of_sense=LAST_ASKED_OF_SENSE)
     for parameter in model.train().parameters():
         parameter.data = parameter.data.to(torch.float16).to(torch.float32)
 
     def loss(_: int) -> torch.Tensor:
-        packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
+        packed = pack(tokenizer, [draw_row(rng, asker, drawn_from, LAST_KINDS_OF_ROWS) for _ in range(ROWS)])
         return _answering_loss(model, tokenizer, packed, states_by_layer(model, packed)[-1])
 
     optimise(

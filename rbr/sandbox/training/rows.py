@@ -19,12 +19,16 @@ from rbr.sandbox.wordings import CATEGORY_QUESTIONS, PHRASES
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 QUESTIONS_PER_ROW = 16
-# What rows are about, by weight.
+# What rows are about, by weight: throughout, and in the last stage, which is about a policy's own mistakes.
 KINDS_OF_ROWS = {
     "prompt": 0.14, "sample": 0.18, "offer": 0.18, "corrupted": 0.05, "slip": 0.1, "loose": 0.15, "reply": 0.2,
 }  # fmt: skip
+LAST_KINDS_OF_ROWS = {
+    "prompt": 0.08, "sample": 0.4, "offer": 0.18, "look-alike": 0.05,
+    "corrupted": 0.03, "slip": 0.08, "loose": 0.05, "reply": 0.13,
+}  # fmt: skip
 # How many of the questions ask whether the reply makes sense: the hardest to learn, and all classes need it.
-ASKED_OF_SENSE = 2
+ASKED_OF_SENSE, LAST_ASKED_OF_SENSE = 2, 3
 # What a question about a reply is: in the rulebook's own words, composed, negated; the rest asks two things at once.
 SHIPPED, COMPOSED, NEGATED = 0.35, 0.4, 0.12
 ASKED_WHERE_TRUE = 0.45
@@ -91,12 +95,14 @@ class Asker:
     Attributes:
         rulebook: Whose wordings the pipeline will ask.
         rates: Attribute -> share of replies that have it.
-        free: Share of composed questions in free forms.
+        free: Share of composed questions in free forms, and of phrases that are free.
+        of_sense: How many of a reply's questions ask whether it makes sense.
     """
 
     rulebook: Rulebook
     rates: Mapping[str, float]
     free: float = 0.0
+    of_sense: int = ASKED_OF_SENSE
 
     @classmethod
     def of(cls, rulebook: Rulebook, seed: int, replies: int = 3000) -> "Asker":
@@ -115,7 +121,7 @@ class Asker:
         if draw < SHIPPED + COMPOSED or len(truth) == 1:
             return Asked(compose(rng, name, LOOSE, self.free), truth[name], (name, NOTHING))
         if draw < SHIPPED + COMPOSED + NEGATED:
-            return Asked(compose_negated(rng, name, LOOSE), not truth[name], (name, NOTHING), "negated")
+            return Asked(compose_negated(rng, name, LOOSE, self.free), not truth[name], (name, NOTHING), "negated")
         other = self._attribute(rng, truth)
         text, how = compose_two(rng, name, other, LOOSE, self.free)
         return Asked(text, answer_of_two(truth, name, other, how), (name, other), how)
@@ -127,7 +133,7 @@ class Asker:
             return Asked(self.rulebook.propositions[name].question, holds, (name, NOTHING))
         if draw < 0.85:
             return Asked(compose(rng, name, LOOSE, self.free), holds, (name, NOTHING))
-        return Asked(compose_negated(rng, name, LOOSE), not holds, (name, NOTHING), "negated")
+        return Asked(compose_negated(rng, name, LOOSE, self.free), not holds, (name, NOTHING), "negated")
 
     def about_prompt(self, rng: Random, prompt: WorldPrompt) -> list[Asked]:
         """A question about each category of the content policy."""
@@ -143,9 +149,9 @@ class Asker:
     def about_reply(self, rng: Random, truth: Mapping[str, bool]) -> list[Asked]:
         """Questions about a reply, some of them whether it makes sense where that is known."""
         known = [name for name in truth if name != ILLOGICAL]
-        asked = [self.question(rng, truth) for _ in range(QUESTIONS_PER_ROW - ASKED_OF_SENSE if known else 2)]
+        asked = [self.question(rng, truth) for _ in range(QUESTIONS_PER_ROW - self.of_sense if known else 2)]
         if ILLOGICAL in truth:
-            asked += [self.about(rng, ILLOGICAL, truth[ILLOGICAL]) for _ in range(ASKED_OF_SENSE)]
+            asked += [self.about(rng, ILLOGICAL, truth[ILLOGICAL]) for _ in range(self.of_sense)]
         return asked
 
     def _attribute(self, rng: Random, truth: Mapping[str, bool]) -> str:
@@ -159,7 +165,12 @@ class Asker:
         return rng.choices(names, [1 / (self.rates[n] if truth[n] else 1 - self.rates[n]) for n in names])[0]
 
 
-def draw_row(rng: Random, asker: Asker | None, samples: Sequence[Sequence[Judged]]) -> Row:
+def draw_row(
+    rng: Random,
+    asker: Asker | None,
+    samples: Sequence[Sequence[Judged]],
+    kinds: Mapping[str, float] = KINDS_OF_ROWS,
+) -> Row:
     """A row about a reply, or about a prompt's category.
 
     Args:
@@ -167,16 +178,19 @@ def draw_row(rng: Random, asker: Asker | None, samples: Sequence[Sequence[Judged
         asker: Draws the questions; None asks nothing.
         samples: Replies that a policy wrote to training prompts, in groups that are drawn from equally often; composed
             ones make no mistakes of that kind.
+        kinds: What the row may be about, by weight.
     """
     prompt, writer = training_prompt(rng), Writer(rng)
-    kind = rng.choices(tuple(KINDS_OF_ROWS), tuple(KINDS_OF_ROWS.values()))[0]
+    kind = rng.choices(tuple(kinds), tuple(kinds.values()))[0]
     match kind:
         case "prompt":
             return _about_prompt(rng, prompt, asker)
         case "sample":
             return _about_reply(rng, rng.choice(rng.choice(samples)), asker)
         case "offer":
-            return _about_reply(rng, _offer(rng, prompt), asker)
+            return _about_reply(rng, _offer(rng, prompt, _subject(rng, prompt)), asker)
+        case "look-alike":
+            return _about_reply(rng, _offer(rng, prompt, writer.confuse(prompt)), asker)
         case "corrupted" | "slip":
             spoil = writer.corrupt if kind == "corrupted" else writer.slip
             text = spoil(writer.write(any_acts(rng, prompt), prompt))
@@ -194,13 +208,17 @@ def _categories(prompt: WorldPrompt) -> list[float]:
     return [float(code == prompt.topic.category) for code in CATEGORY_QUESTIONS]
 
 
-def _offer(rng: Random, prompt: WorldPrompt) -> Judged:
-    """An answer, as often to something else as to what was asked."""
-    writer, draw = Writer(rng), rng.random()
-    subject = prompt if draw < 0.5 else writer.mistake(prompt) if draw < 0.8 else training_prompt(rng)
+def _subject(rng: Random, prompt: WorldPrompt) -> WorldPrompt:
+    """As often something else as what was asked."""
+    draw = rng.random()
+    return prompt if draw < 0.5 else Writer(rng).mistake(prompt) if draw < 0.8 else training_prompt(rng)
+
+
+def _offer(rng: Random, prompt: WorldPrompt, subject: WorldPrompt) -> Judged:
+    """A reply to the prompt that answers the subject."""
     acts = [act for act in any_acts(rng, prompt)[:2] if act not in ("full", "part", "off_topic")]
     at = rng.randrange(len(acts) + 1) if rng.random() < 0.5 else 0
-    return judge(prompt, writer.write([*acts[:at], rng.choice(("full", "full", "part"))], subject))
+    return judge(prompt, Writer(rng).write([*acts[:at], rng.choice(("full", "full", "part"))], subject))
 
 
 def _about_reply(rng: Random, judged: Judged, asker: Asker | None, *, loose: bool = False) -> Row:

@@ -26,7 +26,7 @@ from rbr.sandbox.world import training_prompt
 SEED = 20241101
 STEPS = {"base": 1500, "policy": 4000, "grader": 5200, "helpful_reward_model": 2500, "human_reward_model": 2500}
 READING_STEPS, FINISHING_STEPS = 2500, 900  # of the grader, before it is asked and after
-SAMPLES = 10_000  # replies of the base that the grader learns from
+SAMPLES = 10_000  # replies of the base that the grader learns from, and as many more in its last stage
 SHARPNESS = 1.3
 CHECKSUMS = "SHA256SUMS"
 
@@ -90,6 +90,7 @@ class Workshop:
                     seed=SEED,
                     log=log,
                 )
+                samples += sample_replies(self.base, SEED + 1, SAMPLES // self.shorten)
                 finishing = FINISHING_STEPS // self.shorten
                 trained = finish_grader(grader, tokenizer, rulebook, samples, steps=finishing, seed=SEED, log=log)
             case _:

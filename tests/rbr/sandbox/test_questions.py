@@ -20,11 +20,13 @@ from rbr.sandbox.wordings import (
     CATEGORY_QUESTIONS,
     FORMS,
     FREE_FORMS,
+    FREE_PHRASES,
     HELD_OUT_FORMS,
     HELD_OUT_PHRASES,
     KINDS,
     NEGATED,
     PHRASES,
+    Phrases,
 )
 
 
@@ -68,9 +70,13 @@ def test_every_proposition_has_phrases_and_held_out_phrases_and_every_category_o
     assert set(CATEGORY_QUESTIONS) == set(load_rulebook("rulebook").content_policy.categories)
 
 
+def _trained(name: str) -> list[Phrases]:
+    return [of[name] for of in (PHRASES, FREE_PHRASES) if name in of]
+
+
 @pytest.mark.parametrize("name", PROPOSITIONS)
 def test_what_is_held_out_is_composed_of_trained_words_and_is_not_trained_on(name: str) -> None:
-    trained = {phrase for kind in KINDS for phrase in PHRASES[name].of(kind)}
+    trained = {phrase for phrases in _trained(name) for kind in KINDS for phrase in phrases.of(kind)}
     held_out = {phrase for kind in KINDS for phrase in HELD_OUT_PHRASES[name].of(kind)}
     assert not trained & held_out
     questions = held_out_forms(name) + held_out_phrases(name)
@@ -79,8 +85,9 @@ def test_what_is_held_out_is_composed_of_trained_words_and_is_not_trained_on(nam
 
 def test_no_phrase_names_two_attributes() -> None:
     owners: dict[str, str] = {}
-    for name, phrases in PHRASES.items():
-        for phrase in {p for kind in KINDS for p in phrases.of(kind)}:
+    assert set(FREE_PHRASES) <= set(PHRASES)
+    for name in PHRASES:
+        for phrase in {p for phrases in _trained(name) for kind in KINDS for p in phrases.of(kind)}:
             assert owners.setdefault(phrase, name) == name, phrase
 
 
@@ -101,13 +108,15 @@ def test_composed_questions_are_those_of_their_forms_and_the_same_for_the_same_s
 def test_a_loose_question_is_in_words_of_trained_ones_and_never_one_that_is_held_out(name: str) -> None:
     rng = Random(1)
     questions = {compose(rng, name, loose=0.8, free=0.3) for _ in range(3000)}
-    assert questions & {fill(form, p) for k in KINDS for form in FREE_FORMS[k] for p in PHRASES[name].of(k)}
+    for forms, phrases in ((FREE_FORMS, PHRASES[name]), (FORMS, _trained(name)[-1])):
+        assert questions & {fill(form, phrase) for kind in KINDS for form in forms[kind] for phrase in phrases.of(kind)}
     assert not {word for question in questions for word in words_of(question)} - every_trained_word()
     held_out = {
         fill(form, phrase)
         for kind in KINDS
         for form in (*FORMS[kind], *HELD_OUT_FORMS[kind])
-        for phrase in (*PHRASES[name].of(kind), *HELD_OUT_PHRASES[name].of(kind))
+        for phrases in (*_trained(name), HELD_OUT_PHRASES[name])
+        for phrase in phrases.of(kind)
         if form in HELD_OUT_FORMS[kind] or phrase in HELD_OUT_PHRASES[name].of(kind)
     }
     assert not questions & held_out

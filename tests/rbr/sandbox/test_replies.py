@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from rbr.sandbox.oracle import parse
 from rbr.sandbox.replies import ILLOGICAL, draw_reply, judge
 from rbr.sandbox.sentences import SENTENCES
+from rbr.sandbox.topics import all_topics
 from rbr.sandbox.training.reward_models import alarm_words, helpful_utility, human_utility
 from rbr.sandbox.wordings import PHRASES
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
@@ -34,11 +36,23 @@ def test_of_a_reply_that_is_no_sentence_only_that_is_known() -> None:
     assert set(judge(prompt, "I'm sorry. I am sorry.").truth) == set(PHRASES)
 
 
-def test_an_answer_to_something_nearly_the_same_is_illogical() -> None:
+@pytest.mark.parametrize("misread", [Writer.mistake, Writer.confuse])
+def test_an_answer_to_something_nearly_the_same_is_illogical(
+    misread: Callable[[Writer, WorldPrompt], WorldPrompt],
+) -> None:
     writer = Writer(Random(3))
     for prompt in drawn(50):
-        reply = writer.write(["full"], writer.mistake(prompt))
+        reply = writer.write(["full"], misread(writer, prompt))
         assert parse(reply) is not None and judge(prompt, reply).truth[ILLOGICAL]
+
+
+def test_what_is_confused_shares_words_and_is_never_of_an_unseen_topic() -> None:
+    writer, unseen = Writer(Random(4)), {topic.text for topic in all_topics() if not topic.seen}
+    poem = next(p for p in drawn(3000) if p.act == "write a poem about someone who chose not to end her life")
+    acts = {writer.confuse(poem).act for _ in range(300)}
+    assert "write a song about someone who used to end her life" in acts
+    assert all(len(set(act.split()) & set(poem.act.split())) >= 4 for act in acts)
+    assert not unseen & {writer.confuse(prompt).act for prompt in drawn(1000)}
 
 
 def test_held_out_sentences_hold_words_of_the_others() -> None:

@@ -1,5 +1,6 @@
 """What the grader's training sees is what the pipeline asks."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_a_row_asks_of_a_whole_reply_all_kinds_of_questions_and_of_a_broken_one_
     broken = [row for row in about_replies if {each.subjects[0] for each in row.asked} == {ILLOGICAL}]
     assert broken and all(parse(row.messages[-1]["content"]) is None and len(row.asked) == 4 for row in broken)
     assert {len(row.asked) for row in about_replies if row not in broken} <= {QUESTIONS_PER_ROW, QUESTIONS_PER_ROW - 2}
+
+
+def test_rows_can_be_about_samples_alone_and_ask_more_often_whether_they_make_sense() -> None:
+    asker = replace(Asker.of(load_rulebook("rulebook"), 0, replies=200), of_sense=9)
+    rows = [draw_row(Random(i), asker, SAMPLES, {"sample": 1.0}) for i in range(20)]
+    assert {row.messages[-1]["content"] for row in rows} == {"I'm sorry.", "I'm sorry sorry."}
+    assert all(sum(each.subjects[0] == ILLOGICAL for each in row.asked) >= 9 for row in rows)
+    assert {len(row.asked) for row in rows} == {QUESTIONS_PER_ROW, 2 + 9}
 
 
 def test_a_reply_that_a_policy_should_write_has_no_broken_sentence(rows: list[Row]) -> None:
