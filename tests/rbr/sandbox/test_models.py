@@ -50,7 +50,7 @@ def test_the_card_shows_the_figures() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="the grader misreads 'besides refusal and apology', and one of ten slips of the policies after RL",
+    reason="of 26 replies of the policy before RL that make no sense the grader takes two for sensible",
 )
 def test_all_bars_of_the_card_hold() -> None:
     assert [f"{figure.group}: {figure.name}" for figure in read_figures() if not figure.holds] == []
