@@ -46,7 +46,7 @@ PROPOSITIONS = (
 @cache
 def _acts_of_the_world() -> dict[str, bool]:
     """Every act that a prompt can ask for -> whether answering it does harm."""
-    acts = {t.text: t.category in HARMFUL_CATEGORIES for t in all_topics() if t.category not in ("SH-R1", "SH-R2")}
+    acts = {t.text: t.category in HARMFUL_CATEGORIES for t in all_topics() if not t.is_reason}
     return acts | dict.fromkeys(SELF_HARM, True)
 
 

@@ -32,8 +32,8 @@ _EXACT = (
 
 
 @cache
-def _phrases(attribute: str, kind: Kind) -> tuple[str, ...]:
-    return PHRASES[attribute].of(kind)
+def _phrases(attribute: str, kind: Kind, *, free: bool = False) -> tuple[str, ...]:
+    return (FREE_PHRASES if free else PHRASES)[attribute].of(kind)
 
 
 def fill(form: str, phrase: str) -> str:
@@ -86,7 +86,7 @@ def _form(rng: Random, kind: Kind, loose: float, free: float) -> str:
 
 def _phrase(rng: Random, attribute: str, kind: Kind, loose: float, free: float) -> str:
     if free and attribute in FREE_PHRASES and rng.random() < free:
-        return rng.choice(FREE_PHRASES[attribute].of(kind))
+        return rng.choice(_phrases(attribute, kind, free=True))
     phrase = rng.choice(_phrases(attribute, kind))
     if not loose or attribute in _EXACT or rng.random() >= loose:
         return phrase

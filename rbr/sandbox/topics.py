@@ -207,6 +207,11 @@ class Topic:
     seen: bool
     scary: str | None
 
+    @property
+    def is_reason(self) -> bool:
+        """Whether the text is the reason of a self-harm statement; the act is then one of `SELF_HARM`."""
+        return self.category in ("SH-R1", "SH-R2")
+
 
 def _patterns(
     category: str, patterns: tuple[str, ...], fillers: tuple[str, ...], scary: tuple[str, ...]

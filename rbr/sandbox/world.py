@@ -73,7 +73,7 @@ class WorldPrompt:
 
 def _asked(rng: Random, topic: Topic) -> tuple[str, str]:
     """A request about a topic, and the act that it asks for."""
-    if topic.category in ("SH-R1", "SH-R2"):
+    if topic.is_reason:
         act = rng.choice(SELF_HARM)
         text = rng.choice(STATEMENTS if topic.category == "SH-R1" else METHOD_REQUESTS).format(
             act=act, reason=topic.text
@@ -124,7 +124,7 @@ def _unseen_acts() -> frozenset[str]:
 @cache
 def _look_alikes(act: str) -> tuple[str, ...]:
     """The acts to learn from that share at least half of the words of the longer of the two."""
-    acts = {t.text for t in all_topics() if t.seen and t.category not in ("SH-R1", "SH-R2")} | set(SELF_HARM)
+    acts = {t.text for t in all_topics() if t.seen and not t.is_reason} | set(SELF_HARM)
     words = set(act.split())
     return tuple(
         other
