@@ -1,7 +1,9 @@
 """Training in a process of its own: a crash, a leak or a kill there leaves the pipeline standing."""
 
 import os
+import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -63,6 +65,8 @@ class Trainer(dg.ConfigurableResource):
                 context=context,
                 command=[
                     sys.executable,
+                    "-X",
+                    "faulthandler",
                     "-m",
                     "resources.trainer",
                     str(work / "job.json"),
@@ -71,7 +75,7 @@ class Trainer(dg.ConfigurableResource):
                 ],
             )
         except Exception as error:  # The pipes client's own error is not part of Dagster's public names.
-            raise _failure(job.name, log) from error
+            raise _failure(job.name, log, error) from error
         metrics = pl.read_parquet(Path(job.output) / "metrics.parquet")
         shutil.rmtree(work)
         return TrainingResult(Path(job.output), metrics, time.monotonic() - started)
@@ -89,10 +93,12 @@ def _environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path, **tracker}
 
 
-def _failure(name: str, log: Path) -> dg.Failure:
+def _failure(name: str, log: Path, error: Exception) -> dg.Failure:
+    ended = re.search(r"code -(\d+)", str(error))
+    cause = f": signal {signal.Signals(int(ended[1])).name} ended it" if ended else ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     end = "\n".join(lines[-_LINES:]) or "It printed nothing."
     return dg.Failure(
-        description=f"Training {name} failed. The end of {log}:\n{end}",
+        description=f"Training {name} failed{cause}. The end of {log}:\n{end}",
         metadata={"log": dg.MetadataValue.path(str(log))},
     )

@@ -60,3 +60,14 @@ def test_a_failed_training_says_why_and_keeps_its_log(tmp_path: Path) -> None:
     assert f"{tmp_path / 'nowhere'}: there is no such directory" in error.description
     log = str(error.metadata["log"].value)
     assert "no such directory" in Path(log).read_text()
+
+
+def test_a_training_that_crashes_names_the_signal_and_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trl.py").write_text("import ctypes\nctypes.string_at(0)\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    outcome, _ = materialize(tmp_path, save_policy(tmp_path / "policy"))
+    (failure,) = outcome.get_step_failure_events()
+    error = failure.step_failure_data.user_failure_data
+    assert error is not None and error.description is not None
+    assert error.description.startswith("Training sft_checkpoint failed: signal SIGSEGV ended it.")
+    assert f'File "{tmp_path / "trl.py"}", line 2' in error.description
