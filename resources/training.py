@@ -94,6 +94,7 @@ def _environment() -> dict[str, str]:
 
 
 def _failure(name: str, log: Path, error: Exception) -> dg.Failure:
+    # Only the text of the client's error holds how the process ended.
     ended = re.search(r"code -(\d+)", str(error))
     cause = f": signal {signal.Signals(int(ended[1])).name} ended it" if ended else ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []

@@ -47,6 +47,7 @@ def test_a_flood_of_problems_is_cut_in_the_text_only() -> None:
     ],
 )
 def test_errors_can_be_pickled(error: InputError) -> None:
+    # A process pool hands a worker's exception on as a pickle; these are our own.
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
 
