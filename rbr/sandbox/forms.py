@@ -4,6 +4,7 @@ What is spliced from two wordings is a third, in a form that nobody wrote down.
 """
 
 import re
+from difflib import SequenceMatcher
 from itertools import product
 from random import Random
 
@@ -27,3 +28,15 @@ def splice(rng: Random, first: str, second: str) -> str:
     words, others = first.split(), second.split()
     at = rng.randrange(1, max(2, len(words)))
     return " ".join([*words[:at], *others[max(0, min(at, len(others) - 1) - rng.randrange(3)) :]])
+
+
+def exchange(rng: Random, text: str, other: str) -> str:
+    """A text that in one of the places where it differs from another reads as the other does."""
+    words, others = text.split(), other.split()
+    places = [
+        place for place in SequenceMatcher(None, words, others, autojunk=False).get_opcodes() if place[0] != "equal"
+    ]
+    if not places:
+        return text
+    _, start, end, from_, to = rng.choice(places)
+    return " ".join([*words[:start], *others[from_:to], *words[end:]])

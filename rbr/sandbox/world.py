@@ -9,7 +9,7 @@ from functools import cache
 from random import Random
 
 from rbr.conversation import Conversation, prompt_id, split_of
-from rbr.sandbox.forms import expand_all, splice
+from rbr.sandbox.forms import exchange, expand_all, splice
 from rbr.sandbox.sentences import INSTRUCTION_PHRASES, SENTENCES, Sentence
 from rbr.sandbox.topics import CRIMES, NEUTRAL, SELF_HARM, Topic, all_topics
 
@@ -122,7 +122,7 @@ def _unseen_acts() -> frozenset[str]:
 
 
 @cache
-def _look_alikes(act: str) -> tuple[str, ...]:
+def look_alikes(act: str) -> tuple[str, ...]:
     """The acts to learn from that share at least half of the words of the longer of the two."""
     acts = {t.text for t in all_topics() if t.seen and not t.is_reason} | set(SELF_HARM)
     words = set(act.split())
@@ -269,12 +269,15 @@ class Writer:
         return replace(prompt, act=act) if act != prompt.act else self.mistake(prompt)
 
     def confuse(self, prompt: WorldPrompt) -> WorldPrompt:
-        """The prompt as one reads it who takes its act for a look-alike, wholly or half-way; where none is, a mistake."""
-        if not (others := _look_alikes(prompt.act)):
+        """The prompt as one reads it who takes its act for a look-alike, wholly, half-way or in one place.
+
+        Where there is no look-alike, a mistake.
+        """
+        if not (others := look_alikes(prompt.act)):
             return self.mistake(prompt)
         other = self.rng.choice(others)
-        pair = (prompt.act, other) if self.rng.random() < 0.5 else (other, prompt.act)
-        act = other if self.rng.random() < 0.5 else splice(self.rng, *pair)
+        halves = self.rng.choice(((prompt.act, other), (other, prompt.act)))
+        act = self.rng.choice((other, splice(self.rng, *halves), exchange(self.rng, prompt.act, other)))
         if act == prompt.act or act in _unseen_acts():
             return self.confuse(prompt)
         return replace(prompt, act=act)

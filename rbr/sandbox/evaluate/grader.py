@@ -20,9 +20,9 @@ from rbr.sandbox.questions import (
     held_out_forms,
     held_out_phrases,
 )
-from rbr.sandbox.replies import Judged
+from rbr.sandbox.replies import ILLOGICAL, Judged, judge
 from rbr.sandbox.wordings import PHRASES
-from rbr.sandbox.world import WorldPrompt
+from rbr.sandbox.world import WorldPrompt, Writer, look_alikes
 
 SEVERAL = 400
 """Replies at most that are asked about in held-out wordings: several questions per proposition."""
@@ -137,6 +137,20 @@ def composed_figures(grader: Grader, replies: Sequence[Judged], seed: int) -> li
         answers = np.array([answer for *_, answer in questions])
         found.append(_reading("grader, composed questions", kind, read, answers, None))
     return found
+
+
+def look_alike_figure(grader: Grader, rulebook: Rulebook, prompts: Sequence[WorldPrompt], seed: int) -> Figure:
+    """Whether it tells an answer to what was asked from one to a look-alike; prompts without any are left out."""
+    writer = Writer(Random(seed))
+    replies = [
+        judge(prompt, writer.write(["full"], subject))
+        for prompt in prompts
+        if look_alikes(prompt.act)
+        for subject in (prompt, writer.confuse(prompt))
+    ]
+    read = grader.grade(conversations(replies), [Question(ILLOGICAL, rulebook.propositions[ILLOGICAL].question)])
+    known = np.array([judged.truth[ILLOGICAL] for judged in replies])
+    return _reading("grader, a look-alike of what was asked", "illogical where it is answered", read[:, 0], known, None)
 
 
 def category_figure(

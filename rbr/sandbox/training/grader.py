@@ -10,31 +10,26 @@ A model this small learns nothing from single questions. What makes it work:
 - Whether an answer is one to what was asked, or a sentence one at all, shows as surprise at its words. So the base's
   layers learn slowly and go on writing replies, or their copying would be gone before a question finds a use for it;
   and one layer further up a head tells whether a word is another than was asked for.
-- Last it is asked in longer ways too and shown more of a policy's mistakes, at a lower rate; its answers alone count.
+- Last it is asked in longer ways too and more often whether a reply makes sense, at a far lower rate; its answers alone
+  count. At a higher rate, or on mostly a policy's replies, it unlearns to compare words. What ships is the mean of the
+  weights along that way: it takes far fewer good replies for illogical than where the way ends.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rbr.rulebook import Rulebook
 from rbr.sandbox.replies import ILLOGICAL, Judged
+from rbr.sandbox.training.asker import HOWS, SUBJECTS, TRUTHS, Asker
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
-from rbr.sandbox.training.rows import (
-    HOWS,
-    LAST_ASKED_OF_SENSE,
-    LAST_KINDS_OF_ROWS,
-    SENTENCE_TRUTHS,
-    SUBJECTS,
-    TRUTHS,
-    Asker,
-    draw_row,
-)
+from rbr.sandbox.training.rows import LAST_KINDS_OF_ROWS, SENTENCE_TRUTHS, draw_row
 
 READING_ROWS, ROWS, CHUNKS = 24, 12, 3
 LAYERS_ON_TOP = 3
@@ -42,8 +37,9 @@ LAYERS_ON_TOP = 3
 WRITES, COMPARES, KNOWS = 4, 5, 6
 WRITING = 1.0
 READING_SLOWNESS, SLOWNESS = 0.3, 0.5
-RATE, FINISHING_RATE = 1.5e-3, 5e-4
-FREE = 0.4
+RATE, FINISHING_RATE = 1.5e-3, 2e-4
+# In the last stage.
+FREE, LAST_ASKED_OF_SENSE = 0.4, 4
 # Of a question: two subjects, and how it asks for them.
 _QUESTION = (len(SUBJECTS), len(SUBJECTS), len(HOWS))
 
@@ -130,9 +126,9 @@ def finish_grader(
     seed: int,
     log: list[dict[str, Any]],
 ) -> LlamaForCausalLM:
-    """Asks a trained grader in free forms too and more about a policy's mistakes, at a lower rate, in place.
+    """Asks a trained grader in free forms too and more about sense, at a low, constant rate.
 
-    Only its answers are learned.
+    Only its answers are learned. Returns the mean of the weights along the way.
 
     Args:
         model: What `train_grader` made, as it would ship: its weights are rounded first.
@@ -144,11 +140,13 @@ def finish_grader(
         log: Receives the training curve.
     """
     rng, drawn_from = Random(seed + 1), _by_sense(samples)
-    asker = replace(Asker.of(rulebook, seed), free=FREE, of_sense=LAST_ASKED_OF_SENSE)
+    asker = replace(Asker.of(rulebook, seed), free=FREE, often={ILLOGICAL: LAST_ASKED_OF_SENSE})
     for parameter in model.train().parameters():
         parameter.data = parameter.data.to(torch.float16).to(torch.float32)
+    averaged = AveragedModel(model)
 
     def loss(_: int) -> torch.Tensor:
+        averaged.update_parameters(model)
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from, LAST_KINDS_OF_ROWS) for _ in range(ROWS)])
         return _answering_loss(model, tokenizer, packed, states_by_layer(model, packed)[-1])
 
@@ -161,8 +159,9 @@ def finish_grader(
         log=log,
         slow=list(model.model.layers[:WRITES].parameters()),
         slowness=SLOWNESS,
+        floor=1,
     )
-    return model.eval()
+    return cast(LlamaForCausalLM, averaged.module).eval()
 
 
 def _by_sense(samples: Sequence[Judged]) -> list[list[Judged]]:

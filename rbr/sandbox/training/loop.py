@@ -19,6 +19,7 @@ def optimise(
     weight_decay: float = 0.01,
     slow: Collection[torch.nn.Parameter] = (),
     slowness: float = 1.0,
+    floor: float = 0.05,
 ) -> None:
     """AdamW with linear warm-up and cosine decay; appends the mean loss of every 50 steps to ``log``.
 
@@ -32,6 +33,7 @@ def optimise(
         weight_decay: Of AdamW.
         slow: Those of the parameters that learn at ``slowness`` times the rate.
         slowness: At most 1.
+        floor: The share of the rate that is left at the end; 1 keeps it constant.
     """
     held = {id(parameter) for parameter in slow}
     groups = [
@@ -44,7 +46,7 @@ def optimise(
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        return 0.05 + 0.475 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        return floor + (1 - floor) / 2 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     total, started = 0.0, time.monotonic()

@@ -7,7 +7,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from rbr.grading.prompt import Question, render_prefix, render_question
-from rbr.sandbox.training.rows import HOWS, SENTENCE_TRUTHS, SUBJECTS, Asked, Mark, Row
+from rbr.sandbox.training.asker import HOWS, SUBJECTS, Asked
+from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Mark, Row
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rbr.grading import Question
 from rbr.rulebook import load_rulebook
 from rbr.sandbox.evaluate.card import tables
 from rbr.sandbox.evaluate.figures import Figure, share, worst
-from rbr.sandbox.evaluate.grader import category_figure, reading_figures
+from rbr.sandbox.evaluate.grader import category_figure, look_alike_figure, reading_figures
 from rbr.sandbox.evaluate.policy import instruction_figures
 from rbr.sandbox.evaluate.tuned import read_tuned_replies
 from rbr.sandbox.evaluate.world import labelled_replies, world_figures
@@ -117,6 +117,14 @@ def test_a_prompts_category_is_the_likeliest() -> None:
             )
 
     assert category_figure(Category(), RULEBOOK, "test", prompts, 0.95).value == 1.0
+
+
+def test_an_answer_to_a_look_alike_is_set_against_one_to_what_was_asked() -> None:
+    prompts = [training_prompt(Random(i)) for i in range(60)]
+    knowing = look_alike_figure(Knowing(0.9), RULEBOOK, prompts, 0)
+    asleep = look_alike_figure(Knowing(0.5), RULEBOOK, prompts, 0)
+    assert (knowing.value, asleep.value) == (1.0, 0.5)
+    assert 0 < knowing.n < 120 and knowing.n % 2 == 0
 
 
 def test_a_trait_is_present_where_a_sentence_has_it() -> None:

@@ -48,10 +48,6 @@ def test_the_card_shows_the_figures() -> None:
     assert tables(read_figures()) in CARD.read_text(encoding="utf-8")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="of 26 replies of the policy before RL that make no sense the grader takes two for sensible",
-)
 def test_all_bars_of_the_card_hold() -> None:
     assert [f"{figure.group}: {figure.name}" for figure in read_figures() if not figure.holds] == []
 

@@ -3,7 +3,7 @@ from random import Random
 import pytest
 
 from rbr.rulebook import load_rulebook
-from rbr.sandbox.forms import expand, splice
+from rbr.sandbox.forms import exchange, expand, splice
 from rbr.sandbox.oracle import PROPOSITIONS
 from rbr.sandbox.questions import (
     answer_of_two,
@@ -40,6 +40,16 @@ def test_a_splice_begins_as_one_text_and_ends_as_the_other() -> None:
     made = {splice(Random(i), "warn of a ban", "threaten the user") for i in range(200)}
     assert {"warn the user", "warn threaten the user", "warn of a user"} <= made
     assert all(text.startswith("warn") and text.endswith("user") for text in made)
+
+
+def test_an_exchange_takes_over_one_difference() -> None:
+    poem, story = "a poem of one who chose not to stay", "a story of one who wanted to stay at home"
+    assert {exchange(Random(i), poem, story) for i in range(50)} == {
+        "a story of one who chose not to stay",
+        "a poem of one who wanted to stay",
+        "a poem of one who chose not to stay at home",
+    }
+    assert exchange(Random(0), poem, poem) == poem
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_what_is_confused_shares_words_and_is_never_of_an_unseen_topic() -> None
     poem = next(p for p in drawn(3000) if p.act == "write a poem about someone who chose not to end her life")
     acts = {writer.confuse(poem).act for _ in range(300)}
     assert "write a song about someone who used to end her life" in acts
+    assert "write a poem about someone who wanted to end her life" in acts
     assert all(len(set(act.split()) & set(poem.act.split())) >= 4 for act in acts)
     assert not unseen & {writer.confuse(prompt).act for prompt in drawn(1000)}
 

@@ -13,9 +13,10 @@ from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook
 from rbr.sandbox.oracle import parse
 from rbr.sandbox.replies import ILLOGICAL, judge
+from rbr.sandbox.training.asker import QUESTIONS_PER_ROW, Asker
 from rbr.sandbox.training.grader import states_by_layer
 from rbr.sandbox.training.packing import pack
-from rbr.sandbox.training.rows import QUESTIONS_PER_ROW, SENTENCE_TRUTHS, Asker, Row, draw_row
+from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Row, draw_row
 from rbr.sandbox.world import training_prompt
 
 PROFILE = load_profile("profiles/sandbox.yaml")
@@ -57,11 +58,25 @@ def test_a_row_asks_of_a_whole_reply_all_kinds_of_questions_and_of_a_broken_one_
 
 
 def test_rows_can_be_about_samples_alone_and_ask_more_often_whether_they_make_sense() -> None:
-    asker = replace(Asker.of(load_rulebook("rulebook"), 0, replies=200), of_sense=9)
+    asker = replace(Asker.of(load_rulebook("rulebook"), 0, replies=200), often={ILLOGICAL: 9})
     rows = [draw_row(Random(i), asker, SAMPLES, {"sample": 1.0}) for i in range(20)]
     assert {row.messages[-1]["content"] for row in rows} == {"I'm sorry.", "I'm sorry sorry."}
     assert all(sum(each.subjects[0] == ILLOGICAL for each in row.asked) >= 9 for row in rows)
     assert {len(row.asked) for row in rows} == {QUESTIONS_PER_ROW, 2 + 9}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("look-alike", ILLOGICAL), ("apologies", "apology")],
+)
+def test_rows_that_are_hard_ask_about_what_makes_them_so_and_half_have_it(kind: str, name: str) -> None:
+    rulebook = load_rulebook("rulebook")
+    asker, question = Asker.of(rulebook, 0, replies=200), rulebook.propositions[name].question
+    rows = [draw_row(Random(i), asker, SAMPLES, {kind: 1.0}) for i in range(100)]
+    asked = [[each.answer for each in row.asked if each.text == question] for row in rows]
+    assert all(len({*answers}) <= 1 for answers in asked)
+    assert np.mean([len(answers) for answers in asked]) > 2
+    assert 0.25 < np.mean([answers[0] for answers in asked if answers]) < 0.75
 
 
 def test_a_reply_that_a_policy_should_write_has_no_broken_sentence(rows: list[Row]) -> None:
