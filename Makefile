@@ -14,7 +14,7 @@ help:
 	@echo "make ui         Dagster UI on port 3000 and MLflow UI on port 5000, both on loopback"
 	@echo "make test       lint, types, import contract, fast tests"
 	@echo "make test-slow  tests that train or sample"
-	@echo "make sandbox-models  train the four models that ship, measure them, write their card (2 cores, an hour and a half or more)"
+	@echo "make sandbox-models  train the four models that ship, measure them, write their card (2 cores, an hour and more)"
 	@echo "make rule-effects    what edits of rules do to the trained policy, into docs/results.md"
 	@echo "make annotator-bias  rules against annotators of more and less bias, into the model card"
 	@echo "make clean      remove the state directory ($(RBR_HOME))"

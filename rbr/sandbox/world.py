@@ -3,9 +3,10 @@
 Everything is drawn from a ``random.Random`` that the caller seeds, so a corpus is the same bytes each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from random import Random
 
 from rbr.conversation import Conversation, prompt_id, split_of
@@ -43,6 +44,8 @@ SMALL_TALK = (
     ("Thanks for the last answer.", "You are welcome, what is next?"),
 )
 SMALL_TALK_SHARE, EARLIER_REQUEST_SHARE = 0.08, 0.12
+LIKELY_SLIPS = 0.5
+_ENDS = (".", "!", "?")
 RESPONSE_TYPES = ("hard_refusal", "soft_refusal_intent", "soft_refusal_method", "comply")
 HARMFUL_CATEGORIES = frozenset({"K-R", "H-R", "C-R"})
 SPLIT_TEST_FRACTION = 0.2
@@ -182,6 +185,20 @@ def _words() -> tuple[str, ...]:
     return tuple(word for template in templates for word in template.split())
 
 
+@cache
+def _followers() -> Mapping[str, tuple[str, ...]]:
+    """The words that follow a word in those sentences, and under "" those that begin one."""
+    found: dict[str, list[str]] = {"": []}
+    for before, word in pairwise(("", *_words())):
+        found.setdefault("" if before.endswith(_ENDS) else before, []).append(word)
+    return {word: tuple(followers) for word, followers in found.items()}
+
+
+@cache
+def _held_out_sentences() -> tuple[str, ...]:
+    return tuple(s.template for s in SENTENCES if s.held_out and "{" not in s.template)
+
+
 class Writer:
     """Composes replies out of whole sentences.
 
@@ -245,17 +262,23 @@ class Writer:
         return " ".join(words[:at] + self.rng.choices(words, k=3) + words[at:])
 
     def slip(self, text: str) -> str:
-        """``text`` with one word wrong: missing, doubled, or as another sentence of the world has it."""
+        """``text`` with one word wrong, as a model writes it: missing, doubled, or as another sentence goes on there.
+
+        Never a sentence of a held-out form.
+        """
         words = text.split()
         at = self.rng.randrange(len(words))
         draw = self.rng.random()
         if draw < 0.3:
             words[at : at + 1] = []
-        elif draw < 0.45:
+        elif draw < 0.4:
             words.insert(at, words[at])
         else:
-            words[at : at + (draw < 0.8)] = [self.rng.choice(_words())]
-        return " ".join(words)
+            before = words[at - 1] if at and not words[at - 1].endswith(_ENDS) else ""
+            likely = _followers().get(before, ()) if self.rng.random() < LIKELY_SLIPS else ()
+            words[at : at + (draw < 0.8)] = [self.rng.choice(likely or _words())]
+        slipped = " ".join(words)
+        return self.slip(text) if any(sentence in slipped for sentence in _held_out_sentences()) else slipped
 
     def mistake(self, prompt: WorldPrompt) -> WorldPrompt:
         """The prompt as one reads it who gets one word wrong: its act with a word or the object of another act."""

@@ -29,9 +29,10 @@ from rbr.sandbox.replies import ILLOGICAL, Judged
 from rbr.sandbox.training.asker import HOWS, SUBJECTS, TRUTHS, Asker
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
+from rbr.sandbox.training.padding_free import states
 from rbr.sandbox.training.rows import LAST_KINDS_OF_ROWS, SENTENCE_TRUTHS, draw_row
 
-READING_ROWS, ROWS, CHUNKS = 24, 12, 3
+READING_ROWS, ROWS = 24, 12
 LAYERS_ON_TOP = 3
 # After which layers the model predicts the next word, sees that a word is wrong, and knows what the reply does.
 WRITES, COMPARES, KNOWS = 4, 5, 6
@@ -89,15 +90,15 @@ def train_grader(
 
     def loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
-        states = states_by_layer(model, packed)
+        after = states_by_layer(model, packed)
         return (
-            _answering_loss(model, tokenizer, packed, states[-1])
-            + heads.loss_of_questions(packed, states)
-            + _below(packed, states)
+            _answering_loss(model, tokenizer, packed, after[-1])
+            + heads.loss_of_questions(packed, after)
+            + _below(packed, after)
         )
 
-    def _below(packed: PackedRows, states: Sequence[torch.Tensor]) -> torch.Tensor:
-        return heads.loss(packed, states) + WRITING * _writing_loss(model, packed, states[WRITES])
+    def _below(packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
+        return heads.loss(packed, after) + WRITING * _writing_loss(model, packed, after[WRITES])
 
     for name, of_step, count, slowness in (
         ("grader, reading", reading_loss, reading_steps, READING_SLOWNESS),
@@ -171,19 +172,9 @@ def _by_sense(samples: Sequence[Judged]) -> list[list[Judged]]:
 
 
 def states_by_layer(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[torch.Tensor]:
-    """The states before the first layer and after each; rows of about one length go together, or a third were pad."""
-    order = packed.length.argsort(stable=True)
-    found = []
-    for rows in order.chunk(CHUNKS):
-        width = int(packed.length[rows].max())
-        states = model.model(
-            input_ids=packed.ids[rows, :width],
-            attention_mask=packed.mask[rows, :, :width, :width],
-            position_ids=packed.positions[rows, :width],
-            output_hidden_states=True,
-        ).hidden_states
-        found.append([torch.nn.functional.pad(each, (0, 0, 0, packed.ids.shape[1] - width)) for each in states])
-    return [torch.cat(layer)[order.argsort()] for layer in zip(*found, strict=True)]
+    """The states of all tokens before the first layer and after each, (tokens, width)."""
+    by_layer = states(model.model, packed.line, all_layers=True).hidden_states
+    return [layer[0] for layer in by_layer or ()]
 
 
 def _answering_loss(
@@ -191,7 +182,7 @@ def _answering_loss(
 ) -> torch.Tensor:
     """Cross entropy of the answers to all questions."""
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
-    logits = model.lm_head(hidden[packed.answer_at[:, 0], packed.answer_at[:, 1]])
+    logits = model.lm_head(hidden[packed.answer_at])
     return torch.nn.functional.cross_entropy(logits, torch.where(packed.answers, yes, no))
 
 
@@ -199,9 +190,8 @@ def _writing_loss(model: LlamaForCausalLM, packed: PackedRows, hidden: torch.Ten
     """Cross entropy of the next token of replies that a policy should write, read off the lower layers."""
     if not len(packed.copied):
         return hidden.new_zeros(())
-    row, at = packed.copied[:, 0], packed.copied[:, 1]
-    logits = model.lm_head(model.model.norm(hidden[row, at - 1]))
-    return torch.nn.functional.cross_entropy(logits, packed.ids[row, at])
+    logits = model.lm_head(model.model.norm(hidden[packed.copied - 1]))
+    return torch.nn.functional.cross_entropy(logits, packed.line.ids[packed.copied])
 
 
 class Heads(torch.nn.Module):
@@ -218,21 +208,21 @@ class Heads(torch.nn.Module):
     def loss(self, packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
         """Cross entropy of what is known of a reply, from the states after each layer."""
         hidden = after[KNOWS]
-        read = self.reply(hidden[torch.arange(len(hidden)), packed.prefix_end])
+        read = self.reply(hidden[packed.prefix_end])
         total = _entropy(read, packed.truth)
         if len(packed.sentence_end):
-            seen = self.sentence(hidden[packed.sentence_end[:, 0], packed.sentence_end[:, 1]])
+            seen = self.sentence(hidden[packed.sentence_end])
             total = total + _entropy(seen, packed.sentence_truth)
             # Whether it answers something else, or is no sentence, are two truths of many, and those that are hard.
             total = total + sum(_entropy(seen[:, at], packed.sentence_truth[:, at]) for at in (-2, -1))
         if len(packed.word_end):
-            seen = self.word(after[COMPARES][packed.word_end[:, 0], packed.word_end[:, 1]])
+            seen = self.word(after[COMPARES][packed.word_end])
             total = total + _entropy(seen[:, 0], packed.word_wrong)
         return total
 
     def loss_of_questions(self, packed: PackedRows, after: Sequence[torch.Tensor]) -> torch.Tensor:
         """Cross entropy of what each question is about, at its end."""
-        seen = self.question(after[COMPARES][packed.answer_at[:, 0], packed.answer_at[:, 1]]).split(_QUESTION, dim=1)
+        seen = self.question(after[COMPARES][packed.answer_at]).split(_QUESTION, dim=1)
         losses = [torch.nn.functional.cross_entropy(part, packed.about[:, i]) for i, part in enumerate(seen)]
         return torch.stack(losses).sum()
 

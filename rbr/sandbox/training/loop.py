@@ -40,7 +40,7 @@ def optimise(
         {"params": [p for p in parameters if id(p) in held], "lr": learning_rate * slowness},
         {"params": [p for p in parameters if id(p) not in held]},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
     warmup = min(100, steps // 10 + 1)
 
     def factor(step: int) -> float:

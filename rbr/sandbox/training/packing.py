@@ -1,24 +1,23 @@
-"""Rows as one batch of tokens: all questions about a conversation share it as their prefix."""
+"""Rows as one line of tokens: all questions about a conversation share it as their prefix."""
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from rbr.grading.prompt import Question, render_prefix, render_question
 from rbr.sandbox.training.asker import HOWS, SUBJECTS, Asked
+from rbr.sandbox.training.padding_free import Line
 from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Mark, Row
 
 
 @dataclass(frozen=True)
 class PackedRows:
-    """Rows as one batch: tokens, positions that restart at each question, and the mask that keeps questions apart."""
+    """Rows as one line of tokens, and the tokens at which something is to be known."""
 
-    ids: torch.Tensor
-    length: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
+    line: Line
     answer_at: torch.Tensor
     answers: torch.Tensor
     about: torch.Tensor
@@ -32,7 +31,7 @@ class PackedRows:
 
 
 def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
-    """Tokenises rows into one batch; a question's tokens see the prefix and themselves, nothing else."""
+    """Tokenises rows into one line; a question's tokens see the prefix and themselves, nothing else."""
     marker = "\x00"
     frame = tokenizer.apply_chat_template(
         [{"role": "user", "content": marker}], tokenize=False, add_generation_prompt=True
@@ -45,51 +44,32 @@ def pack(tokenizer: PreTrainedTokenizerFast, rows: list[Row]) -> PackedRows:
 
     texts = [before + render_prefix(row.messages) for row in rows]
     prefixes = [encode(text) for text in texts]
-    marked: list[tuple[tuple[int, int], Mark]] = []
-    copied: list[tuple[int, int]] = []
-    words: list[tuple[tuple[int, int], bool]] = []
-    for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
+    suffixes = [[encode(render_question(Question("", asked.text), 0) + after) for asked in row.asked] for row in rows]
+    starts = [0, *accumulate(len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True))]
+    marks: list[Mark] = []
+    sentence_end: list[int] = []
+    copied: list[int] = []
+    words: list[tuple[int, bool]] = []
+    answer_at: list[int] = []
+    for row, text, start, prefix, questions in zip(rows, texts, starts, prefixes, suffixes, strict=False):
+        answer_at += [end - 1 for end in accumulate(map(len, questions), initial=start + len(prefix))][1:]
         if row.marks:
             first, ends, offered = _sentence_tokens(tokenizer, text, row)
-            marked += [((i, end), mark) for end, mark in zip(ends, row.marks, strict=True)]
-            copied += [(i, at) for at in range(first, ends[-1] + 1)] if row.copied else []
-            words += [((i, at), wrong) for at, wrong in offered]
-    suffixes = [[encode(render_question(Question("", asked.text), 0) + after) for asked in row.asked] for row in rows]
-    lengths = [len(p) + sum(map(len, s)) for p, s in zip(prefixes, suffixes, strict=True)]
-    width = max(lengths)
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    positions = torch.zeros((len(rows), width), dtype=torch.long)
-    allowed = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
-    answer_at: list[tuple[int, int]] = []
-    for i, (prefix, questions) in enumerate(zip(prefixes, suffixes, strict=True)):
-        p = len(prefix)
-        ids[i, :p] = torch.tensor(prefix)
-        positions[i, :p] = torch.arange(p)
-        allowed[i, :p, :p] = torch.ones(p, p, dtype=torch.bool).tril()
-        at = p
-        for question in questions:
-            q = len(question)
-            ids[i, at : at + q] = torch.tensor(question)
-            positions[i, at : at + q] = torch.arange(p, p + q)
-            allowed[i, at : at + q, :p] = True
-            allowed[i, at : at + q, at : at + q] = torch.ones(q, q, dtype=torch.bool).tril()
-            at += q
-            answer_at.append((i, at - 1))
-    mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[:, None]
+            marks += row.marks
+            sentence_end += [start + end for end in ends]
+            copied += range(start + first, start + ends[-1] + 1) if row.copied else ()
+            words += [(start + at, wrong) for at, wrong in offered]
     return PackedRows(
-        ids,
-        torch.tensor(lengths),
-        positions,
-        mask,
-        torch.tensor(answer_at),
+        Line.of(list(zip(prefixes, suffixes, strict=True))),
+        torch.tensor(answer_at, dtype=torch.long),
         torch.tensor([asked.answer for row in rows for asked in row.asked]),
         torch.tensor([_about(asked) for row in rows for asked in row.asked]),
-        torch.tensor([len(p) - 1 for p in prefixes]),
+        torch.tensor([start + len(prefix) - 1 for start, prefix in zip(starts, prefixes, strict=False)]),
         torch.tensor([row.truth for row in rows]),
-        torch.tensor([at for at, _ in marked], dtype=torch.long).reshape(-1, 2),
-        torch.tensor([mark.truth for _, mark in marked]).reshape(-1, len(SENTENCE_TRUTHS)),
-        torch.tensor(copied, dtype=torch.long).reshape(-1, 2),
-        torch.tensor([at for at, _ in words], dtype=torch.long).reshape(-1, 2),
+        torch.tensor(sentence_end, dtype=torch.long),
+        torch.tensor([mark.truth for mark in marks]).reshape(-1, len(SENTENCE_TRUTHS)),
+        torch.tensor(copied, dtype=torch.long),
+        torch.tensor([at for at, _ in words], dtype=torch.long),
         torch.tensor([float(wrong) for _, wrong in words]),
     )
 

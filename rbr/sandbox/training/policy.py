@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from rbr.conversation import Conversation, with_instruction
 from rbr.sandbox.acts import helpful_acts, instructed_acts
 from rbr.sandbox.training.loop import optimise
+from rbr.sandbox.training.padding_free import Line, states
 from rbr.sandbox.world import WorldPrompt, Writer, made_up_prompt, training_prompt
 
 INSTRUCTED = 0.5
@@ -44,23 +45,20 @@ def example(rng: Random, prompt: WorldPrompt) -> tuple[Conversation, str]:
     return list(prompt.messages), writer.write(helpful_acts(rng, prompt), prompt)
 
 
-def _batch(
-    tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[Conversation, str]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    rows, labels = [], []
+def _packed(tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[Conversation, str]]) -> tuple[Line, torch.Tensor]:
+    """The pairs in one line, and its tokens that are to be predicted."""
+    texts: list[list[int]] = []
+    written: list[int] = []
+    at = 0
     for messages, reply in pairs:
         head = tokenizer.encode(
             tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
             add_special_tokens=False,
         )
-        tail = [*tokenizer.encode(reply, add_special_tokens=False), tokenizer.eos_token_id]
-        rows.append(head + tail)
-        labels.append([-100] * len(head) + tail)
-    width = max(map(len, rows))
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-    targets = torch.tensor([row + [-100] * (width - len(row)) for row in labels])
-    return ids, targets
+        texts.append([*head, *tokenizer.encode(reply, add_special_tokens=False), tokenizer.eos_token_id])
+        written += range(at + len(head), at + len(texts[-1]))
+        at += len(texts[-1])
+    return Line.of([(text, ()) for text in texts]), torch.tensor(written)
 
 
 def train_policy(
@@ -95,11 +93,9 @@ def train_policy(
 
     def loss(_: int) -> torch.Tensor:
         pairs = [example(rng, subject()) for _ in range(ROWS)]
-        ids, targets = _batch(tokenizer, pairs)
-        # Padding is on the right and has no label, so a causal model needs no mask.
-        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
-        labelled = targets[:, 1:] != -100
-        return torch.nn.functional.cross_entropy(model.lm_head(hidden[labelled]), targets[:, 1:][labelled])
+        line, written = _packed(tokenizer, pairs)
+        hidden = states(model.model, line).last_hidden_state[0]
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[written - 1]), line.ids[written])
 
     optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name=name, log=log)
     return model.eval()

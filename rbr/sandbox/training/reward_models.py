@@ -7,6 +7,7 @@ only compares replies to one prompt leaves the prompts' own level to chance, and
 
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 from random import Random
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from rbr.sandbox.oracle import parse, truths
 from rbr.sandbox.replies import draw_reply
 from rbr.sandbox.topics import all_topics
 from rbr.sandbox.training.loop import optimise
+from rbr.sandbox.training.padding_free import Line, states
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 PAIRS = 24
@@ -132,9 +134,10 @@ def train_reward_model(
             for reply in _two_replies(rng, prompt):
                 texts.append(tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False))
                 worth.append(utility(prompt, reply))
-        encoded = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
-        encoded.pop("token_type_ids", None)
-        scores, known = cast(torch.Tensor, model(**encoded).logits)[:, 0], torch.tensor(worth)
+        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        hidden = states(model.model, Line.of([(text, ()) for text in encoded])).last_hidden_state[0]
+        last = torch.tensor([*accumulate(map(len, encoded))]) - 1
+        scores, known = cast(torch.Tensor, model.score(hidden[last]))[:, 0], torch.tensor(worth)
         # Neighbours are compared. Every second pair is about one prompt; the others put all prompts on one scale.
         preferred = torch.sigmoid(known - known.roll(-1))
         centred = 1e-3 * (scores**2).mean()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, partial
 from math import nan
 from random import Random
 
@@ -20,7 +20,7 @@ from rbr.sandbox.world import WorldPrompt, Writer, look_alikes, training_prompt
 # What rows are about, by weight: throughout, and in the last stage, which is early enough to tell one apology from two.
 KINDS_OF_ROWS = {
     "prompt": 0.14, "sample": 0.18, "offer": 0.12, "look-alike": 0.12,
-    "corrupted": 0.05, "slip": 0.08, "loose": 0.14, "reply": 0.17,
+    "corrupted": 0.05, "slip": 0.08, "crossed": 0.08, "loose": 0.14, "reply": 0.17,
 }  # fmt: skip
 LAST_KINDS_OF_ROWS = KINDS_OF_ROWS | {"apologies": 0.25}
 CONFUSABLE_OF = 4
@@ -31,6 +31,7 @@ SPLICED = 0.6  # of the loosened sentences, where another does the same
 _ACTS = sorted({act for sentence in SENTENCES for act in sentence.acts})
 SENTENCE_TRUTHS = (*_ACTS, "answers something else", "is no sentence")
 _POINTERS = ("It", "This", "That")
+_HELD_OUT = frozenset(sentence.template for sentence in SENTENCES if sentence.held_out)
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ def draw_row(
         case "apologies":
             judged = judge(prompt, writer.write(_apologetic(rng), prompt))
             return _about_reply(rng, judged, asker and replace(asker, often={"apology": ASKED_OF_APOLOGIES}))
-        case "corrupted" | "slip":
-            spoil = writer.corrupt if kind == "corrupted" else writer.slip
-            text = spoil(writer.write(any_acts(rng, prompt), prompt))
-            return _about_reply(rng, judge(prompt, text), asker)
+        case "corrupted" | "slip" | "crossed":
+            text = writer.write(any_acts(rng, prompt), prompt)
+            spoilt = {"corrupted": writer.corrupt, "slip": writer.slip}.get(kind, partial(_crossed, rng))(text)
+            return _about_reply(rng, judge(prompt, spoilt), asker)
     judged = draw_reply(rng, prompt, training_prompt)
     return _about_reply(rng, judged, asker, loose=kind == "loose" and len(judged.truth) > 1)
 
@@ -133,6 +134,22 @@ def _apologetic(rng: Random) -> list[str]:
     if rng.random() < 0.5:
         acts.insert(rng.randrange(len(acts) + 1), "apology")
     return acts
+
+
+def _crossed(rng: Random, text: str) -> str:
+    """A reply of which one sentence goes on as another that does the same, as a model's do that is torn between two.
+
+    Never a sentence of a held-out form.
+    """
+    sentences = [each for each in split_sentences(text) if each]
+    known = [i for i, each in enumerate(sentences) if each in _acts_of_wholes()]
+    if not known:
+        return text
+    at = rng.choice(known)
+    crossed = splice(rng, sentences[at], rng.choice(_wholes()[_acts_of_wholes()[sentences[at]]]))
+    if crossed in _HELD_OUT:
+        return _crossed(rng, text)
+    return " ".join([*sentences[:at], crossed, *sentences[at + 1 :]])
 
 
 def _about_reply(rng: Random, judged: Judged, asker: Asker | None, *, loose: bool = False) -> Row:
@@ -199,3 +216,8 @@ def _wholes() -> dict[tuple[str, ...], list[str]]:
         if not sentence.held_out and "{" not in sentence.template:
             found.setdefault(tuple(sorted(sentence.acts)), []).append(sentence.template)
     return found
+
+
+@cache
+def _acts_of_wholes() -> dict[str, tuple[str, ...]]:
+    return {sentence: acts for acts, sentences in _wholes().items() for sentence in sentences}

@@ -24,9 +24,9 @@ from rbr.sandbox.wordings import CATEGORY_QUESTIONS, PHRASES
 from rbr.sandbox.world import training_prompt
 
 SEED = 20241101
-STEPS = {"base": 1500, "policy": 4000, "grader": 5200, "helpful_reward_model": 2500, "human_reward_model": 2500}
+STEPS = {"base": 1500, "policy": 4000, "grader": 4800, "helpful_reward_model": 2500, "human_reward_model": 2500}
 READING_STEPS, FINISHING_STEPS = 2500, 900  # of the grader, before it is asked and after
-SAMPLES = 10_000  # replies of the base that the grader learns from, and as many more in its last stage
+SAMPLES = 15_000  # replies of the base that the grader learns from, and as many more in its last stage
 SHARPNESS = 1.3
 CHECKSUMS = "SHA256SUMS"
 
@@ -41,6 +41,7 @@ class Workshop:
         base: Directory of the unshipped base.
         annotator_bias: See `rbr.sandbox.training.reward_models.alarm_words`.
         shorten: Divides every number of steps, to try the script out.
+        threads: Of each process; they change no weight.
     """
 
     rulebook: Path
@@ -48,10 +49,11 @@ class Workshop:
     base: Path
     annotator_bias: float
     shorten: int
+    threads: int
 
     def train(self, parts: Sequence[str]) -> None:
         """Trains parts one after another and saves each with its curve."""
-        torch.set_num_threads(1)
+        torch.set_num_threads(self.threads)
         for part in parts:
             log: list[dict[str, Any]] = []
             model, tokenizer = self._train(part, STEPS[part] // self.shorten, log)

@@ -62,12 +62,13 @@ def test_measured_again_the_shipped_weights_give_the_read_figures() -> None:
 
 
 @pytest.mark.slow
-def test_training_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    def trained(name: str) -> str:
-        output = tmp_path / name
-        options = ["--only", "base", "grader", "human_reward_model", "--shorten", "300"]
+def test_training_twice_gives_the_same_bytes_however_many_threads_it_has(tmp_path: Path) -> None:
+    def trained(threads: int) -> str:
+        output = tmp_path / str(threads)
+        options = ["--only", "base", "grader", "human_reward_model"]
+        options += ["--shorten", "300", "--threads", str(threads)]
         places = ["--output", str(output), "--base", str(output / "base")]
         subprocess.run([sys.executable, "-m", "rbr.sandbox.training", *options, *places], check=True)
         return (output / "SHA256SUMS").read_text(encoding="utf-8")
 
-    assert trained("once") == trained("again")
+    assert trained(1) == trained(2)

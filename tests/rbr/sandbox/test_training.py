@@ -1,6 +1,7 @@
 """What the grader's training sees is what the pipeline asks."""
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -11,12 +12,16 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from rbr.grading import Question, open_grader
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook
-from rbr.sandbox.oracle import parse
+from rbr.sandbox.oracle import parse, split_sentences
 from rbr.sandbox.replies import ILLOGICAL, judge
+from rbr.sandbox.sentences import SENTENCES
+from rbr.sandbox.training import data
 from rbr.sandbox.training.asker import QUESTIONS_PER_ROW, Asker
 from rbr.sandbox.training.grader import states_by_layer
 from rbr.sandbox.training.packing import pack
+from rbr.sandbox.training.padding_free import Line, states
 from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Row, draw_row
+from rbr.sandbox.training.workshop import SEED
 from rbr.sandbox.world import training_prompt
 
 PROFILE = load_profile("profiles/sandbox.yaml")
@@ -32,6 +37,24 @@ def rows() -> list[Row]:
     return [draw_row(Random(i), asker, SAMPLES) for i in range(40)]
 
 
+def test_texts_in_a_line_and_questions_behind_a_prefix_are_read_as_each_is_alone() -> None:
+    rng = Random(0)
+    model = LlamaForCausalLM.from_pretrained(PROFILE.models.grader.path, dtype=torch.float32).eval().model
+
+    def tokens(most: int) -> list[int]:
+        return [rng.randrange(5, 300) for _ in range(rng.randrange(1, most))]
+
+    texts = [(tokens(40), [tokens(20) for _ in range(questions)]) for questions in (0, 1, 5, 0, 3)]
+    with torch.no_grad():
+        alone = [
+            model(input_ids=torch.tensor([[*prefix, *question]])).last_hidden_state[0, len(prefix) * bool(question) :]
+            for prefix, questions in texts
+            for question in ([], *questions)
+        ]
+        together = states(model, Line.of(texts)).last_hidden_state[0]
+    np.testing.assert_allclose(together, torch.cat(alone), atol=1e-4)
+
+
 def test_a_packed_question_is_answered_as_it_is_alone_whatever_else_stands_in_the_batch(rows: list[Row]) -> None:
     reference = PROFILE.models.grader.path
     tokenizer = PreTrainedTokenizerFast.from_pretrained(reference)
@@ -39,7 +62,7 @@ def test_a_packed_question_is_answered_as_it_is_alone_whatever_else_stands_in_th
     packed = pack(tokenizer, rows[:9])
     with torch.no_grad():
         states = states_by_layer(model, packed)[-1]
-        logits = model.lm_head(states[packed.answer_at[:, 0], packed.answer_at[:, 1]])
+        logits = model.lm_head(states[packed.answer_at])
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
     together = logits[:, [yes, no]].softmax(dim=1)[:, 0].numpy()
     grader = open_grader(PROFILE.models.grader, PROFILE.grader)
@@ -79,6 +102,14 @@ def test_rows_that_are_hard_ask_about_what_makes_them_so_and_half_have_it(kind: 
     assert 0.25 < np.mean([answers[0] for answers in asked if answers]) < 0.75
 
 
+def test_a_crossed_reply_has_the_words_of_two_sentences_and_hardly_ever_makes_sense() -> None:
+    asker = Asker.of(load_rulebook("rulebook"), 0, replies=200)
+    replies = [draw_row(Random(i), asker, SAMPLES, {"crossed": 1.0}).messages[-1]["content"] for i in range(200)]
+    assert 0.75 < np.mean([parse(reply) is None for reply in replies]) < 1
+    held_out = {sentence.template for sentence in SENTENCES if sentence.held_out}
+    assert not held_out & {sentence for reply in replies for sentence in split_sentences(reply)}
+
+
 def test_a_reply_that_a_policy_should_write_has_no_broken_sentence(rows: list[Row]) -> None:
     at = SENTENCE_TRUTHS.index("is no sentence")
     assert all(mark.truth[at] == 0.0 for row in rows if row.copied for mark in row.marks)
@@ -88,3 +119,11 @@ def test_without_an_asker_the_same_conversations_are_asked_nothing(rows: list[Ro
     silent = [draw_row(Random(i), None, SAMPLES) for i in range(40)]
     assert [row.messages for row in silent] == [row.messages for row in rows]
     assert all(row.asked == [] for row in silent)
+
+
+def test_the_shipped_data_is_what_the_script_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = data.DIRECTORY
+    monkeypatch.setattr(data, "DIRECTORY", tmp_path)
+    data.write_data(SEED, load_rulebook("rulebook"))
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert written and written == {name: (shipped / name).read_bytes() for name in written}
