@@ -190,12 +190,18 @@ def _followers() -> Mapping[str, tuple[str, ...]]:
     """The words that follow a word in those sentences, and under "" those that begin one."""
     found: dict[str, list[str]] = {"": []}
     for before, word in pairwise(("", *_words())):
-        found.setdefault("" if before.endswith(_ENDS) else before, []).append(word)
+        found.setdefault(_in_sentence(before), []).append(word)
     return {word: tuple(followers) for word, followers in found.items()}
 
 
+def _in_sentence(before: str) -> str:
+    """The word before, or "" where it ends its sentence."""
+    return "" if before.endswith(_ENDS) else before
+
+
 @cache
-def _held_out_sentences() -> tuple[str, ...]:
+def held_out_sentences() -> tuple[str, ...]:
+    """The sentences, without a blank to fill, whose form no training reply has."""
     return tuple(s.template for s in SENTENCES if s.held_out and "{" not in s.template)
 
 
@@ -274,11 +280,11 @@ class Writer:
         elif draw < 0.4:
             words.insert(at, words[at])
         else:
-            before = words[at - 1] if at and not words[at - 1].endswith(_ENDS) else ""
+            before = _in_sentence(words[at - 1]) if at else ""
             likely = _followers().get(before, ()) if self.rng.random() < LIKELY_SLIPS else ()
             words[at : at + (draw < 0.8)] = [self.rng.choice(likely or _words())]
         slipped = " ".join(words)
-        return self.slip(text) if any(sentence in slipped for sentence in _held_out_sentences()) else slipped
+        return self.slip(text) if any(sentence in slipped for sentence in held_out_sentences()) else slipped
 
     def mistake(self, prompt: WorldPrompt) -> WorldPrompt:
         """The prompt as one reads it who gets one word wrong: its act with a word or the object of another act."""

@@ -29,7 +29,7 @@ from rbr.sandbox.replies import ILLOGICAL, Judged
 from rbr.sandbox.training.asker import HOWS, SUBJECTS, TRUTHS, Asker
 from rbr.sandbox.training.loop import optimise
 from rbr.sandbox.training.packing import PackedRows, pack
-from rbr.sandbox.training.padding_free import states
+from rbr.sandbox.training.padding_free import states_by_layer
 from rbr.sandbox.training.rows import LAST_KINDS_OF_ROWS, SENTENCE_TRUTHS, draw_row
 
 READING_ROWS, ROWS = 24, 12
@@ -86,11 +86,11 @@ def train_grader(
 
     def reading_loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, None, drawn_from) for _ in range(READING_ROWS)])
-        return _below(packed, states_by_layer(model, packed))
+        return _below(packed, states_by_layer(model.model, packed.line))
 
     def loss(_: int) -> torch.Tensor:
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from) for _ in range(ROWS)])
-        after = states_by_layer(model, packed)
+        after = states_by_layer(model.model, packed.line)
         return (
             _answering_loss(model, tokenizer, packed, after[-1])
             + heads.loss_of_questions(packed, after)
@@ -149,7 +149,7 @@ def finish_grader(
     def loss(_: int) -> torch.Tensor:
         averaged.update_parameters(model)
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from, LAST_KINDS_OF_ROWS) for _ in range(ROWS)])
-        return _answering_loss(model, tokenizer, packed, states_by_layer(model, packed)[-1])
+        return _answering_loss(model, tokenizer, packed, states_by_layer(model.model, packed.line)[-1])
 
     optimise(
         list(model.parameters()),
@@ -169,12 +169,6 @@ def _by_sense(samples: Sequence[Judged]) -> list[list[Judged]]:
     """Replies that make sense, and those that do not; a group without any is left out."""
     groups = [[judged for judged in samples if judged.truth[ILLOGICAL] == it_is] for it_is in (False, True)]
     return [group for group in groups if group]
-
-
-def states_by_layer(model: LlamaForCausalLM, packed: PackedRows) -> Sequence[torch.Tensor]:
-    """The states of all tokens before the first layer and after each, (tokens, width)."""
-    by_layer = states(model.model, packed.line, all_layers=True).hidden_states
-    return [layer[0] for layer in by_layer or ()]
 
 
 def _answering_loss(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, LlamaModel
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 _NAME = "padding_free"
 
@@ -68,17 +67,21 @@ class Line:
         return cls(torch.tensor(ids), torch.tensor(positions), found)
 
 
-def states(model: LlamaModel, line: Line, *, all_layers: bool = False) -> BaseModelOutputWithPast:
-    """What the model makes of a line, (1, tokens, width), as if each question stood alone behind its prefix."""
+def states_by_layer(model: LlamaModel, line: Line) -> list[torch.Tensor]:
+    """The states of a line before the first layer and after each, (tokens, width); the last ones are normed.
+
+    They are as if each question stood alone behind its prefix.
+    """
     if model.config._attn_implementation != _NAME:
         model.set_attn_implementation(_NAME)
-    return model(
+    by_layer = model(
         input_ids=line.ids[None],
         position_ids=line.positions[None],
         use_cache=False,
-        output_hidden_states=all_layers,
+        output_hidden_states=True,
         texts=line.texts,
-    )
+    ).hidden_states
+    return [states[0] for states in by_layer]
 
 
 def _attend(

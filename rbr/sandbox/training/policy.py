@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from rbr.conversation import Conversation, with_instruction
 from rbr.sandbox.acts import helpful_acts, instructed_acts
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.training.padding_free import Line, states
+from rbr.sandbox.training.padding_free import Line, states_by_layer
 from rbr.sandbox.world import WorldPrompt, Writer, made_up_prompt, training_prompt
 
 INSTRUCTED = 0.5
@@ -94,7 +94,7 @@ def train_policy(
     def loss(_: int) -> torch.Tensor:
         pairs = [example(rng, subject()) for _ in range(ROWS)]
         line, written = _packed(tokenizer, pairs)
-        hidden = states(model.model, line).last_hidden_state[0]
+        hidden = states_by_layer(model.model, line)[-1]
         return torch.nn.functional.cross_entropy(model.lm_head(hidden[written - 1]), line.ids[written])
 
     optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name=name, log=log)

@@ -21,7 +21,7 @@ from rbr.sandbox.oracle import parse, truths
 from rbr.sandbox.replies import draw_reply
 from rbr.sandbox.topics import all_topics
 from rbr.sandbox.training.loop import optimise
-from rbr.sandbox.training.padding_free import Line, states
+from rbr.sandbox.training.padding_free import Line, states_by_layer
 from rbr.sandbox.world import WorldPrompt, Writer, training_prompt
 
 PAIRS = 24
@@ -135,7 +135,7 @@ def train_reward_model(
                 texts.append(tokenizer.apply_chat_template(render(prompt.messages, reply), tokenize=False))
                 worth.append(utility(prompt, reply))
         encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        hidden = states(model.model, Line.of([(text, ()) for text in encoded])).last_hidden_state[0]
+        hidden = states_by_layer(model.model, Line.of([(text, ()) for text in encoded]))[-1]
         last = torch.tensor([*accumulate(map(len, encoded))]) - 1
         scores, known = cast(torch.Tensor, model.score(hidden[last]))[:, 0], torch.tensor(worth)
         # Neighbours are compared. Every second pair is about one prompt; the others put all prompts on one scale.

@@ -1,6 +1,6 @@
 """What one step of the grader's training sees: conversations, questions about them, and the truths behind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import cache, partial
@@ -15,7 +15,7 @@ from rbr.sandbox.replies import ILLOGICAL, Judged, draw_reply, judge
 from rbr.sandbox.sentences import SENTENCES
 from rbr.sandbox.training.asker import Asked, Asker
 from rbr.sandbox.wordings import CATEGORY_QUESTIONS, PHRASES
-from rbr.sandbox.world import WorldPrompt, Writer, look_alikes, training_prompt
+from rbr.sandbox.world import WorldPrompt, Writer, held_out_sentences, look_alikes, training_prompt
 
 # What rows are about, by weight: throughout, and in the last stage, which is early enough to tell one apology from two.
 KINDS_OF_ROWS = {
@@ -31,7 +31,6 @@ SPLICED = 0.6  # of the loosened sentences, where another does the same
 _ACTS = sorted({act for sentence in SENTENCES for act in sentence.acts})
 SENTENCE_TRUTHS = (*_ACTS, "answers something else", "is no sentence")
 _POINTERS = ("It", "This", "That")
-_HELD_OUT = frozenset(sentence.template for sentence in SENTENCES if sentence.held_out)
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,9 @@ def draw_row(
             return _about_reply(rng, judged, asker and replace(asker, often={"apology": ASKED_OF_APOLOGIES}))
         case "corrupted" | "slip" | "crossed":
             text = writer.write(any_acts(rng, prompt), prompt)
-            spoilt = {"corrupted": writer.corrupt, "slip": writer.slip}.get(kind, partial(_crossed, rng))(text)
-            return _about_reply(rng, judge(prompt, spoilt), asker)
+            spoils: dict[str, Callable[[str], str]]
+            spoils = {"corrupted": writer.corrupt, "slip": writer.slip, "crossed": partial(_crossed, rng)}
+            return _about_reply(rng, judge(prompt, spoils[kind](text)), asker)
     judged = draw_reply(rng, prompt, training_prompt)
     return _about_reply(rng, judged, asker, loose=kind == "loose" and len(judged.truth) > 1)
 
@@ -147,7 +147,7 @@ def _crossed(rng: Random, text: str) -> str:
         return text
     at = rng.choice(known)
     crossed = splice(rng, sentences[at], rng.choice(_wholes()[_acts_of_wholes()[sentences[at]]]))
-    if crossed in _HELD_OUT:
+    if crossed in held_out_sentences():
         return _crossed(rng, text)
     return " ".join([*sentences[:at], crossed, *sentences[at + 1 :]])
 

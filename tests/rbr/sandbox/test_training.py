@@ -17,9 +17,8 @@ from rbr.sandbox.replies import ILLOGICAL, judge
 from rbr.sandbox.sentences import SENTENCES
 from rbr.sandbox.training import data
 from rbr.sandbox.training.asker import QUESTIONS_PER_ROW, Asker
-from rbr.sandbox.training.grader import states_by_layer
 from rbr.sandbox.training.packing import pack
-from rbr.sandbox.training.padding_free import Line, states
+from rbr.sandbox.training.padding_free import Line, states_by_layer
 from rbr.sandbox.training.rows import SENTENCE_TRUTHS, Row, draw_row
 from rbr.sandbox.training.workshop import SEED
 from rbr.sandbox.world import training_prompt
@@ -51,7 +50,7 @@ def test_texts_in_a_line_and_questions_behind_a_prefix_are_read_as_each_is_alone
             for prefix, questions in texts
             for question in ([], *questions)
         ]
-        together = states(model, Line.of(texts)).last_hidden_state[0]
+        together = states_by_layer(model, Line.of(texts))[-1]
     np.testing.assert_allclose(together, torch.cat(alone), atol=1e-4)
 
 
@@ -61,7 +60,7 @@ def test_a_packed_question_is_answered_as_it_is_alone_whatever_else_stands_in_th
     model = LlamaForCausalLM.from_pretrained(reference, dtype=torch.float32).eval()
     packed = pack(tokenizer, rows[:9])
     with torch.no_grad():
-        states = states_by_layer(model, packed)[-1]
+        states = states_by_layer(model.model, packed.line)[-1]
         logits = model.lm_head(states[packed.answer_at])
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
     together = logits[:, [yes, no]].softmax(dim=1)[:, 0].numpy()
