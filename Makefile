@@ -48,14 +48,14 @@ test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 sandbox-models: $(VENV)/.pipeline
-	$(BIN)/python -m rbr.sandbox.training
-	$(BIN)/python -m rbr.sandbox.evaluate --write
+	$(BIN)/python -m rbr_sandbox.train
+	$(BIN)/python -m rbr_sandbox.measure --write
 
 rule-effects: $(VENV)/.pipeline
 	$(BIN)/python -m bench.rule_effects --write docs/results.md
 
 annotator-bias: $(VENV)/.pipeline
-	$(BIN)/python -m bench.annotator_bias --write rbr/sandbox/models/README.md
+	$(BIN)/python -m bench.annotator_bias --write rbr_sandbox/models/README.md
 
 clean:
 	rm -rf $(RBR_HOME)

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 import dagster as dg
 import polars as pl
 
-from assets.cells import Cells, grader_version
-from assets.inputs import proposition_questions, read_applicability, read_model, read_snapshot
-from assets.pages import preview, stored
 from assets.snapshots import snapshot_key
-from assets.tags import GRADING
-from rbr.acceptance import accept, measure_agreement
-from rbr.classification import propositions_of_rules
+from rbr.classes.classification import propositions_of_rules
+from rbr.comparisons.categories import check_categories
+from rbr.grading.acceptance import accept, measure_agreement
 from rbr.hashing import content_hash
-from rbr.labelling import check_categories
 from rbr.profile import GraderSettings
 from rbr.rulebook import Behavior, ContentPolicy
+from resources.asset_tags import GRADING
+from resources.cells import Cells, grader_version
 from resources.models import Models
+from resources.pages.tables import preview, stored
 from resources.progress import Progress
 from resources.store import Store
+from resources.stored_inputs import proposition_questions, read_applicability, read_model, read_snapshot
 
 
 @dg.asset(

@@ -4,8 +4,20 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions, read_thresholds
-from assets.cells import Cells, Sampling, grader_version, name_completions
-from assets.inputs import (
+from assets.prompts import training_prompts
+from assets.snapshots import snapshot_key
+from rbr.classes.classification import likely_classes
+from rbr.comparisons.prompt_sampling import choose_per_response_type
+from rbr.comparisons.synthesis import filled_slots, ideal_replies, plan_candidates, verify
+from rbr.profile import GraderSettings, SynthesisSettings
+from rbr.rulebook import Behavior, Synthesis
+from resources.asset_tags import GRADING, SAMPLING, SCORING
+from resources.cells import Cells, Sampling, grader_version, name_completions
+from resources.models import Models
+from resources.pages.tables import preview, stored
+from resources.progress import Progress
+from resources.store import Store
+from resources.stored_inputs import (
     judged_conversations,
     messages_by_prompt,
     proposition_questions,
@@ -14,19 +26,6 @@ from assets.inputs import (
     read_snapshot,
     with_response_type,
 )
-from assets.pages import preview, stored
-from assets.prompts import training_prompts
-from assets.snapshots import snapshot_key
-from assets.tags import GRADING, SAMPLING, SCORING
-from rbr.classification import likely_classes
-from rbr.comparisons import ideal_replies
-from rbr.profile import GraderSettings, SynthesisSettings
-from rbr.prompt_order import choose_per_response_type
-from rbr.rulebook import Behavior, Synthesis
-from rbr.synthesis import filled_slots, plan_candidates, verify
-from resources.models import Models
-from resources.progress import Progress
-from resources.store import Store
 
 SCORING_BATCH = 64
 

@@ -6,9 +6,26 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions, read_thresholds
-from assets.cells import Cells, Sampling, grader_version, name_completions
-from assets.checkpoints import read_checkpoint
-from assets.inputs import (
+from assets.prompts import test_prompts
+from assets.snapshots import snapshot_key
+from assets.training import rl_checkpoints
+from rbr.classes.classification import counted_classes, propositions_of_rules, true_classes
+from rbr.errors import InputError
+from rbr.evaluation.metrics import METRIC_NAMES, evaluate_groups
+from rbr.hashing import content_hash, frame_hash
+from rbr.profile import EvaluationSettings, GraderSettings, ModelRef
+from rbr.rulebook import Behavior
+from resources.artifacts import Artifacts
+from resources.asset_tags import GRADING, SAMPLING, VARIANTS
+from resources.cells import Cells, Sampling, grader_version, name_completions
+from resources.checkpoints import read_checkpoint
+from resources.models import Models
+from resources.pages.plots import metrics_plot
+from resources.pages.tables import preview, stored
+from resources.progress import Progress
+from resources.store import Store
+from resources.store.tables import TABLES
+from resources.stored_inputs import (
     judged_conversations,
     messages_by_prompt,
     proposition_questions,
@@ -17,24 +34,6 @@ from assets.inputs import (
     read_snapshot,
     with_response_type,
 )
-from assets.pages import preview, stored
-from assets.plots import metrics_plot
-from assets.prompts import test_prompts
-from assets.snapshots import snapshot_key
-from assets.tags import GRADING, SAMPLING, VARIANTS
-from assets.training import rl_checkpoints
-from rbr.classification import counted_classes, propositions_of_rules, true_classes
-from rbr.errors import InputError
-from rbr.evaluation import evaluate_groups
-from rbr.hashing import content_hash, frame_hash
-from rbr.metrics import METRIC_NAMES
-from rbr.profile import EvaluationSettings, GraderSettings, ModelRef
-from rbr.rulebook import Behavior
-from resources.artifacts import Artifacts
-from resources.models import Models
-from resources.progress import Progress
-from resources.store import Store
-from resources.tables import TABLES
 from resources.tracking import Tracking
 
 MAX_ILLOGICAL = 0.1
@@ -189,7 +188,7 @@ def evaluated_replies(store: Store) -> pl.DataFrame:
 
 def _by_oracle(replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame, list[str]]:
     """Replies with their true class; none of them where a rule names a proposition the oracle does not know."""
-    from rbr.sandbox.oracle import truths
+    from rbr_sandbox.oracle import truths
 
     known = [truths(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
     unknown = [name for name in propositions_of_rules(behavior) if name not in known[0]]

@@ -3,20 +3,20 @@
 import dagster as dg
 import polars as pl
 
-from assets.cells import Cells, grader_version
-from assets.inputs import as_json, read_model, read_snapshot
-from assets.pages import PREVIEW_ROWS, preview, stored
 from assets.snapshots import snapshot_key
-from assets.tags import GRADING
+from rbr.comparisons.categories import label_prompts
 from rbr.conversation import split_of
 from rbr.grading import Question
 from rbr.hashing import frame_hash
-from rbr.labelling import label_prompts
 from rbr.profile import EvaluationSettings, GraderSettings
 from rbr.rulebook import ContentPolicy
+from resources.asset_tags import GRADING
+from resources.cells import Cells, grader_version
 from resources.models import Models
+from resources.pages.tables import PREVIEW_ROWS, preview, stored
 from resources.progress import Progress
 from resources.store import Store
+from resources.stored_inputs import as_json, read_model, read_snapshot
 
 MAX_QUARANTINED = 0.1
 

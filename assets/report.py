@@ -7,16 +7,16 @@ import polars as pl
 
 from assets.agreement import accepted_propositions, grader_agreement, read_thresholds
 from assets.evaluation import evaluated_replies, evaluation_completions, evaluation_grades, evaluation_metrics
-from assets.inputs import read_snapshot
 from assets.prompts import test_prompts
 from assets.reward import fitted_weights
 from assets.snapshots import snapshot_key
-from rbr.classification import counted_classes
+from rbr.classes.classification import counted_classes
+from rbr.evaluation.html_report import ReportContent, render_report
 from rbr.hashing import content_hash
-from rbr.report import ReportContent, render_report
 from rbr.rulebook import Behavior
 from resources.artifacts import Artifacts
 from resources.store import Store
+from resources.stored_inputs import read_snapshot
 
 SAMPLED_PROMPTS = 2
 """Prompts of each response type whose replies are shown."""

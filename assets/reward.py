@@ -5,20 +5,20 @@ import polars as pl
 
 from assets.agreement import accepted_propositions, read_accepted, read_thresholds
 from assets.comparisons import proposition_grades, reward_model_scores, verified_comparisons
-from assets.inputs import read_model, read_snapshot
-from assets.pages import preview, stored
-from assets.plots import weights_plot
 from assets.snapshots import snapshot_key
-from rbr.comparisons import fit_problems
-from rbr.features import feature_map
-from rbr.fit import fit
+from rbr.classes.features import feature_map
 from rbr.hashing import frame_hash
 from rbr.profile import FitSettings, GraderSettings
-from rbr.reward_artefact import RewardArtefact, assemble
+from rbr.reward.artifact import RewardArtefact, assemble
+from rbr.reward.fit import fit
+from rbr.reward.fit_problems import fit_problems
 from rbr.rulebook import Behavior, ContentPolicy, Propositions
 from resources.artifacts import Artifacts
+from resources.pages.plots import weights_plot
+from resources.pages.tables import preview, stored
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
+from resources.stored_inputs import read_model, read_snapshot
 
 LARGEST_GAP = 1e-6
 

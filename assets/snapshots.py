@@ -14,8 +14,8 @@ import dagster as dg
 
 from rbr.conversation import prompt_id, read_gold, read_prompts
 from rbr.errors import InputError, RulebookError
-from rbr.fingerprint import model_fingerprint
 from rbr.hashing import content_hash
+from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef, ModelSettings, Profile, load_profile
 from rbr.rulebook import (
     BEHAVIOR_FILE,

@@ -8,24 +8,24 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from assets.cells import grader_version
-from assets.checkpoints import Files, Recipe, Workshop, read_checkpoint
 from assets.comparisons import ideal_completions
-from assets.inputs import PinnedModel, read_model, read_snapshot
 from assets.prompts import training_prompts
 from assets.reward import reward
 from assets.snapshots import snapshot_key
-from assets.tags import MODEL_WORK
+from rbr.comparisons.prompt_sampling import balanced_order
 from rbr.hashing import frame_hash
 from rbr.profile import GraderSettings, ModelRef, RlSettings, SftSettings
-from rbr.prompt_order import balanced_order
-from rbr.reward_artefact import RewardArtefact
+from rbr.reward.artifact import RewardArtefact
+from rbr.training.job import GrpoJob, RewardSource, SftJob
 from resources.artifacts import Artifacts
+from resources.asset_tags import MODEL_WORK
+from resources.cells import grader_version
+from resources.checkpoints import Files, Recipe, Workshop, read_checkpoint
 from resources.progress import Progress
 from resources.store import Store
+from resources.stored_inputs import PinnedModel, read_model, read_snapshot
 from resources.tracking import Tracking
-from resources.trainer.job import GrpoJob, RewardSource, SftJob
-from resources.training import Trainer
+from resources.trainer import Trainer
 
 SFT_CODE = "1"
 RL_CODE = "1"

@@ -1,9 +1,9 @@
 """How strong must the simulated annotators' bias be for rules to beat a reward model of their preferences?
 
-    python -m bench.annotator_bias [--home var/annotator_bias] [--write rbr/sandbox/models/README.md]
+    python -m bench.annotator_bias [--home var/annotator_bias] [--write rbr_sandbox/models/README.md]
 
 Trains a human reward model for every strength of the bias, from the base that does not ship (``python -m
-rbr.sandbox.training --only base`` makes it), and brings a copy of a baseline up to date with it. Only the policy
+rbr_sandbox.train --only base`` makes it), and brings a copy of a baseline up to date with it. Only the policy
 `human` and its evaluation change. With the `--home` of `bench.rule_effects` the baseline is run once for both.
 """
 
@@ -29,9 +29,9 @@ from bench.pipeline_runs import (
     with_interval,
 )
 from rbr.errors import InputError
+from rbr.files.yaml_file import read_document
 from rbr.profile import load_profile
-from rbr.rulebook.document import read_document
-from rbr.sandbox.evaluate.pages import write_between
+from rbr_sandbox.measure.pages import write_between
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 METRICS = {"not_unsafe": "Not-Unsafe", "not_overrefuse": "Not-Overrefuse", "f1": "F1"}
@@ -99,7 +99,7 @@ class Comparison:
 
 def shipped_strength() -> float | None:
     """The bias that the shipped human reward model was trained with; None where its config does not tell."""
-    config = ROOT / "rbr" / "sandbox" / "models" / ROLE / "config.json"
+    config = ROOT / "rbr_sandbox" / "models" / ROLE / "config.json"
     return json.loads(config.read_text(encoding="utf-8")).get("annotator_bias")
 
 
@@ -113,7 +113,7 @@ def trained_reward_model(strength: float, directory: Path) -> Path:
     model = directory / ROLE
     if not model.is_dir():
         options = ["--only", ROLE, "--annotator-bias", f"{strength:g}", "--output", str(directory.absolute())]
-        training = [sys.executable, "-m", "rbr.sandbox.training", *options]
+        training = [sys.executable, "-m", "rbr_sandbox.train", *options]
         subprocess.run(training, cwd=ROOT, stdout=sys.stderr, check=True)
     return model
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from rbr.hinge import solve_hinge
+from rbr.reward.hinge import solve_hinge
 
 Array = NDArray[np.float64]
 

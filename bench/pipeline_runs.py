@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rbr.report import interval
+from rbr.evaluation.html_report import interval
 from resources.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]

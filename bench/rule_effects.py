@@ -28,11 +28,11 @@ from bench.pipeline_runs import (
     with_interval,
 )
 from bench.rule_edits import EDITS, Measure, RuleEdit, changed_lines
-from rbr.agreement import wilson
 from rbr.errors import InputError
+from rbr.grading.agreement import wilson
 from rbr.rulebook import CONTENT_POLICY_FILE, load_content_policy
-from rbr.sandbox.evaluate.pages import write_between
-from rbr.sandbox.oracle import truths
+from rbr_sandbox.measure.pages import write_between
+from rbr_sandbox.oracle import truths
 
 HEADER = ["share of replies", "intended", "n", "before, %", "after, %", "moved, points"]
 

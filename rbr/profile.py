@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rbr.errors import InputError
-from rbr.rulebook.document import Document, KeyPath, read_document, spell
+from rbr.files.yaml_file import Document, KeyPath, read_document, spell
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -10,7 +10,7 @@ import dagster as dg
 from assets.snapshots import read_sources, snapshot_key, versions
 from rbr.errors import InputError
 from rbr.hashing import content_hash
-from rbr_dagster.staleness import DATA_VERSION, Graph, frontier, latest_tags, stale_assets
+from rbr_dagster.run.staleness import DATA_VERSION, Graph, frontier, latest_tags, stale_assets
 from resources.sources import Sources
 
 ATTEMPTS = 2

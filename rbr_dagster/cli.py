@@ -50,9 +50,9 @@ def run(
     if dry_run:
         _show_plan(from_environment(profile, rulebook), only, as_object=False)
         return
-    from rbr_dagster.driver import RunFailed, bring_up_to_date, check_sources, select
-    from rbr_dagster.results import as_tables, current_metrics
-    from rbr_dagster.terminal import Terminal
+    from rbr_dagster.run.driver import RunFailed, bring_up_to_date, check_sources, select
+    from rbr_dagster.run.terminal import Terminal
+    from rbr_dagster.views.results import as_tables, current_metrics
     from resources.artifacts import Artifacts
 
     environment = from_environment(profile, rulebook)
@@ -83,7 +83,7 @@ def metrics(
     """Show the evaluation of the current checkpoints."""
     from rich.console import Console
 
-    from rbr_dagster.results import as_json, as_tables, current_metrics
+    from rbr_dagster.views.results import as_json, as_tables, current_metrics
 
     environment = from_environment()
     rows = current_metrics(_store(environment))
@@ -103,7 +103,7 @@ def lint(
 ) -> None:
     """Look through a rulebook: why it cannot be used, and what in it has no effect or contradicts itself."""
     from rbr.rulebook.lint import lint as look_through
-    from rbr_dagster.lint_view import as_json, as_text
+    from rbr_dagster.views.lint import as_json, as_text
 
     report = look_through(directory or from_environment().rulebook)
     typer.echo(as_json(report) if as_object else as_text(report))
@@ -123,9 +123,9 @@ def diff(
     """Say what two rulebooks mean differently, and which stored replies change their class; run no model."""
     from rich.console import Console
 
-    from rbr_dagster.diff import compare
-    from rbr_dagster.diff_view import as_json, as_text
-    from rbr_dagster.revisions import load_either
+    from rbr_dagster.diff.compare import compare
+    from rbr_dagster.diff.revisions import load_either
+    from rbr_dagster.diff.view import as_json, as_text
 
     environment = from_environment(rulebook=rulebook)
     sides = [load_either(place, environment.rulebook) for place in (old, new or str(environment.rulebook))]
@@ -149,8 +149,8 @@ def explain(
         raise InputError("nothing to explain", mend="Give a completion's id, or both --prompt and --reply.")
     from rich.console import Console
 
-    from rbr_dagster.explain import explain_completion, explain_text
-    from rbr_dagster.explain_view import as_json, as_text
+    from rbr_dagster.explain.explain import explain_completion, explain_text
+    from rbr_dagster.explain.view import as_json, as_text
 
     environment = from_environment()
     if completion is not None:
@@ -179,7 +179,7 @@ def import_openai(
     directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")],
 ) -> None:
     """Turn the published rules into a rulebook."""
-    from rbr.openai_release import import_release
+    from rbr.rulebook.released_rules import import_release
 
     _check_free(directory)
     import_release(file, directory)
@@ -195,10 +195,10 @@ def classify(
     """Say into which class each labelled reply falls, by its labels and the rules."""
     from rich.console import Console
 
-    from rbr.classification import gold_classes
+    from rbr.classes.classification import gold_classes
     from rbr.conversation import read_gold
     from rbr.rulebook import load_rulebook
-    from rbr_dagster.classify_view import as_json, as_table
+    from rbr_dagster.views.classify import as_json, as_table
 
     rules = load_rulebook(from_environment(rulebook=rulebook).rulebook)
     rows = gold_classes(read_gold(gold), rules, where=str(gold))
@@ -241,8 +241,8 @@ def _check_free(directory: Path) -> None:
 def _show_plan(environment: Environment, only: str | None, as_object: bool) -> None:
     from rich.console import Console
 
-    from rbr_dagster.plan import make_plan
-    from rbr_dagster.plan_view import as_json, as_text
+    from rbr_dagster.plan.plan import make_plan
+    from rbr_dagster.plan.view import as_json, as_text
 
     made = make_plan(environment, only)
     if as_object:

@@ -11,7 +11,7 @@ from resources.progress import Progress
 from resources.sources import Sources
 from resources.store import Store
 from resources.tracking import Tracking
-from resources.training import Trainer
+from resources.trainer import Trainer
 
 EVERYTHING = "everything"
 """Name of the job of all assets."""

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from rbr.fingerprint import model_fingerprint
+from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef
 
 if TYPE_CHECKING:
-    from rbr.generation import Policy
     from rbr.grading import Grader
-    from rbr.reward_model import RewardModel
+    from rbr.models.policy import Policy
+    from rbr.models.reward_model import RewardModel
 
 
 class Models(dg.ConfigurableResource):
@@ -57,14 +57,14 @@ class Models(dg.ConfigurableResource):
 # Two each: the pipeline works with one at a time, and evaluation with one for each variant in turn.
 @lru_cache(maxsize=2)
 def _policy(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
-    from rbr.generation import Policy
+    from rbr.models.policy import Policy
 
     return Policy(ref, batch_size)
 
 
 @lru_cache(maxsize=2)
 def _reward_model(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
-    from rbr.reward_model import RewardModel
+    from rbr.models.reward_model import RewardModel
 
     return RewardModel(ref, batch_size)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from resources.bar import Bar
+from resources.progress_file import Bar
 
 
 class Progress(dg.ConfigurableResource):

@@ -13,7 +13,7 @@ from rbr.errors import InputError
 from rbr.grading.answers import answer_tokens
 from rbr.grading.prompt import Question, render_prefix, render_question
 from rbr.grading.shared_prefix import fastest_exact
-from rbr.pretrained import context_length, open_model, open_tokenizer
+from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef

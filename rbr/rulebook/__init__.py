@@ -1,7 +1,8 @@
 """The rulebook: propositions, recipes, behavior policy and content policy, as files a safety team edits."""
 
 from rbr.errors import RulebookError
-from rbr.rulebook.diagram import ClassDiagram, compile_classes, compile_rules
+from rbr.rulebook.class_diagram import ClassDiagram, compile_classes, compile_rules
+from rbr.rulebook.dependencies import propositions_needed
 from rbr.rulebook.expressions import Expression, names, parse
 from rbr.rulebook.load import (
     BEHAVIOR_FILE,
@@ -32,7 +33,6 @@ from rbr.rulebook.models import (
     Slot,
     Synthesis,
 )
-from rbr.rulebook.rules import propositions_needed
 
 __all__ = [
     "BEHAVIOR_FILE",

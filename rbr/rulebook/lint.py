@@ -9,9 +9,10 @@ from itertools import combinations
 from pathlib import Path
 
 from rbr.errors import RulebookError
-from rbr.rulebook.checks import Finding, located
-from rbr.rulebook.diagram import ClassDiagram, compile_classes
-from rbr.rulebook.document import KeyPath, scan_document
+from rbr.files.yaml_file import KeyPath, scan_document
+from rbr.rulebook.class_diagram import ClassDiagram, compile_classes
+from rbr.rulebook.cross_references import Finding, located
+from rbr.rulebook.dependencies import derived_in_use, propositions_needed
 from rbr.rulebook.expressions import parse
 from rbr.rulebook.load import (
     BEHAVIOR_FILE,
@@ -29,7 +30,6 @@ from rbr.rulebook.models import (
     Rulebook,
     Synthesis,
 )
-from rbr.rulebook.rules import derived_in_use, propositions_needed
 
 Diagrams = dict[str, ClassDiagram]
 

@@ -7,8 +7,10 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from rbr.errors import RulebookError
+from rbr.files.schema_errors import validated
+from rbr.files.yaml_file import Document, scan_document
 from rbr.hashing import content_hash
-from rbr.rulebook.checks import (
+from rbr.rulebook.cross_references import (
     check_behavior,
     check_content_policy,
     check_partition,
@@ -17,9 +19,7 @@ from rbr.rulebook.checks import (
     check_synthesis,
     located,
 )
-from rbr.rulebook.document import Document, scan_document
 from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Rulebook, Synthesis
-from rbr.rulebook.validation import validated
 
 PROPOSITIONS_FILE = "propositions.yaml"
 SYNTHESIS_FILE = "synthesis.yaml"

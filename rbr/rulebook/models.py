@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictBool, StrictStr, ValidationInfo, field_validator
 
-from rbr.rulebook.tables import (
+from rbr.rulebook.fields import (
     ByName,
     CategoryCode,
     Distinct,

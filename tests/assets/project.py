@@ -18,9 +18,9 @@ from resources.models import Models
 from resources.progress import Progress
 from resources.sources import Sources
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
 from resources.tracking import Tracking
-from resources.training import Trainer
+from resources.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Path(__file__).parent / "small"

@@ -75,7 +75,7 @@ def watched(_filled: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     for variant in ("sft", *rl_checkpoints):
         directory = project.artifacts.checkpoint(variant, "0")
         directory.parent.mkdir(parents=True)
-        directory.symlink_to(ROOT / "rbr" / "sandbox" / "models" / "policy")
+        directory.symlink_to(ROOT / "rbr_sandbox" / "models" / "policy")
         path = project.artifacts.relative(directory)
         rows.append({"variant": variant, "checkpoint": "0", "path": path, "fingerprint": fingerprint})
     project.fill("current_checkpoints", rows)

@@ -5,13 +5,13 @@ import pytest
 
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from rbr.errors import InputError
-from rbr.fingerprint import model_fingerprint
-from rbr.metrics import METRIC_NAMES
+from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
 from tests.assets.evaluated import ASKED, CASH, HARM, READ, REPLIES, SAFE, VARIANTS, fill_test_prompts, judged
 from tests.assets.project import ROOT, Project, check, name_of, version
 
-MODELS = ROOT / "rbr" / "sandbox" / "models"
+MODELS = ROOT / "rbr_sandbox" / "models"
 
 
 @pytest.fixture

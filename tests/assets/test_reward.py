@@ -5,7 +5,7 @@ import pytest
 
 from assets.reward import LARGEST_GAP, fitted_weights, reward
 from rbr.errors import InputError
-from rbr.reward_artefact import RewardArtefact
+from rbr.reward.artifact import RewardArtefact
 from tests.assets.project import Project, check, version
 
 OPTIMAL, IMPROVES = "weights_are_optimal", "rules_improve_on_the_reward_model"

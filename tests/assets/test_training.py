@@ -9,17 +9,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.checkpoints import read_checkpoint
 from assets.training import rl_checkpoints, sft_checkpoint
-from rbr.fingerprint import model_fingerprint
+from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
-from rbr.reward_artefact import RewardArtefact
+from rbr.reward.artifact import RewardArtefact
+from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
-from resources.training import Trainer
+from resources.trainer import Trainer
 from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, name_of, user, version
 
-POLICY = ROOT / "rbr" / "sandbox" / "models" / "policy"
-OTHER_WEIGHTS = ROOT / "rbr" / "sandbox" / "models" / "grader"
+POLICY = ROOT / "rbr_sandbox" / "models" / "policy"
+OTHER_WEIGHTS = ROOT / "rbr_sandbox" / "models" / "grader"
 WALLET, WILL = "Tell me how to steal a wallet.", "Help me fake a will."
 EGG, BREAD = "Tell me how to crack an egg.", "Help me bake bread."
 REFUSAL, ANSWER = "I apologize, but I am not able to do that.", "Here is how you can crack an egg. Start small."
@@ -80,7 +80,7 @@ def ideal(refusal: str = REFUSAL) -> list[dict[str, object]]:
 
 def shipped(model: str) -> ModelRef:
     """A model as the profile names it."""
-    return ModelRef(path=f"rbr/sandbox/models/{model}", revision=None)
+    return ModelRef(path=f"rbr_sandbox/models/{model}", revision=None)
 
 
 def _reward(weight: float = 1.0) -> RewardArtefact:
@@ -157,7 +157,7 @@ def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Proj
     job = wanted(ready, variant)
     assert (job.kind, job.name) == ("grpo", f"rl_checkpoint/{variant}")
     assert job.model == shipped("policy")
-    assert job.reward.reward_model.path == f"rbr/sandbox/models/{variant}_reward_model"
+    assert job.reward.reward_model.path == f"rbr_sandbox/models/{variant}_reward_model"
     assert job.reward.artefact is None and job.reward.grader is None
     rows = pl.read_parquet(job.data)
     assert rows.columns == ["prompt", "category"]
@@ -168,7 +168,7 @@ def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tune
     job = wanted(tuned, "rbr")
     sft = read_checkpoint(tuned.store, "sft")
     assert job.model == ModelRef(path=str(tuned.artifacts.absolute(sft.path)), revision=None)
-    assert job.reward.reward_model.path == "rbr/sandbox/models/helpful_reward_model"
+    assert job.reward.reward_model.path == "rbr_sandbox/models/helpful_reward_model"
     assert job.reward.grader == shipped("grader")
     assert job.reward.grader_settings.batch_size == 1024
     assert RewardArtefact.load(job.reward.artefact) == _reward()
@@ -324,8 +324,8 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
     "the grader's tokens": (_edit(BASE, 'no: ["no", ', "no: [", "profile/grader"), {"rbr"}),
     "the grader's batches": (_edit(BASE, "batch_size: 1024", "batch_size: 512", "profile/grader"), set()),
     "the human preferences": (
-        _edit(BASE, "human_reward_model: {path: rbr/sandbox/models/human_",
-              "human_reward_model: {path: rbr/sandbox/models/helpful_", "models/human_reward_model"), {"human"}),
+        _edit(BASE, "human_reward_model: {path: rbr_sandbox/models/human_",
+              "human_reward_model: {path: rbr_sandbox/models/helpful_", "models/human_reward_model"), {"human"}),
 }  # fmt: skip
 
 
@@ -355,7 +355,7 @@ def test_an_edit_moves_the_checkpoints_that_read_it_and_no_other(
 
 @pytest.mark.slow
 def test_every_checkpoint_trains_and_is_trained_once(ready: Project) -> None:
-    from rbr.generation import Policy
+    from rbr.models.policy import Policy
 
     trained = _materialize(ready, sft_checkpoint, *rl_checkpoints.values())
     assert set(trained) == {"sft_checkpoint", *(f"rl_checkpoint/{variant}" for variant in VARIANTS)}

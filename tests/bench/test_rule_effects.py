@@ -12,13 +12,13 @@ from bench.annotator_bias import Comparison, conclusion, write_profile
 from bench.pipeline_runs import RULEBOOK, SANDBOX
 from bench.rule_edits import EDITS, Measure, Replacement, changed_lines
 from bench.rule_effects import Effect, Share, share
-from rbr.classification import true_classes
+from rbr.classes.classification import true_classes
 from rbr.errors import InputError
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook
 from rbr.rulebook.lint import lint
-from rbr.sandbox.evaluate.pages import read_between, write_between
-from rbr.sandbox.oracle import truths
+from rbr_sandbox.measure.pages import read_between, write_between
+from rbr_sandbox.oracle import truths
 
 APOLOGIES = Measure("", ("hard_refusal", "None"), "apology", "down")
 

@@ -107,7 +107,7 @@ def write_inputs(root: Path) -> None:
         shutil.copytree(ROOT / directory, root / directory)
     data = {name: root / f"{name}.jsonl" for name in ("prompts", "gold_labels")}
     for name, path in data.items():
-        shutil.copy(ROOT / "rbr" / "sandbox" / "data" / f"tiny_{name}.jsonl", path)
+        shutil.copy(ROOT / "rbr_sandbox" / "data" / f"tiny_{name}.jsonl", path)
     lines = ["extends: tiny", *(f"{name}: {path}" for name, path in data.items()), ""]
     (root / "profiles" / "edited.yaml").write_text("\n".join(lines), encoding="utf-8")
 
@@ -160,17 +160,17 @@ def _enter(root: Path, before_loading: Callable[[], None] | None) -> None:
 
 def _plan() -> dict[str, Any]:
     from rbr_dagster.environment import from_environment
-    from rbr_dagster.plan import make_plan
-    from rbr_dagster.plan_view import as_json
+    from rbr_dagster.plan.plan import make_plan
+    from rbr_dagster.plan.view import as_json
 
     return json.loads(as_json(make_plan(from_environment())))
 
 
 def _run() -> None:
     from rbr_dagster import waves
-    from rbr_dagster.driver import bring_up_to_date, select
     from rbr_dagster.environment import from_environment
-    from rbr_dagster.terminal import Terminal
+    from rbr_dagster.run.driver import bring_up_to_date, select
+    from rbr_dagster.run.terminal import Terminal
 
     def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> waves.WaveResult:
         (request,) = _tick(instance).run_requests or []

@@ -169,7 +169,7 @@ def other_model(role: str) -> Edit:
         from safetensors.numpy import load_file, save_file
 
         copy = pipeline.root / "models" / role
-        shutil.copytree(ROOT / "rbr" / "sandbox" / "models" / role, copy)
+        shutil.copytree(ROOT / "rbr_sandbox" / "models" / role, copy)
         (weights,) = copy.glob("*.safetensors")
         tensors = load_file(weights)
         last = sorted(tensors)[-1]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.cells import grader_version
-from assets.inputs import proposition_questions, read_model, read_snapshot
 from rbr.grading import Question, question_hash
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings
 from rbr.rulebook import ContentPolicy
-from rbr_dagster.staleness import DATA_VERSION
+from rbr_dagster.run.staleness import DATA_VERSION
+from resources.cells import grader_version
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
+from resources.stored_inputs import proposition_questions, read_model, read_snapshot
 
 CELLS = ("completions", "grades", "scores")
 

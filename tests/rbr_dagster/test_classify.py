@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from tests.rbr.test_openai_release import RELEASE
+
 from tests.rbr_dagster.edited import ROOT, rbr
 
-GOLD = ROOT / "rbr" / "sandbox" / "data" / "tiny_gold_labels.jsonl"
+GOLD = ROOT / "rbr_sandbox" / "data" / "tiny_gold_labels.jsonl"
 
 
 def classified(root: Path, gold: Path, *arguments: str) -> str:

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from rbr.evaluation.metrics import METRIC_NAMES
 from rbr.hashing import directory_digest
-from rbr.metrics import METRIC_NAMES
 from rbr_dagster.environment import Environment, from_environment
-from rbr_dagster.results import as_json, as_tables, current_metrics
+from rbr_dagster.views.results import as_json, as_tables, current_metrics
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rbr_dagster.driver import RunFailed
+from rbr_dagster.run.driver import RunFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.trainer.lifeline import DRIVER_PID
+from resources.trainer_process.lifeline import DRIVER_PID
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,7 @@ def of_driver(pid: int) -> list[str]:
 def wait_for_training(run: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 240
     while time.monotonic() < end and run.poll() is None:
-        if any("resources.trainer" in command for command in of_driver(run.pid)):
+        if any("resources.trainer_process" in command for command in of_driver(run.pid)):
             return
         time.sleep(0.2)
     raise AssertionError(f"no training began: {run.communicate()}")

@@ -16,10 +16,10 @@ from subprocess import PIPE
 import dagster as dg
 import pytest
 
-from rbr.metrics import METRIC_NAMES
+from rbr.evaluation.metrics import METRIC_NAMES
 from rbr_dagster.definitions import defs
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
 from tests.rbr_dagster.edited import places, write_inputs
 from tests.rbr_dagster.made import Content
 
@@ -150,7 +150,7 @@ def inputs(tmp_path: Path) -> Path:
     """A copy of the inputs that a user edits: profiles/, rulebook/ and prompts.jsonl, which `mine` names."""
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     shutil.copytree(ROOT / "rulebook", tmp_path / "rulebook")
-    data = ROOT / "rbr" / "sandbox" / "data" / "tiny_prompts.jsonl"
+    data = ROOT / "rbr_sandbox" / "data" / "tiny_prompts.jsonl"
     shutil.copy(data, tmp_path / "prompts.jsonl")
     (tmp_path / "profiles" / "mine.yaml").write_text(f"extends: tiny\nprompts: {tmp_path / 'prompts.jsonl'}\n")
     return tmp_path

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
-from rbr_dagster.staleness import Graph, Reason, frontier, latest_tags, stale_assets
+from rbr_dagster.run.staleness import Graph, Reason, frontier, latest_tags, stale_assets
 
 SOURCE, LENGTH, OTHER, SUM = (dg.AssetKey(name) for name in ("source", "length", "other", "sum"))
 

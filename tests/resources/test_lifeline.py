@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from resources.trainer.lifeline import is_alive
+from resources.trainer_process.lifeline import is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = (
-    "import sys, time; from resources.trainer import lifeline; "
+    "import sys, time; from resources.trainer_process import lifeline; "
     "lifeline.watch(int(sys.argv[1])); {ready}; time.sleep(60)"
 )
 READY = "print('ready', flush=True)"
@@ -96,5 +96,5 @@ def test_a_worker_outlives_nothing_but_its_watched_processes() -> None:
 
 def test_the_lifeline_costs_no_heavy_import() -> None:
     heavy = "{'torch', 'dagster', 'polars', 'pydantic'}"
-    code = f"import sys; import resources.trainer.lifeline; print({heavy} & set(sys.modules))"
+    code = f"import sys; import resources.trainer_process.lifeline; print({heavy} & set(sys.modules))"
     assert first_line(start(code)) == "set()"

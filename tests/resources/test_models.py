@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from resources.models import Models
-from tests.rbr.grader_settings import grader_settings
+from tests.rbr.grading.grader_settings import grader_settings
 from tests.tiny_models import save_policy, save_reward_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +29,7 @@ def test_reward_models_and_graders_are_opened_once_too(tmp_path: Path) -> None:
 
 
 def test_the_resource_itself_imports_no_torch() -> None:
-    code = (
-        "import sys; import resources.models, resources.training; print({'torch', 'transformers'} & set(sys.modules))"
-    )
+    code = "import sys; import resources.models, resources.trainer; print({'torch', 'transformers'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     assert subprocess.check_output(command, env=environment, text=True).strip() == "set()"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.bar import Bar, clear_reports, read_reports
 from resources.progress import Progress
+from resources.progress_file import Bar, clear_reports, read_reports
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from rbr.errors import InputError
 from resources.store import Store
-from resources.tables import TABLES
+from resources.store.tables import TABLES
 
 
 @pytest.fixture

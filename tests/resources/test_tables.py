@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from resources.tables import TABLES, Table, as_markdown
+from resources.store.tables import TABLES, Table, as_markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
 
 def test_the_page_of_tables_is_up_to_date() -> None:
-    assert PAGE.read_text() == as_markdown(), "run `python -m resources.tables > docs/tables.md`"
+    assert PAGE.read_text() == as_markdown(), "run `python -m resources.store.tables > docs/tables.md`"
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

@@ -1,0 +1,86 @@
+"""R_rm: the score that a reward model gives to a reply (paper section 1, coefficient 1 in R_tot)."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+
+from rbr.conversation import Conversation
+from rbr.errors import InputError
+from rbr.models.pretrained import context_length, open_model, open_tokenizer
+
+if TYPE_CHECKING:
+    from rbr.profile import ModelRef
+
+
+class RewardModel:
+    """A sequence classifier with one output, read on prompt and reply rendered with its chat template.
+
+    Args:
+        ref: The model.
+        batch_size: Rows scored together. It moves the speed, not the scores.
+
+    Raises:
+        InputError: The model cannot be opened, has no chat template or more than one output.
+    """
+
+    def __init__(self, ref: "ModelRef", batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._tokenizer: Any = open_tokenizer(ref)
+        self._model: Any = open_model(AutoModelForSequenceClassification, ref)
+        outputs = self._model.config.num_labels
+        if outputs != 1:
+            raise InputError(
+                f"the reward model has {outputs} outputs",
+                where=ref.path,
+                mend="Use a model with num_labels = 1.",
+            )
+        # The classifier finds a row's last token by the padding token, so both must mean the same one.
+        self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
+
+    def score(
+        self,
+        conversations: Sequence[Conversation],
+        replies: Sequence[str],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """Scores one reply to each conversation.
+
+        Args:
+            conversations: Prompts, each ending in a user turn.
+            replies: One for each prompt.
+            on_progress: Called after each batch with the number of replies scored so far.
+
+        Returns:
+            float64[N], unbounded, in the order given. NaN where prompt and reply exceed the model's
+            context: a score of the head of a reply would not be a score of the reply.
+        """
+        pairs = zip(conversations, replies, strict=True)
+        rows = [self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs]
+        scores = np.full(len(rows), np.nan)
+        fitting = [row for row in range(len(rows)) if len(rows[row]) <= context_length(self._model)]
+        order = sorted(fitting, key=lambda row: (len(rows[row]), row))
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            scores[batch] = self._forward([rows[row] for row in batch])
+            if on_progress:
+                on_progress(len(rows) - len(order) + start + len(batch))
+        return scores
+
+    def _encode(self, messages: Conversation) -> list[int]:
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False)
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    @torch.inference_mode()
+    def _forward(self, rows: list[list[int]]) -> NDArray[np.float64]:
+        width = max(map(len, rows))
+        ids = [row + [self._tokenizer.pad_token_id] * (width - len(row)) for row in rows]
+        mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+        device = self._model.device
+        logits = self._model(
+            input_ids=torch.tensor(ids, device=device), attention_mask=torch.tensor(mask, device=device)
+        ).logits
+        return logits[:, 0].double().cpu().numpy()

@@ -1,1 +1,0 @@
-"""Measures the shipped sandbox models on what no training step saw: ``python -m rbr.sandbox.evaluate``."""

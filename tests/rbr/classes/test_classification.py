@@ -1,0 +1,146 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rbr.classes.classification import (
+    counted_classes,
+    gold_classes,
+    grade_matrix,
+    likely_classes,
+    propositions_of_rules,
+    true_classes,
+)
+from rbr.comparisons.synthesis import ideal_replies
+from rbr.conversation import GoldRow
+from rbr.errors import InputError
+from rbr.reward.fit_problems import fit_problems
+from rbr.rulebook import Behavior, ContentPolicy, Rulebook
+
+SHARE = {"response_types": ["comply"], "classes": ["bad"]}
+BEHAVIOR = Behavior.model_validate(
+    {
+        "classes": ["good", "bad"],
+        "response_types": {
+            "comply": {
+                "classes": {"good": "answers", "bad": "not answers"},
+                "features": ["answers", "polite"],
+                "ranking": [["full"], ["part", "other"]],
+                "margins": {"full": 2.0},
+            },
+            "refusal": {
+                "classes": {"good": "refuses and polite", "bad": "not (refuses and polite)"},
+                "features": ["polite"],
+                "ranking": [["refusal"], ["scolding"]],
+            },
+        },
+        "agreement": {"bar": 0.5},
+        "metrics": dict.fromkeys(
+            ["unsafe", "over_refusal", "illogical", "hard_refusal_style", "soft_refusal_style"], SHARE
+        ),
+    }
+)
+REPLIES = pl.DataFrame(
+    {
+        "completion_id": ["r1", "c1", "r2", "c2"],
+        "response_type": ["refusal", "comply", "refusal", "comply"],
+        "prompt_id": ["p1", "p2", "p1", "p2"],
+        "label": ["refusal", "full", "scolding", "part"],
+    }
+)
+
+
+def grades(rows: list[tuple[str, str, float | None]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=["completion_id", "proposition", "p_yes"], orient="row")
+
+
+GRADES = grades(
+    [
+        ("c1", "answers", 0.9),
+        ("c1", "polite", 0.5),
+        ("c2", "answers", 0.3),
+        ("c2", "polite", 0.5),
+        ("r1", "refuses", 0.8),
+        ("r1", "polite", 0.75),
+        ("r2", "refuses", 0.8),
+        ("r2", "polite", None),
+    ]
+)
+
+
+def test_a_grade_that_is_missing_is_nan_whether_unread_or_never_asked() -> None:
+    matrix = grade_matrix(GRADES, ["r2", "c1", "r2"], ["polite", "refuses"])
+    np.testing.assert_array_equal(matrix, [[np.nan, 0.8], [0.5, np.nan], [np.nan, 0.8]])
+
+
+def test_the_likeliest_class_comes_with_its_probability_in_the_order_of_the_replies() -> None:
+    classed = likely_classes(REPLIES, GRADES, BEHAVIOR, {})
+    assert classed["completion_id"].to_list() == REPLIES["completion_id"].to_list()
+    assert classed["class_name"].to_list() == ["good", "good", None, "bad"]
+    assert classed["p_class"].to_list() == pytest.approx([0.6, 0.9, None, 0.7])
+
+
+def test_counted_classes_cut_each_grade_at_its_own_threshold() -> None:
+    assert counted_classes(REPLIES, GRADES, BEHAVIOR, {})["class_name"].to_list() == ["good", "good", None, "bad"]
+    stricter = counted_classes(REPLIES, GRADES, BEHAVIOR, {"polite": 0.8, "answers": 0.3})
+    assert stricter["class_name"].to_list() == ["bad", "good", None, "good"]
+
+
+def test_true_classes_need_no_grade() -> None:
+    truths = [
+        {"answers": False, "polite": True, "refuses": True},
+        {"answers": False, "polite": True, "refuses": True},
+        {"answers": True, "polite": False, "refuses": True},
+        {"answers": True, "polite": False, "refuses": False},
+    ]
+    assert true_classes(REPLIES, truths, BEHAVIOR)["class_name"].to_list() == ["good", "bad", "bad", "good"]
+    assert propositions_of_rules(BEHAVIOR) == ("answers", "polite", "refuses")
+
+
+def test_fit_problems_hold_accepted_features_scores_and_the_ranking() -> None:
+    scores = pl.DataFrame({"completion_id": ["c1", "c2", "r1", "r2"], "score": [1.0, None, 0.5, 0.25]})
+    comply, refusal = fit_problems(REPLIES, GRADES, scores, BEHAVIOR, accepted=["polite"], thresholds={})
+    assert comply.feature_names == ("class:good", "class:bad", "proposition:polite")
+    np.testing.assert_allclose(comply.features, [[0.9, 0.1, 0.5], [0.3, 0.7, 0.5]])
+    np.testing.assert_array_equal(comply.r_rm, [1.0, np.nan])
+    assert comply.margins["full"] == 2.0
+    assert refusal.labels == ["refusal", "scolding"]
+    assert np.isnan(refusal.features[1]).any()
+
+
+def test_a_response_type_without_comparisons_has_no_fit() -> None:
+    scores = pl.DataFrame({"completion_id": ["c1"], "score": [1.0]})
+    only_comply = REPLIES.filter(pl.col("response_type") == "comply")
+    problems = fit_problems(only_comply, GRADES, scores, BEHAVIOR, accepted=[], thresholds={})
+    assert [problem.response_type for problem in problems] == ["comply"]
+
+
+def test_ideal_replies_are_those_of_the_best_rank_only() -> None:
+    assert ideal_replies(REPLIES, BEHAVIOR)["completion_id"].to_list() == ["r1", "c1"]
+
+
+def gold(line: int, category: str, labels: dict[str, bool]) -> GoldRow:
+    return GoldRow(({"role": "user", "content": "?"},), "", category, labels, line)
+
+
+def rulebook() -> Rulebook:
+    category = {"description": "d", "question": "q", "response_type": "refusal"}
+    return Rulebook.model_construct(
+        behavior=BEHAVIOR,
+        content_policy=ContentPolicy.model_validate({"categories": {"X-R": category}}),
+    )
+
+
+def test_labels_give_a_gold_row_its_class() -> None:
+    rows = [gold(1, "X-R", {"refuses": True, "polite": True}), gold(3, "X-R", {"refuses": True, "polite": False})]
+    assert gold_classes(rows, rulebook(), where="gold").select("line", "class_name").rows() == [(1, "good"), (3, "bad")]
+
+
+def test_a_missing_label_leaves_the_class_open_where_it_decides_it() -> None:
+    rows = [gold(1, "X-R", {"refuses": True}), gold(2, "X-R", {"refuses": False})]
+    found = gold_classes(rows, rulebook(), where="gold").select("class_name", "missing").rows()
+    assert found == [(None, ["polite"]), ("bad", [])]
+
+
+def test_a_category_that_the_policy_lacks_is_named_with_its_line() -> None:
+    with pytest.raises(InputError, match=r"gold:7: the category 'Y' is not in the content policy"):
+        gold_classes([gold(7, "Y", {})], rulebook(), where="gold")

@@ -1,0 +1,262 @@
+"""The report as its reader and its browser meet it: well-formed, self-contained, honest about what is missing."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rbr.evaluation.html_report import COLUMNS, ReportContent, percent, render_report, signed
+from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.report_plot import Axis, Group, draw
+
+DASH, MINUS = "\u2013", "\u2212"
+VOID = {"meta"}
+WEIGHTS = {
+    "response_type": ["hard_refusal"] * 3,
+    "feature": ["proposition:apology", "class:bad", "class:good"],
+    "weight": [0.5, -1.0, 1.5],
+    "low": [0.25, None, 1.0],
+    "high": [0.75, None, 2.0],
+}
+
+
+class Page(HTMLParser):
+    """Collects tags and text, and refuses tags that are not closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def section(self, first: str, last: str) -> str:
+        return self.text.split(first, 1)[1].split(last, 1)[0]
+
+
+def evaluation(variant: str, split: str = "test", judge: str = "grader", **metrics: float | None) -> dict[str, Any]:
+    values = dict.fromkeys((name + end for name in METRIC_NAMES for end in ("", "_low", "_high")), None)
+    return {"variant": variant, "split": split, "judge": judge, "n_prompts": 40} | values | metrics
+
+
+def frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    texts = {"variant", "split", "judge", "response_type", "feature", "proposition", "prompt", "reply", "class_name"}
+    kinds = {"n": pl.Int32, "n_prompts": pl.Int32, "n_pairs": pl.Int32, "n_held_out": pl.Int32, "accepted": pl.Boolean}
+    schema = {column: pl.String if column in texts else kinds.get(column, pl.Float64) for column in COLUMNS[name]}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def content(**rows: list[dict[str, Any]]) -> ReportContent:
+    return ReportContent(**{name: frame(name, rows.get(name, [])) for name in COLUMNS})
+
+
+def full() -> ReportContent:
+    known = {"not_unsafe": 0.95, "not_unsafe_low": 0.9, "not_unsafe_high": 0.98, "not_overrefuse": 0.9}
+    accuracy = {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.5, "balanced_accuracy_high": 0.7}
+    return content(
+        evaluations=[
+            evaluation("human", **known, f1=0.8, f1_low=0.75, f1_high=0.85),
+            evaluation("rbr", **known, f1=0.924, f1_low=0.9, f1_high=0.95, illogical=0.0),
+            evaluation("rbr", split="far", judge="oracle"),
+        ],
+        weights=pl.DataFrame(WEIGHTS).to_dicts(),
+        certificates=[
+            {
+                "response_type": "hard_refusal",
+                "n_prompts": 70,
+                "n_pairs": 350,
+                "n_held_out": 18,
+                "primal": 0.25,
+                "dual": 0.25,
+                "gap": 1e-11,
+                "error_rm": 0.541,
+                "error_rbr": 0.0,
+                "error_total": None,
+            }
+        ],
+        agreement=[
+            {"proposition": "apology", "n": 9, **accuracy, "threshold": 0.5, "accepted": True},
+            {"proposition": "tone", "n": 4, "threshold": 0.5, "accepted": False},
+        ],
+        samples=[
+            {"variant": variant, "response_type": "comply", "prompt": "a question", "reply": f"{variant} answers"}
+            for variant in ("human", "rbr")
+        ],
+    )
+
+
+def test_the_page_is_well_formed_and_needs_neither_network_nor_scripts() -> None:
+    html = render_report(full())
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name in {"src", "href", "onload"}]
+    assert "http://" not in html and "https://" not in html and "url(" not in html
+    policy = next(attributes for tag, attributes in page.tags if "http-equiv" in attributes)
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_equal_content_gives_equal_bytes_whatever_the_order_of_evaluations_and_features() -> None:
+    given = full()
+    shuffled = ReportContent(
+        given.evaluations.reverse(), given.weights.reverse(), given.certificates, given.agreement, given.samples
+    )
+    assert render_report(shuffled) == render_report(given)
+
+
+def test_a_reply_cannot_break_out_of_its_card() -> None:
+    attack = '</div><script>alert("1")</script>{{ 7 * 7 }} & <b onclick=x>'
+    names = dict.fromkeys(("variant", "response_type", "prompt", "reply", "class_name"), attack)
+    page = Page(render_report(content(samples=[names])))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count(attack) == 5
+    assert not [attributes for _, attributes in page.tags if "onclick" in attributes]
+
+
+def test_a_reply_keeps_its_lines() -> None:
+    reply = "first\n\n  second"
+    page = Page(render_report(content(samples=[dict.fromkeys(COLUMNS["samples"], "x") | {"reply": reply}])))
+    assert reply in page.text
+
+
+def test_figures_are_shown_with_their_intervals_in_percent() -> None:
+    headline = Page(render_report(full())).section("Safety and over-refusal", "The trade-off")
+    assert re.search(rf"human\s*40\s+95\.0.%\s+90\.0{DASH}98\.0", headline)
+    assert re.search(rf"80\.0.%\s+75\.0{DASH}85\.0", headline)
+
+
+def test_what_was_not_measured_is_a_dash_and_never_a_zero() -> None:
+    page = Page(render_report(full()))
+    styles = page.section("How they refuse", "What the reward pays for")
+    far = styles.split("Split far", 1)[1]
+    assert far.count(DASH) == 3 and "0.0" not in far
+    rates = page.section("Errors of", "Can the grader be trusted?")
+    assert "54.1" in rates and "0.0" in rates and rates.rstrip().endswith(DASH)
+
+
+def test_the_leader_and_the_doubt_about_it_are_said_in_words() -> None:
+    rows = [
+        evaluation("rbr", f1=0.9, f1_low=0.85, f1_high=0.95),
+        evaluation("human", f1=0.8, f1_low=0.7, f1_high=0.86),
+        evaluation("helpful", f1=0.7, f1_low=0.6, f1_high=0.8),
+    ]
+    close = " ".join(Page(render_report(content(evaluations=rows))).text.split())
+    assert "rbr has the highest F1: 90.0" in close
+    assert "overlaps with that of human: the order" in close
+    apart = " ".join(Page(render_report(content(evaluations=[rows[0], rows[2]]))).text.split())
+    assert "Its interval overlaps with no other." in apart
+
+
+def test_no_leader_is_named_among_fewer_than_two() -> None:
+    assert Group("test", "grader", [evaluation("rbr", f1=0.9), evaluation("human")]).leader is None
+
+
+def test_a_rival_without_an_interval_is_not_said_to_be_behind() -> None:
+    rows = [evaluation("rbr", f1=0.9, f1_low=0.85, f1_high=0.95), evaluation("human", f1=0.1)]
+    assert Group("test", "grader", rows).rivals == ["human"]
+
+
+def test_the_ordinary_test_split_comes_first_and_rbr_leads_each_table() -> None:
+    rows = [
+        evaluation(variant, split, judge)
+        for variant in ("helpful", "rbr")
+        for split in ("extra", "test")
+        for judge in ("oracle", "grader")
+    ]
+    headline = Page(render_report(content(evaluations=rows))).section("Safety and over-refusal", "The trade-off")
+    order = re.findall(r"Split (\w+), judged by (\w+)", headline)
+    assert order == [("test", "grader"), ("test", "oracle"), ("extra", "grader"), ("extra", "oracle")]
+    assert re.findall(r"rbr|helpful", headline.split("Split test", 1)[1])[:2] == ["rbr", "helpful"]
+
+
+def test_expelled_propositions_are_named_before_the_table() -> None:
+    section = Page(render_report(full())).section("Can the grader be trusted?", "Replies side by side")
+    assert re.search(r"Expelled:\s+tone\s+\(1 of 2\)", section)
+    assert re.search(rf"tone\s+{DASH}.*expelled", section, flags=re.DOTALL)
+    accepted = full().agreement.head(1)
+    kept = ReportContent(**{**vars(full()), "agreement": accepted})
+    assert "None is expelled" in Page(render_report(kept)).text
+
+
+def test_weights_of_classes_come_first_each_kind_from_most_to_least() -> None:
+    section = Page(render_report(full())).section("What the reward pays for", "Can the fit be trusted?")
+    rows = re.findall(r"(good|bad|apology)\s+(\S+)\s+(\S+)", section)
+    assert rows == [("good", "1.50", "1.00"), ("bad", f"{MINUS}1.00", DASH), ("apology", "0.50", "0.25")]
+
+
+def test_bars_of_weights_start_at_zero_on_a_common_scale() -> None:
+    html = render_report(full())
+    table = html[html.index('id="weights"') : html.index('id="fit"')]
+    places = re.findall(r'class="bar" style="left:([\d.]+)%;width:([\d.]+)%', table)
+    # From -1 to 2: zero lies at a third.
+    assert places == [("33.33", "50.00"), ("0.0", "33.33"), ("33.33", "16.67")]
+
+
+def test_replies_to_one_prompt_stand_side_by_side_rbr_first() -> None:
+    cards = Page(render_report(full())).text.split("Replies side by side")[1]
+    assert cards.count("a question") == 1
+    assert cards.index("rbr answers") < cards.index("human answers")
+
+
+def test_a_report_on_nothing_says_so_in_every_section() -> None:
+    assert Page(render_report(content())).text.count("Nothing has been measured here yet.") == 7
+
+
+def test_a_frame_without_a_column_is_refused_by_name() -> None:
+    frames = vars(full())
+    with pytest.raises(ValueError, match="samples has no column reply"):
+        ReportContent(**{**frames, "samples": frames["samples"].drop("reply")})
+
+
+def test_axes_hold_all_values_between_round_ticks() -> None:
+    assert Axis.holding([0.57, 0.9]).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
+    assert Axis.holding([0.93]).ticks == pytest.approx((0.92, 0.94, 0.96, 0.98, 1.0))
+    assert Axis.holding([0.0]).ticks == pytest.approx((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
+    assert Axis.holding([1.0]).ticks == pytest.approx((0.98, 1.0))
+
+
+@pytest.mark.parametrize(("low", "level"), [(0.0, 0.5), (0.5, 0.6), (0.5, 0.9), (0.8, 0.85)])
+def test_a_curve_of_equal_f1_has_that_f1_and_stays_inside(low: float, level: float) -> None:
+    axis = Axis(low, (low, 1.0))
+    for x, y in axis.equal_f1(level):
+        first, second = (low + place / 100 * (1 - low) for place in (x, y))
+        assert 2 * first * second / (first + second) == pytest.approx(level, abs=1e-3)
+        assert -1e-6 <= x <= 100 and -1e-6 <= y <= 100.01
+
+
+def test_a_point_stands_at_its_values_with_safety_upwards() -> None:
+    row = evaluation("rbr", not_unsafe=0.9, not_unsafe_low=0.5, not_unsafe_high=1.0, not_overrefuse=0.6)
+    (picture,) = draw([Group("test", "grader", [row, evaluation("human", not_unsafe=0.1)])])
+    (point,) = picture.points
+    assert (point.x, point.x_low, point.x_high) == (20, 20, 20)
+    assert (point.y, point.y_low, point.y_high) == (80, 0, 100)
+    assert picture.absent == ["human"]
+
+
+def test_all_pictures_share_one_scale() -> None:
+    near = evaluation("rbr", not_unsafe=0.99, not_overrefuse=0.99)
+    far = evaluation("rbr", not_unsafe=0.3, not_overrefuse=0.99)
+    pictures = draw([Group("test", "grader", [near]), Group("test", "oracle", [far])])
+    assert pictures[0].ticks == pictures[1].ticks
+
+
+def test_numbers_read_well() -> None:
+    assert percent(None) == DASH and percent(0.0) == "0.0\u202f%" and percent(0.9994) == "99.9\u202f%"
+    assert signed(-0.001) == "0.00" and signed(-1.5) == f"{MINUS}1.50" and signed(None) == DASH

@@ -1,0 +1,89 @@
+"""Moves between classes are a matter of meaning: found over all replies, and none where the rules say the same."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbr.rulebook import Behavior, compile_classes
+from rbr.rulebook.class_changes import Move, class_moves
+
+METRICS = ("unsafe", "over_refusal", "illogical", "hard_refusal_style", "soft_refusal_style")
+ATOMS = ("a", "b", "c", "d")
+
+
+def behavior(good: str, **derived: str) -> Behavior:
+    return Behavior.model_validate(
+        {
+            "derived": derived,
+            "classes": ["good", "bad"],
+            "response_types": {
+                "comply": {"classes": {"good": good, "bad": f"not ({good})"}, "features": [], "ranking": [["x"]]}
+            },
+            "agreement": {"bar": 0.5},
+            "metrics": {name: {"response_types": ["comply"], "classes": ["bad"]} for name in METRICS},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a and b", "b and a"),
+        ("not (a or b)", "not a and not b"),
+        ("a and (b or not b)", "a"),
+        ("a", "not not a"),
+    ],
+)
+def test_rules_that_say_the_same_in_other_words_move_nothing(old: str, new: str) -> None:
+    assert class_moves(behavior(old), behavior(new), "comply") == []
+
+
+def test_a_condition_more_moves_the_replies_that_break_it() -> None:
+    moves = class_moves(behavior("a"), behavior("a and not b"), "comply")
+    assert moves == [Move("good", "bad", "a reply with a and b")]
+
+
+def test_what_a_derived_proposition_means_counts_and_not_its_name() -> None:
+    old, new = behavior("nice", nice="a and b"), behavior("kind", kind="b and a")
+    assert class_moves(old, new, "comply") == []
+    assert len(class_moves(old, behavior("kind", kind="b or a"), "comply")) == 1
+
+
+expressions = st.recursive(
+    st.sampled_from(ATOMS),
+    lambda inner: st.one_of(
+        inner.map(lambda one: f"not ({one})"),
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda parts: "({}) {} ({})".format(*parts)),
+    ),
+    max_leaves=6,
+)
+
+
+def class_of(policy: Behavior, truth: dict[str, bool]) -> str:
+    diagram = compile_classes(policy, "comply")
+    import numpy as np
+
+    row = np.array([[truth[name] for name in diagram.propositions]], dtype=bool).reshape(1, -1)
+    return diagram.classes[int(diagram.classify(row)[0])]
+
+
+@settings(max_examples=60, deadline=None)
+@given(expressions, expressions)
+def test_moves_are_those_that_trying_every_reply_finds_and_every_described_reply_moves(one: str, other: str) -> None:
+    old, new = behavior(one), behavior(other)
+    moves = class_moves(old, new, "comply")
+    found = set()
+    for values in itertools.product([False, True], repeat=len(ATOMS)):
+        truth = dict(zip(ATOMS, values, strict=True))
+        pair = class_of(old, truth), class_of(new, truth)
+        found.add(pair)
+        for move in moves:
+            having, _, lacking = move.example.removeprefix("a reply").partition("without ")
+            described = dict.fromkeys(re.findall(r"\b[abcd]\b", having), True)
+            described |= dict.fromkeys(re.findall(r"\b[abcd]\b", lacking), False)
+            if all(truth[name] == value for name, value in described.items()):
+                assert pair == (move.old, move.new)
+    assert {(move.old, move.new) for move in moves} == {pair for pair in found if pair[0] != pair[1]}

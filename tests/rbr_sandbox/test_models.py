@@ -1,0 +1,74 @@
+"""The shipped weights are the ones that the card describes."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from rbr_sandbox.measure.card import CARD, MODELS, read_figures, tables
+from rbr_sandbox.measure.measure import measure
+
+ROLES = {
+    "policy": AutoModelForCausalLM,
+    "grader": AutoModelForCausalLM,
+    "helpful_reward_model": AutoModelForSequenceClassification,
+    "human_reward_model": AutoModelForSequenceClassification,
+}
+MEGABYTE = 2**20
+
+
+def test_every_file_has_the_checksum_that_is_written_down_and_no_file_is_missing_there() -> None:
+    lines = (MODELS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    known = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    shipped = {str(path.relative_to(MODELS)) for role in ROLES for path in (MODELS / role).iterdir()}
+    assert set(known) == shipped
+    assert {name: hashlib.sha256((MODELS / name).read_bytes()).hexdigest() for name in known} == known
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_weights_load_as_any_model_of_the_hub_does(role: str) -> None:
+    model, loading = ROLES[role].from_pretrained(MODELS / role, dtype=torch.float32, output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / role)
+    assert len(tokenizer) == model.config.vocab_size
+    with safe_open(MODELS / role / "model.safetensors", "pt") as weights:
+        assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float16}  # noqa: SIM118
+
+
+def test_all_weights_together_are_small_enough_to_clone() -> None:
+    assert sum((MODELS / role / "model.safetensors").stat().st_size for role in ROLES) <= 16 * MEGABYTE
+
+
+def test_the_card_shows_the_figures() -> None:
+    assert tables(read_figures()) in CARD.read_text(encoding="utf-8")
+
+
+def test_all_bars_of_the_card_hold() -> None:
+    assert [f"{figure.group}: {figure.name}" for figure in read_figures() if not figure.holds] == []
+
+
+@pytest.mark.slow
+def test_measured_again_the_shipped_weights_give_the_read_figures() -> None:
+    # Machines round differently, and a sampled reply near a border turns into another.
+    again = {(f.group, f.name.split(" (only")[0]): f for f in measure("profiles/sandbox.yaml", "rulebook")}
+    card = {(f.group, f.name.split(" (only")[0]): f for f in read_figures()}
+    assert set(again) == set(card)
+    assert {key: again[key].value for key in card} == pytest.approx({key: f.value for key, f in card.items()}, abs=0.05)
+
+
+@pytest.mark.slow
+def test_training_twice_gives_the_same_bytes_however_many_threads_it_has(tmp_path: Path) -> None:
+    def trained(threads: int) -> str:
+        output = tmp_path / str(threads)
+        options = ["--only", "base", "grader", "human_reward_model"]
+        options += ["--shorten", "300", "--threads", str(threads)]
+        places = ["--output", str(output), "--base", str(output / "base")]
+        subprocess.run([sys.executable, "-m", "rbr_sandbox.train", *options, *places], check=True)
+        return (output / "SHA256SUMS").read_text(encoding="utf-8")
+
+    assert trained(1) == trained(2)

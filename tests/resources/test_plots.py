@@ -1,0 +1,103 @@
+"""Pictures for asset pages: real PNGs, small enough for Dagster's event log, whatever is drawn."""
+
+import base64
+import struct
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from rbr.evaluation.metrics import METRIC_NAMES
+from resources.pages.plots import MAX_BYTES, curves_plot, metrics_plot, weights_plot
+
+
+def size_of(picture: dg.MarkdownMetadataValue, title: str) -> tuple[int, int]:
+    """Width and height of the PNG inside the markdown; fails where it is none, or too large to be kept."""
+    head, encoded = picture.value.removesuffix(")").split("base64,")
+    assert head == f"![{title}](data:image/png;"
+    assert len(picture.value) < MAX_BYTES + 100
+    png = base64.b64decode(encoded, validate=True)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", png[16:24])
+
+
+def weights(*response_types: str, low: float | None = -1.0, features: int = 3) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            (kind, f"proposition:number_{index}", (-1.0) ** index * index, low, 2.0 if low is not None else None)
+            for kind in response_types
+            for index in range(features)
+        ],
+        schema={
+            "response_type": pl.String,
+            "feature": pl.String,
+            "weight": pl.Float64,
+            "low": pl.Float64,
+            "high": pl.Float64,
+        },
+        orient="row",
+    )
+
+
+def test_weights_have_a_panel_for_each_response_type() -> None:
+    one, _ = size_of(weights_plot(weights("comply")), "fitted weights")
+    three, _ = size_of(weights_plot(weights("a", "b", "c")), "fitted weights")
+    assert three > 2 * one
+
+
+def test_other_weights_make_another_picture_and_equal_ones_the_same() -> None:
+    drawn = weights_plot(weights("comply"))
+    assert weights_plot(weights("comply")).value == drawn.value
+    assert weights_plot(weights("comply", features=4)).value != drawn.value
+
+
+@pytest.mark.parametrize("frame", [weights(), weights("comply", low=None)], ids=["none", "without intervals"])
+def test_weights_can_be_drawn_before_there_is_much_to_draw(frame: pl.DataFrame) -> None:
+    assert size_of(weights_plot(frame), "fitted weights") > (0, 0)
+
+
+def evaluations(rows: int, value: float | None = 0.5) -> pl.DataFrame:
+    figures = {f"{name}{end}": value for name in METRIC_NAMES for end in ("", "_low", "_high")}
+    return pl.DataFrame(
+        [{"variant": f"v{row}", "split": "test", "judge": "grader", **figures} for row in range(rows)],
+        schema_overrides=dict.fromkeys(figures, pl.Float64),
+    )
+
+
+def test_metrics_are_drawn_for_every_policy() -> None:
+    one = metrics_plot(evaluations(1), list(METRIC_NAMES))
+    assert size_of(one, "evaluation metrics") > (0, 0)
+    assert metrics_plot(evaluations(3), list(METRIC_NAMES)).value != one.value
+
+
+def test_a_metric_that_no_prompt_bears_on_leaves_a_gap() -> None:
+    missing = metrics_plot(evaluations(2, value=None), list(METRIC_NAMES))
+    assert size_of(missing, "evaluation metrics") > (0, 0)
+    assert missing.value != metrics_plot(evaluations(2, value=0.0), list(METRIC_NAMES)).value
+
+
+def curves(metrics: int, steps: int) -> pl.DataFrame:
+    rows = [(step, f"metric_{index}", (step * 7919 % 101) / 101) for index in range(metrics) for step in range(steps)]
+    return pl.DataFrame(rows, schema={"step": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row")
+
+
+def test_every_curve_has_a_panel_three_in_a_row() -> None:
+    _, three = size_of(curves_plot(curves(3, 5)), "training curves")
+    _, four = size_of(curves_plot(curves(4, 5)), "training curves")
+    assert four > 1.5 * three
+
+
+def test_curves_may_be_missing_or_hold_missing_values() -> None:
+    assert size_of(curves_plot(curves(0, 0)), "training curves") > (0, 0)
+    gap = pl.DataFrame({"step": [1, 2], "metric": "loss", "value": [1.0, None]})
+    assert size_of(curves_plot(gap), "training curves") > (0, 0)
+
+
+def test_rows_in_another_order_draw_the_same_curve() -> None:
+    assert curves_plot(curves(2, 5).reverse()).value == curves_plot(curves(2, 5)).value
+
+
+def test_a_picture_that_would_be_too_large_is_made_smaller() -> None:
+    width, _ = size_of(curves_plot(curves(3, 5)), "training curves")
+    crowded, _ = size_of(curves_plot(curves(15, 300)), "training curves")
+    assert crowded < width
