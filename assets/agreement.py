@@ -15,7 +15,7 @@ from rbr.rulebook import Behavior, ContentPolicy
 from resources.asset_tags import GRADING
 from resources.cells import Cells, grader_version
 from resources.models import Models
-from resources.pages.tables import preview, stored
+from resources.pages.tables import preview, save_table
 from resources.progress import Progress
 from resources.store import Store
 from resources.stored_inputs import proposition_questions, read_applicability, read_model, read_snapshot
@@ -56,7 +56,7 @@ def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.Mat
         settings,
     )
     measured = measure_agreement(labels, grades)
-    return stored(store, "grader_agreement", measured, metadata={"agreement": preview(measured), **cells.work})
+    return save_table(store, "grader_agreement", measured, metadata={"agreement": preview(measured), **cells.work})
 
 
 @dg.asset(
@@ -78,7 +78,7 @@ def accepted_propositions(store: Store) -> dg.MaterializeResult:
     """
     behavior = read_snapshot(store, Behavior)
     rows = accept(store.read("grader_agreement"), behavior.agreement)
-    return stored(store, "accepted_propositions", rows, check_results=[_bar_check(rows, behavior)])
+    return save_table(store, "accepted_propositions", rows, check_results=[_bar_check(rows, behavior)])
 
 
 def read_thresholds(store: Store) -> dict[str, float]:

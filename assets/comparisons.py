@@ -14,7 +14,7 @@ from rbr.rulebook import Behavior, Synthesis
 from resources.asset_tags import GRADING, SAMPLING, SCORING
 from resources.cells import Cells, Sampling, grader_version, name_completions
 from resources.models import Models
-from resources.pages.tables import preview, stored
+from resources.pages.tables import preview, save_table
 from resources.progress import Progress
 from resources.store import Store
 from resources.stored_inputs import (
@@ -61,7 +61,7 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
         sampling,
         settings.batch_size,
     )
-    return stored(store, "synthetic_comparisons", candidates, metadata=cells.work)
+    return save_table(store, "synthetic_comparisons", candidates, metadata=cells.work)
 
 
 @dg.asset(
@@ -94,7 +94,9 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
         grader_version(grader.fingerprint, settings),
         settings,
     )
-    return stored(store, "proposition_grades", grades, metadata={"unread": grades["p_yes"].null_count(), **cells.work})
+    return save_table(
+        store, "proposition_grades", grades, metadata={"unread": grades["p_yes"].null_count(), **cells.work}
+    )
 
 
 @dg.asset(
@@ -115,7 +117,7 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
         SCORING_BATCH,
     )
     unscored = scores["score"].null_count()
-    return stored(store, "reward_model_scores", scores, metadata={"unscored": unscored, **cells.work})
+    return save_table(store, "reward_model_scores", scores, metadata={"unscored": unscored, **cells.work})
 
 
 @dg.asset(
@@ -124,7 +126,7 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
     deps=[
         synthetic_comparisons,
         proposition_grades,
-        # Decision thresholds: grades are recentred at them before classes are told apart.
+        # Decision thresholds: grades are recentered at them before classes are told apart.
         accepted_propositions,
         snapshot_key("rulebook/behavior"),
         # The classes that a slot may turn out as; the candidates carry its label only.
@@ -139,7 +141,7 @@ def verified_comparisons(store: Store) -> dg.MaterializeResult:
     )
     kept = verify(classed, read_snapshot(store, Synthesis))
     filled = filled_slots(candidates, kept)
-    return stored(store, "verified_comparisons", kept, metadata={"filled slots": preview(filled)})
+    return save_table(store, "verified_comparisons", kept, metadata={"filled slots": preview(filled)})
 
 
 @dg.asset(
@@ -162,7 +164,7 @@ def ideal_completions(store: Store) -> dg.MaterializeResult:
         .join(texts, on="completion_id", how="left", maintain_order="left")
         .join(store.read("training_prompts"), on="prompt_id", how="left", maintain_order="left")
     )
-    return stored(store, "ideal_completions", rows)
+    return save_table(store, "ideal_completions", rows)
 
 
 def _distinct(candidates: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from resources.cells import Cells, Sampling, grader_version, name_completions
 from resources.checkpoints import read_checkpoint
 from resources.models import Models
 from resources.pages.plots import metrics_plot
-from resources.pages.tables import preview, stored
+from resources.pages.tables import preview, save_table
 from resources.progress import Progress
 from resources.store import Store
 from resources.store.tables import TABLES
@@ -72,7 +72,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
             settings.batch_size,
         )
         rows = replies.with_columns(pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint"))
-        return stored(store, "evaluation_completions", rows, within={"variant": variant}, metadata=cells.work)
+        return save_table(store, "evaluation_completions", rows, within={"variant": variant}, metadata=cells.work)
 
     return evaluation_completions
 
@@ -112,7 +112,7 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     owners = replies.select("variant", "completion_id")
     rows = owners.join(grades, on="completion_id", how="inner", maintain_order="left")
     unread = rows["p_yes"].null_count()
-    return stored(store, "evaluation_grades", rows, metadata={"unread": unread, **cells.work})
+    return save_table(store, "evaluation_grades", rows, metadata={"unread": unread, **cells.work})
 
 
 @dg.asset(
@@ -160,7 +160,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     rows = metrics.with_columns(pl.lit(version).alias("rulebook")).select(list(TABLES["evaluations"].dtypes))
     store.append("evaluations", rows)
     _log(store, tracking, rows)
-    return stored(
+    return save_table(
         store,
         "evaluation_metrics",
         rows,
@@ -181,7 +181,7 @@ def evaluated_replies(store: Store) -> pl.DataFrame:
         raise InputError(
             "there is no test prompt to evaluate on",
             where="evaluation.test_fraction",
-            mend="Raise it, or mark prompts as held_out in the data file.",
+            hint="Raise it, or mark prompts as held_out in the data file.",
         )
     return with_response_type(store, replies.join(prompts, on="prompt_id", how="inner", maintain_order="left"))
 

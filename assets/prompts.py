@@ -13,7 +13,7 @@ from rbr.rulebook import ContentPolicy
 from resources.asset_tags import GRADING
 from resources.cells import Cells, grader_version
 from resources.models import Models
-from resources.pages.tables import PREVIEW_ROWS, preview, stored
+from resources.pages.tables import PREVIEW_ROWS, preview, save_table
 from resources.progress import Progress
 from resources.store import Store
 from resources.stored_inputs import as_json, read_model, read_snapshot
@@ -34,12 +34,12 @@ MAX_QUARANTINED = 0.1
     check_specs=[
         dg.AssetCheckSpec(
             "few_prompts_are_quarantined",
-            asset="labelled_prompts",
+            asset="labeled_prompts",
             description=f"At most {MAX_QUARANTINED:.0%} of the prompts are left out for want of a sure category.",
         )
     ],
 )
-def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
+def labeled_prompts(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """Prompts with their category, given or asked of the grader, and its response type.
 
     A prompt whose best category stays below `grader.category_bar` goes to the table quarantined_prompts.
@@ -48,29 +48,29 @@ def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mat
     settings = read_snapshot(store, GraderSettings)
     grader = read_model(store, "grader")
     prompts = store.snapshot("data/prompts")
-    unlabelled = {row["prompt_id"]: row["messages"] for row in prompts if row["category"] is None}
+    unlabeled = {row["prompt_id"]: row["messages"] for row in prompts if row["category"] is None}
     questions = {code: Question(code, category.question) for code, category in policy.categories.items()}
-    cells = Cells(store, progress, "labelled_prompts")
+    cells = Cells(store, progress, "labeled_prompts")
     grades = cells.grade(
-        unlabelled,
-        {prompt_id: list(questions) for prompt_id in unlabelled},
+        unlabeled,
+        {prompt_id: list(questions) for prompt_id in unlabeled},
         questions,
         lambda: models.grader(grader.ref, settings),
         grader_version(grader.fingerprint, settings),
         settings,
     )
-    labelled, quarantined = label_prompts(
+    labeled, quarantined = label_prompts(
         _as_frame(prompts),
         grades.rename({"completion_id": "prompt_id", "proposition": "category"}),
         policy,
         settings.category_bar,
     )
     store.replace("quarantined_prompts", quarantined.drop("held_out"))
-    counts = labelled.group_by("category", "response_type").len("prompts").sort("category")
-    return stored(
+    counts = labeled.group_by("category", "response_type").len("prompts").sort("category")
+    return save_table(
         store,
-        "labelled_prompts",
-        labelled,
+        "labeled_prompts",
+        labeled,
         beside=frame_hash(quarantined),
         metadata={"categories": preview(counts), "quarantined": quarantined.height, **cells.work},
         check_results=[_quarantine_check(quarantined, len(prompts))],
@@ -80,26 +80,26 @@ def labelled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mat
 @dg.asset(
     group_name="prompts",
     code_version="1",
-    deps=[labelled_prompts, snapshot_key("profile/evaluation")],
+    deps=[labeled_prompts, snapshot_key("profile/evaluation")],
 )
 def training_prompts(store: Store) -> dg.MaterializeResult:
     """Prompts that training may see: neither held out nor, by their hash, for testing.
 
     They carry no response type: the baselines read them, and an edit of a rule must not retrain a baseline.
     """
-    return stored(store, "training_prompts", _with_split(store).filter(pl.col("split") == "train"))
+    return save_table(store, "training_prompts", _with_split(store).filter(pl.col("split") == "train"))
 
 
 @dg.asset(
     group_name="prompts",
     code_version="1",
-    deps=[labelled_prompts, snapshot_key("profile/evaluation")],
+    deps=[labeled_prompts, snapshot_key("profile/evaluation")],
 )
 def test_prompts(store: Store) -> dg.MaterializeResult:
     """Prompts for the evaluation: the test share by hash, and the splits that the data file holds out."""
     rows = _with_split(store).filter(pl.col("split") != "train")
     counts = rows.group_by("split").len("prompts").sort("split")
-    return stored(store, "test_prompts", rows, metadata={"splits": preview(counts)})
+    return save_table(store, "test_prompts", rows, metadata={"splits": preview(counts)})
 
 
 def _as_frame(prompts: list[dict]) -> pl.DataFrame:
@@ -112,7 +112,7 @@ def _as_frame(prompts: list[dict]) -> pl.DataFrame:
 
 def _with_split(store: Store) -> pl.DataFrame:
     test_fraction = read_snapshot(store, EvaluationSettings).test_fraction
-    prompts = store.read("labelled_prompts")
+    prompts = store.read("labeled_prompts")
     by_hash = [split_of(prompt_id, test_fraction) for prompt_id in prompts["prompt_id"]]
     return prompts.with_columns(pl.coalesce("held_out", pl.Series(by_hash, dtype=pl.String)).alias("split"))
 

@@ -1,4 +1,4 @@
-"""The reward: fitted weights, and one artefact that holds everything needed to compute them on new replies."""
+"""The reward: fitted weights, and one artifact that holds everything needed to compute them on new replies."""
 
 import dagster as dg
 import polars as pl
@@ -9,13 +9,13 @@ from assets.snapshots import snapshot_key
 from rbr.classes.features import feature_map
 from rbr.hashing import frame_hash
 from rbr.profile import FitSettings, GraderSettings
-from rbr.reward.artifact import RewardArtefact, assemble
+from rbr.reward.artifact import RewardArtifact, assemble
 from rbr.reward.fit import fit
 from rbr.reward.fit_problems import fit_problems
 from rbr.rulebook import Behavior, ContentPolicy, Propositions
 from resources.artifacts import Artifacts
 from resources.pages.plots import weights_plot
-from resources.pages.tables import preview, stored
+from resources.pages.tables import preview, save_table
 from resources.store import Store
 from resources.store.tables import TABLES
 from resources.stored_inputs import read_model, read_snapshot
@@ -64,7 +64,7 @@ def fitted_weights(store: Store) -> dg.MaterializeResult:
     weights = _rows("fitted_weights", [row for result in results for row in result.weight_rows()])
     certificates = _rows("fit_certificates", [result.certificate_row() for result in results])
     store.replace("fit_certificates", certificates)
-    return stored(
+    return save_table(
         store,
         "fitted_weights",
         weights,
@@ -98,7 +98,7 @@ def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
         kind: dict(rows.select("feature", "weight").iter_rows())
         for (kind,), rows in weights.group_by("response_type", maintain_order=True)
     }
-    artefact = assemble(
+    artifact = assemble(
         by_type,
         {
             kind: feature_map(behavior, kind, accepted=read_accepted(store), thresholds=read_thresholds(store))
@@ -110,20 +110,20 @@ def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
         grader=read_model(store, "grader").fingerprint,
         reward_model=read_model(store, "helpful_reward_model").fingerprint,
     )
-    artefact.save(artifacts.reward)
+    artifact.save(artifacts.reward)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(artefact.identity),
+        data_version=dg.DataVersion(artifact.identity),
         metadata={
             "reward": dg.MetadataValue.path(str(artifacts.reward)),
-            "propositions to grade": preview(_asked(artefact)),
-            "grader": artefact.grader,
-            "reward model": artefact.reward_model,
+            "propositions to grade": preview(_asked(artifact)),
+            "grader": artifact.grader,
+            "reward model": artifact.reward_model,
         },
     )
 
 
-def _asked(artefact: RewardArtefact) -> pl.DataFrame:
-    asked = {kind: rules.features.propositions for kind, rules in artefact.rules.items()}
+def _asked(artifact: RewardArtifact) -> pl.DataFrame:
+    asked = {kind: rules.features.propositions for kind, rules in artifact.rules.items()}
     return pl.DataFrame(
         [(kind, len(names), ", ".join(names)) for kind, names in asked.items()],
         schema=["response_type", "propositions", "names"],

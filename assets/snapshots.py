@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from rbr.conversation import prompt_id, read_gold, read_prompts
-from rbr.errors import InputError, RulebookError
+from rbr.errors import InputError
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef, ModelSettings, Profile, load_profile
@@ -69,7 +69,7 @@ def snapshot_key(name: str) -> dg.AssetKey:
 def versions(contents: Contents) -> dict[dg.AssetKey, str]:
     """Data version that the snapshot of each content has; `UNREADABLE` where there is none.
 
-    That differs from whatever is stored, and materialising the snapshot tells the user why.
+    That differs from whatever is stored, and materializing the snapshot tells the user why.
     """
     return {
         snapshot_key(name): UNREADABLE if isinstance(content, InputError) else content_hash(content)
@@ -85,10 +85,10 @@ def read_sources(profile: str | Path, rulebook: str | Path) -> Contents:
 def read_rulebook(directory: str | Path) -> Contents:
     """The parts of a rulebook; a file with a problem costs its own part only."""
     root = Path(directory)
-    problems: tuple[RulebookError, ...] = ()
+    problems: tuple[InputError, ...] = ()
     try:
         load_rulebook(root)
-    except RulebookError as error:
+    except InputError as error:
         problems = error.problems
     parts = {
         "rulebook/propositions": _part(root / PROPOSITIONS_FILE, load_propositions, problems),
@@ -125,11 +125,11 @@ def read_settings(profile: str | Path) -> Contents:
     }
 
 
-def _part(path: Path, load: Callable[[Path], Any], problems: Collection[RulebookError]) -> Any:
+def _part(path: Path, load: Callable[[Path], Any], problems: Collection[InputError]) -> Any:
     # What the parts disagree about is told where it is to be mended.
     own = [problem for problem in problems if problem.where.startswith(f"{path}:")]
     if own:
-        return RulebookError.collect(own)
+        return InputError.collect(own)
     return _attempt(lambda: load(path).model_dump(mode="json"))
 
 
@@ -201,12 +201,12 @@ def _snapshots(group: str, read: Callable[[Sources], Contents]) -> dg.AssetsDefi
             for name in names
         ],
     )
-    def materialise(
+    def materialize(
         context: dg.AssetExecutionContext, sources: Sources, store: Store
     ) -> Iterator[dg.MaterializeResult]:
         yield from _stored(store, context.selected_asset_keys, read(sources))
 
-    return materialise
+    return materialize
 
 
 def _stored(
@@ -232,11 +232,7 @@ def _stored(
 
 
 def _together(errors: list[InputError]) -> InputError:
-    distinct = list({str(error): error for error in errors}.values())
-    rules = [error for error in distinct if isinstance(error, RulebookError)]
-    if len(rules) == len(distinct):
-        return RulebookError.collect(rules)
-    return distinct[0] if len(distinct) == 1 else InputError("\n".join(map(str, distinct)))
+    return InputError.collect({str(error): error for error in errors}.values())
 
 
 rulebook_snapshots = _snapshots("rulebook", lambda sources: read_rulebook(sources.rulebook))

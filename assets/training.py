@@ -15,12 +15,12 @@ from assets.snapshots import snapshot_key
 from rbr.comparisons.prompt_sampling import balanced_order
 from rbr.hashing import frame_hash
 from rbr.profile import GraderSettings, ModelRef, RlSettings, SftSettings
-from rbr.reward.artifact import RewardArtefact
+from rbr.reward.artifact import RewardArtifact
 from rbr.training.job import GrpoJob, RewardSource, SftJob
 from resources.artifacts import Artifacts
 from resources.asset_tags import MODEL_WORK
 from resources.cells import grader_version
-from resources.checkpoints import Files, Recipe, Workshop, read_checkpoint
+from resources.checkpoints import CheckpointRecipe, Checkpoints, Files, read_checkpoint
 from resources.progress import Progress
 from resources.store import Store
 from resources.stored_inputs import PinnedModel, read_model, read_snapshot
@@ -42,7 +42,7 @@ class Training:
     """
 
     variant: str
-    recipe: Callable[[Store, Artifacts, Progress], Recipe]
+    recipe: Callable[[Store, Artifacts, Progress], CheckpointRecipe]
     samples: Callable[[Store], int]
 
 
@@ -51,7 +51,7 @@ def sft_samples(store: Store) -> int:
     return store.read("ideal_completions").height * read_snapshot(store, SftSettings).epochs
 
 
-def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> Recipe:
+def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> CheckpointRecipe:
     """What the current ideal replies make of the helpful-only policy."""
     settings = read_snapshot(store, SftSettings)
     policy = read_model(store, "policy")
@@ -68,7 +68,7 @@ def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> Recipe
         )
 
     inputs = {"policy": policy.fingerprint, "rows": frame_hash(rows), "settings": settings}
-    return Recipe(
+    return CheckpointRecipe(
         variant="sft",
         inputs={"kind": "sft", "code": SFT_CODE, **inputs},
         rows=_with_messages(rows).rename({"text": "completion"}).select("prompt", "completion"),
@@ -95,7 +95,7 @@ def sft_checkpoint(
 ) -> dg.MaterializeResult:
     """RBR-SFT: the helpful-only policy fine-tuned on ideal refusals and on its own helpful replies."""
     recipe = sft_recipe(store, artifacts, progress)
-    return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
+    return Checkpoints(store, artifacts, trainer, tracking).make(context, recipe)
 
 
 @dataclass(frozen=True)
@@ -106,36 +106,36 @@ class Objective:
         start: The policy before training.
         reward_model: R_rm.
         grader: The grader and its settings, where rules are rewarded too.
-        artefact: The fitted reward; None rewards by R_rm alone.
+        artifact: The fitted reward; None rewards by R_rm alone.
     """
 
     start: PinnedModel
     reward_model: PinnedModel
     grader: tuple[PinnedModel, GraderSettings] | None = None
-    artefact: RewardArtefact | None = None
+    artifact: RewardArtifact | None = None
 
     @property
     def inputs(self) -> dict[str, str]:
         """What a checkpoint depends on, by name."""
         inputs = {"start": self.start.fingerprint, "reward_model": self.reward_model.fingerprint}
-        if self.grader is None or self.artefact is None:
+        if self.grader is None or self.artifact is None:
             return inputs
         grader, settings = self.grader
         return {
             **inputs,
             "grader": grader_version(grader.fingerprint, settings),
-            "reward": self.artefact.identity,
+            "reward": self.artifact.identity,
         }
 
     def source(self, directory: str) -> RewardSource:
         """The reward as the trainer opens it, from a copy in `directory`."""
-        if self.grader is None or self.artefact is None:
+        if self.grader is None or self.artifact is None:
             return RewardSource(reward_model=self.reward_model.ref)
-        self.artefact.save(directory)
+        self.artifact.save(directory)
         grader, settings = self.grader
         return RewardSource(
             reward_model=self.reward_model.ref,
-            artefact=directory,
+            artifact=directory,
             grader=grader.ref,
             grader_settings=settings,
         )
@@ -147,7 +147,7 @@ def _by_rules(store: Store, artifacts: Artifacts) -> Objective:
         start=PinnedModel(ModelRef(path=str(artifacts.absolute(sft.path)), revision=None), sft.fingerprint),
         reward_model=read_model(store, "helpful_reward_model"),
         grader=(read_model(store, "grader"), read_snapshot(store, GraderSettings)),
-        artefact=RewardArtefact.load(artifacts.reward),
+        artifact=RewardArtifact.load(artifacts.reward),
     )
 
 
@@ -168,7 +168,7 @@ def rl_samples(store: Store) -> int:
     return settings.steps * settings.prompts_per_step * settings.num_generations
 
 
-def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progress) -> Recipe:
+def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progress) -> CheckpointRecipe:
     """What reinforcement learning of a variant starts from now, and is rewarded by."""
     name = f"rl_checkpoint/{variant}"
     settings = read_snapshot(store, RlSettings)
@@ -187,7 +187,7 @@ def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progre
             reward=goal.source(files.reward),
         )
 
-    return Recipe(
+    return CheckpointRecipe(
         variant=variant,
         inputs={
             "kind": "grpo",
@@ -222,7 +222,7 @@ def _rl_asset(variant: str, description: str, reads: list) -> dg.AssetsDefinitio
         progress: Progress,
     ) -> dg.MaterializeResult:
         recipe = rl_recipe(variant, store, artifacts, progress)
-        return Workshop(store, artifacts, trainer, tracking).make(context, recipe)
+        return Checkpoints(store, artifacts, trainer, tracking).make(context, recipe)
 
     return rl_checkpoint
 

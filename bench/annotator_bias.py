@@ -67,7 +67,7 @@ class Comparison:
             for row in rows.filter(pl.col("variant").is_in(["human", "rbr"])).iter_rows(named=True)
         }
         if len(found) != 2:
-            raise InputError("no oracle has judged it", where=str(state), mend="Use a profile with models.oracle.")
+            raise InputError("no oracle has judged it", where=str(state), hint="Use a profile with models.oracle.")
         return cls(strength, found["human"], found["rbr"])
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook import BEHAVIOR_FILE, ClassDiagram, compile_classes, compile_rules, load_behavior
 
 SAMPLE = 2_000
@@ -32,17 +32,17 @@ def walk(diagram: ClassDiagram, row: list[float]) -> list[float]:
 
 
 def seconds_of_probabilities(diagram: ClassDiagram, replies: int) -> tuple[float, float]:
-    """Seconds for all replies, vectorised and reply by reply."""
+    """Seconds for all replies, vectorized and reply by reply."""
     p = np.random.default_rng(0).random((replies, len(diagram.propositions)))
     started = time.perf_counter()
     shares = diagram.class_probabilities(p)
-    vectorised = time.perf_counter() - started
+    vectorized = time.perf_counter() - started
     started = time.perf_counter()
     walked = [walk(diagram, row) for row in p[:SAMPLE].tolist()]
     plain = (time.perf_counter() - started) / len(walked) * replies
     assert np.allclose(shares[:SAMPLE], walked, atol=1e-12)
     assert np.abs(shares.sum(axis=1) - 1).max() < 1e-9
-    return vectorised, plain
+    return vectorized, plain
 
 
 def seconds_to_a_counterexample() -> float:
@@ -54,7 +54,7 @@ def seconds_to_a_counterexample() -> float:
     started = time.perf_counter()
     try:
         compile_rules(rules, list(rules))
-    except RulebookError as error:
+    except InputError as error:
         assert "leave a gap" in error.what
         return time.perf_counter() - started
     raise AssertionError("the gap was not found")
@@ -70,10 +70,10 @@ def main() -> None:
     total = 0.0
     for kind in behavior.response_types:
         diagram = compile_classes(behavior, kind)
-        vectorised, plain = seconds_of_probabilities(diagram, arguments.replies)
-        total += vectorised
+        vectorized, plain = seconds_of_probabilities(diagram, arguments.replies)
+        total += vectorized
         size = f"{len(diagram.propositions)} propositions, {len(diagram.tests)} nodes"
-        print(f"{kind:22} {size:28} {vectorised:6.2f} s   {plain / vectorised:5.0f} times as fast as reply by reply")
+        print(f"{kind:22} {size:28} {vectorized:6.2f} s   {plain / vectorized:5.0f} times as fast as reply by reply")
     print(f"{arguments.replies:,} replies x {len(behavior.response_types)} response types: {total:.2f} s")
     print(f"a lost condition among {PROPOSITIONS} propositions: reported in {seconds_to_a_counterexample():.4f} s")
 

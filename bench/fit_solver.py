@@ -66,7 +66,7 @@ def comparisons(pairs: int, l2: float, seed: int = 0) -> Problem:
 
 
 def adam(problem: Problem, visit: Callable[[Array], None]) -> None:
-    """The paper's optimiser and rate, full batch, with the ridge in the objective so that both mean the same."""
+    """The paper's optimizer and rate, full batch, with the ridge in the objective so that both mean the same."""
     weights = np.zeros(problem.differences.shape[1])
     mean, square = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, ADAM_STEPS + 1):

@@ -63,7 +63,7 @@ class RuleEdit:
             text = path.read_text(encoding="utf-8")
             if (found := text.count(replacement.old)) != 1:
                 what = f"the edit {self.name!r} replaces a text that stands here {found} times: {replacement.old!r}"
-                raise InputError(what, where=str(path), mend="Bring bench/rule_edits.py in line with the rulebook.")
+                raise InputError(what, where=str(path), hint="Bring bench/rule_edits.py in line with the rulebook.")
             path.write_text(text.replace(replacement.old, replacement.new), encoding="utf-8")
 
 

@@ -113,7 +113,7 @@ def read_prompts(path: str | Path) -> list[Prompt]:
             raise InputError(
                 f"the prompt is the same as in line {first_line[prompt.prompt_id]}",
                 where=f"{path}:{number}",
-                mend="Remove one of the two lines.",
+                hint="Remove one of the two lines.",
             )
         first_line[prompt.prompt_id] = number
         prompts.append(prompt)
@@ -144,7 +144,7 @@ def read_gold(path: str | Path) -> list[GoldRow]:
             raise InputError(
                 f"prompt, reply and labels are the same as in line {first_line[identity]}",
                 where=f"{path}:{number}",
-                mend="Remove one of the two lines.",
+                hint="Remove one of the two lines.",
             )
         first_line[identity] = number
         rows.append(row)
@@ -216,16 +216,16 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"cannot be read: {error.strerror}", where=str(path), mend="Check the path in the profile."
+            f"cannot be read: {error.strerror}", where=str(path), hint="Check the path in the profile."
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"is not UTF-8 text (byte {error.start})", where=str(path), mend="Save the file as UTF-8."
+            f"is not UTF-8 text (byte {error.start})", where=str(path), hint="Save the file as UTF-8."
         ) from error
     # Not splitlines(): JSON allows U+2028 and its kin inside a string.
     numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not numbered:
-        raise InputError("holds no line", where=str(path), mend="Add one JSON object per line.")
+        raise InputError("holds no line", where=str(path), hint="Add one JSON object per line.")
     yield from numbered
 
 
@@ -238,5 +238,5 @@ def _parse(shape: type[_Line], line: str, path: str | Path, number: int) -> _Lin
         raise InputError(
             f"{key}: {first['msg']}" if key else first["msg"],
             where=f"{path}:{number}",
-            mend=f"A line holds one JSON object with the keys {', '.join(shape.model_fields)}.",
+            hint=f"A line holds one JSON object with the keys {', '.join(shape.model_fields)}.",
         ) from error

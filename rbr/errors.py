@@ -5,7 +5,7 @@ from collections.abc import Iterable
 _LISTED = 50
 
 
-class Place(str):
+class Location(str):
     """Where in a file something is, as the text ``file:line:column key`` and in its parts.
 
     Attributes:
@@ -22,7 +22,7 @@ class Place(str):
     column: int | None
     key: str
 
-    def __new__(cls, file: str, line: int | None = None, column: int | None = None, key: str = "") -> "Place":
+    def __new__(cls, file: str, line: int | None = None, column: int | None = None, key: str = "") -> "Location":
         """Makes a place; line and column come together or not at all."""
         spot = "" if line is None else f":{line}:{column}"
         place = super().__new__(cls, f"{file}{spot} {key}".rstrip())
@@ -34,46 +34,30 @@ class Place(str):
 
 
 class InputError(ValueError):
-    """A file, setting or argument that cannot be used as given.
+    """A file, setting or argument that cannot be used, or all the problems that were found in it.
+
+    A single problem is made with the constructor. `InputError.collect` binds many into one error, whose text lists
+    them in the order given. `problems` holds the single problems either way.
 
     Args:
         what: What is wrong, in one sentence.
-        where: The place, for example ``prompts.jsonl:12`` or ``behavior.yaml:4:3 classes.ideal``; a `Place`
-            where its parts are known.
-        mend: What the user can do about it.
+        where: The location, for example ``prompts.jsonl:12`` or ``behavior.yaml:4:3 classes.ideal``.
+        hint: What the user can do about it.
 
-    ``str(error)`` is ``where: what`` followed by the mend on an indented line of its own.
+    ``str(error)`` is ``where: what``, followed by the hint on an indented line of its own.
     """
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    problems: tuple["InputError", ...]
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
-        self.mend = mend
-
-    def __str__(self) -> str:
-        located = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{located}\n  {self.mend}" if self.mend else located
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_input_error, (type(self), self.what, self.where, self.mend)
-
-
-class RulebookError(InputError):
-    """One problem of a rulebook or another YAML file, or all the problems that were found in it.
-
-    A single problem is made like an `InputError`; `RulebookError.collect` binds many into one
-    error whose text lists them in the order given. ``problems`` holds the single ones either way.
-    """
-
-    problems: tuple["RulebookError", ...]
-
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
-        super().__init__(what, where=where, mend=mend)
+        self.hint = hint
         self.problems = (self,)
 
     @classmethod
-    def collect(cls, problems: Iterable["RulebookError"]) -> "RulebookError":
+    def collect(cls, problems: Iterable["InputError"]) -> "InputError":
         """Binds problems into one error; a lone problem is returned as it is.
 
         Args:
@@ -92,18 +76,20 @@ class RulebookError(InputError):
         return bound
 
     def __str__(self) -> str:
-        if self.problems == (self,):
-            return super().__str__()
-        lines = [f"{self.what}:", *(str(problem) for problem in self.problems[:_LISTED])]
-        if len(self.problems) > _LISTED:
-            lines.append(f"and {len(self.problems) - _LISTED} more")
-        return "\n".join(lines)
+        if self.problems != (self,):
+            lines = [f"{self.what}:", *(str(problem) for problem in self.problems[:_LISTED])]
+            if len(self.problems) > _LISTED:
+                lines.append(f"and {len(self.problems) - _LISTED} more")
+            return "\n".join(lines)
+        located = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{located}\n  {self.hint}" if self.hint else located
 
     def __reduce__(self) -> tuple[object, ...]:
-        if self.problems == (self,):
-            return super().__reduce__()
-        return RulebookError.collect, (self.problems,)
+        # An exception pickles by its positional arguments, and a process pool hands exceptions on as pickles.
+        if self.problems != (self,):
+            return InputError.collect, (self.problems,)
+        return _rebuild_input_error, (self.what, self.where, self.hint)
 
 
-def _rebuild_input_error(kind: type[InputError], what: str, where: str, mend: str) -> InputError:
-    return kind(what, where=where, mend=mend)
+def _rebuild_input_error(what: str, where: str, hint: str) -> InputError:
+    return InputError(what, where=where, hint=hint)

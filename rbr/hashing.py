@@ -61,7 +61,7 @@ def directory_digest(path: str | Path) -> str:
     """
     root = Path(path)
     if not root.is_dir():
-        raise InputError("there is no such directory", where=str(path), mend="Check the path.")
+        raise InputError("there is no such directory", where=str(path), hint="Check the path.")
     digest = hashlib.sha256()
     files = {file.relative_to(root).as_posix(): file for file in root.rglob("*") if file.is_file()}
     for name, file in sorted(files.items()):

@@ -124,7 +124,7 @@ class RlSettings(_Section):
     """GRPO: each step draws `num_generations` replies to each of `prompts_per_step` prompts.
 
     `beta` is the KL weight against the start checkpoint; `scale_rewards` says over what the reward is
-    normalised.
+    normalized.
     """
 
     steps: _Count
@@ -190,8 +190,8 @@ def load_profile(path: str | Path) -> Profile:
 
 def _mapping(document: Document) -> dict[str, Any]:
     if not isinstance(document.content, dict):
-        mend = "Write sections such as `models:` and `rl:`."
-        raise InputError("holds no mapping", where=document.file, mend=mend)
+        hint = "Write sections such as `models:` and `rl:`."
+        raise InputError("holds no mapping", where=document.file, hint=hint)
     return document.content
 
 
@@ -206,15 +206,15 @@ def _chain(path: Path) -> list[Document]:
             return documents
         where = document.where(("extends",))
         if not isinstance(base, str) or Path(base).name != base:
-            mend = "Name a profile of the same directory without its suffix, such as `extends: sandbox`."
-            raise InputError(f"{base!r} is no name of a profile", where=where, mend=mend)
+            hint = "Name a profile of the same directory without its suffix, such as `extends: sandbox`."
+            raise InputError(f"{base!r} is no name of a profile", where=where, hint=hint)
         path = path.parent / f"{base}.yaml"
         if not path.is_file():
-            mend = f"Profiles here: {', '.join(sorted(file.stem for file in path.parent.glob('*.yaml')))}."
-            raise InputError(f"there is no profile {base!r} beside this one", where=where, mend=mend)
+            hint = f"Profiles here: {', '.join(sorted(file.stem for file in path.parent.glob('*.yaml')))}."
+            raise InputError(f"there is no profile {base!r} beside this one", where=where, hint=hint)
         if any(path.samefile(earlier.file) for earlier in documents):
-            mend = "Let one of the profiles be complete by itself."
-            raise InputError(f"{base!r} leads back to itself", where=where, mend=mend)
+            hint = "Let one of the profiles be complete by itself."
+            raise InputError(f"{base!r} leads back to itself", where=where, hint=hint)
 
 
 def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
@@ -228,19 +228,19 @@ def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
 def _explained(error: ValidationError, documents: Sequence[Document]) -> InputError:
     first = error.errors()[0]
     path: KeyPath = first["loc"]
-    # The layer nearest to the user that has the key is the one to mend.
+    # The layer nearest to the user that has the key is the one to hint.
     document = next((document for document in documents if path in document.places), documents[0])
     where = document.where(path)
     if first["type"] == "missing":
-        return InputError("is missing", where=where, mend="Add it, or extend a complete profile.")
+        return InputError("is missing", where=where, hint="Add it, or extend a complete profile.")
     if first["type"] == "extra_forbidden":
         known = list(_shape_at(path[:-1]).model_fields)
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        mend = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-        return InputError("is no setting", where=where, mend=mend)
+        hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+        return InputError("is no setting", where=where, hint=hint)
     found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ")
-    return InputError(f"{message}{found}", where=where, mend=f"Mend the value of {spell(path)}.")
+    return InputError(f"{message}{found}", where=where, hint=f"Mend the value of {spell(path)}.")
 
 
 def _shape_at(path: KeyPath) -> type[BaseModel]:

@@ -94,7 +94,7 @@ def next_wave(instance: dg.DagsterInstance, graph: Graph, sources: Sources) -> R
 def _marks(
     instance: dg.DagsterInstance, graph: Graph, wave: Sequence[dg.AssetKey], sources: Mapping[dg.AssetKey, str]
 ) -> dict[dg.AssetKey, str]:
-    """By asset, a hash of its code, of its inputs, and of the materialisation that is to be replaced.
+    """By asset, a hash of its code, of its inputs, and of the materialization that is to be replaced.
 
     Without the last, an edit that was made, reverted and made again would look like the first one.
     """

@@ -88,7 +88,7 @@ def metrics(
     environment = from_environment()
     rows = current_metrics(_store(environment))
     if rows.is_empty():
-        raise InputError("there is no evaluation yet", where=str(environment.home), mend="Start with `rbr run`.")
+        raise InputError("there is no evaluation yet", where=str(environment.home), hint="Start with `rbr run`.")
     if as_objects:
         typer.echo(as_json(rows))
     else:
@@ -146,7 +146,7 @@ def explain(
 ) -> None:
     """Take the reward of one reply apart: grades, class, and R_tot term by term."""
     if (completion is None) == (prompt is None or reply is None):
-        raise InputError("nothing to explain", mend="Give a completion's id, or both --prompt and --reply.")
+        raise InputError("nothing to explain", hint="Give a completion's id, or both --prompt and --reply.")
     from rich.console import Console
 
     from rbr_dagster.explain.explain import explain_completion, explain_text
@@ -188,11 +188,11 @@ def import_openai(
 
 @app.command()
 def classify(
-    gold: Annotated[Path, typer.Argument(help="JSON Lines of labelled replies, ours or as the authors released.")],
+    gold: Annotated[Path, typer.Argument(help="JSON Lines of labeled replies, ours or as the authors released.")],
     rulebook: Rulebook = None,
     as_object: Annotated[bool, typer.Option("--json", help="A JSON object with every row.")] = False,
 ) -> None:
-    """Say into which class each labelled reply falls, by its labels and the rules."""
+    """Say into which class each labeled reply falls, by its labels and the rules."""
     from rich.console import Console
 
     from rbr.classes.classification import gold_classes
@@ -235,7 +235,7 @@ def main() -> None:
 
 def _check_free(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError("is there already", where=str(directory), mend="Name a directory that does not exist.")
+        raise InputError("is there already", where=str(directory), hint="Name a directory that does not exist.")
 
 
 def _show_plan(environment: Environment, only: str | None, as_object: bool) -> None:

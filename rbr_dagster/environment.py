@@ -79,7 +79,7 @@ def check_profile(profile: Path) -> None:
         raise InputError(
             "there is no such profile",
             where=str(profile),
-            mend=f"Name one of {', '.join(known)}, or give the path of a YAML file.",
+            hint=f"Name one of {', '.join(known)}, or give the path of a YAML file.",
         )
 
 

@@ -87,4 +87,4 @@ def _check_free(port: int, option: str) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             what = f"port {port} on {HOST} is in use"
-            raise InputError(what, where=option, mend="Stop what listens there, or choose another port.") from error
+            raise InputError(what, where=option, hint="Stop what listens there, or choose another port.") from error

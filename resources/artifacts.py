@@ -1,4 +1,4 @@
-"""Files the pipeline makes: checkpoints, reward artefacts, reports."""
+"""Files the pipeline makes: checkpoints, reward artifacts, reports."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Artifacts(dg.ConfigurableResource):
 
     @property
     def reward(self) -> Path:
-        """The directory of the current reward artefact."""
+        """The directory of the current reward artifact."""
         return Path(self.home) / "reward"
 
     @property

@@ -18,7 +18,7 @@ from rbr.grading import Grader, Question, question_hash
 from rbr.hashing import content_hash
 from rbr.profile import EvaluationSettings, GraderSettings, SynthesisSettings
 from resources.progress import Progress
-from resources.progress_file import Bar
+from resources.progress_file import ProgressFile
 from resources.store import Store
 
 BATCHES_PER_CHUNK = 4
@@ -221,7 +221,7 @@ class Cells:
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
 
     @contextmanager
-    def _making(self, cells: int, replies: int, open_model: Callable[[], Any]) -> Iterator[tuple[Any, Bar]]:
+    def _making(self, cells: int, replies: int, open_model: Callable[[], Any]) -> Iterator[tuple[Any, ProgressFile]]:
         started = time.monotonic()
         model = open_model()
         opened = time.monotonic()

@@ -61,7 +61,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CheckpointRecipe:
     """What a checkpoint is made from.
 
     Attributes:
@@ -89,7 +89,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Checkpoints:
     """Makes checkpoints."""
 
     store: Store
@@ -97,7 +97,7 @@ class Workshop:
     trainer: Trainer
     tracking: Tracking
 
-    def make(self, context: dg.AssetExecutionContext, recipe: Recipe) -> dg.MaterializeResult:
+    def make(self, context: dg.AssetExecutionContext, recipe: CheckpointRecipe) -> dg.MaterializeResult:
         """Trains, or finds, the checkpoint of a recipe and makes it the current one of its variant.
 
         Returns:
@@ -154,6 +154,6 @@ def read_checkpoint(store: Store, variant: str) -> Checkpoint:
     """
     current = store.read("current_checkpoints", "variant = ?", [variant])
     if current.is_empty():
-        raise RuntimeError(f"There is no checkpoint of {variant}. Materialise it first, or run `rbr run`.")
+        raise RuntimeError(f"There is no checkpoint of {variant}. Materialize it first, or run `rbr run`.")
     found = store.read("checkpoints", "variant = ? AND checkpoint = ?", [variant, current["checkpoint"].item()])
     return Checkpoint(**found.row(0, named=True))

@@ -31,8 +31,8 @@ def lease(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            mend = "Wait until it is done, or stop it."
-            raise InputError(_holder(home), where=str(home), mend=mend) from error
+            hint = "Wait until it is done, or stop it."
+            raise InputError(_holder(home), where=str(home), hint=hint) from error
         _sign(file)
         yield
 

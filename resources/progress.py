@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from resources.progress_file import Bar
+from resources.progress_file import ProgressFile
 
 
 class Progress(dg.ConfigurableResource):
@@ -16,7 +16,7 @@ class Progress(dg.ConfigurableResource):
 
     directory: str
 
-    def bar(self, asset: str, total: int, unit: str) -> Bar:
+    def bar(self, asset: str, total: int, unit: str) -> ProgressFile:
         """Begins a job.
 
         Args:
@@ -24,8 +24,8 @@ class Progress(dg.ConfigurableResource):
             total: Units of the whole job.
             unit: What is counted, in the plural: ``replies``, ``steps``.
         """
-        return Bar(self.path(asset), asset, total, unit)
+        return ProgressFile(self.path(asset), asset, total, unit)
 
     def path(self, asset: str) -> Path:
-        """File of the asset's reports, for a process that writes them by itself through `Bar`."""
+        """File of the asset's reports, for a process that writes them by itself through `ProgressFile`."""
         return Path(self.directory) / f"{asset.replace('/', '.')}.json"

@@ -14,7 +14,7 @@ _THROTTLE_S = 0.3
 
 
 @dataclass(frozen=True)
-class Report:
+class JobProgress:
     """How far a job has come.
 
     Attributes:
@@ -34,7 +34,7 @@ class Report:
     finished: float | None
 
 
-class Bar:
+class ProgressFile:
     """Writes the reports of one job, at most about three a second and always the last one.
 
     Use it as a context manager: leaving it without an exception marks the job finished.
@@ -48,7 +48,7 @@ class Bar:
 
     def __init__(self, path: str | Path, asset: str, total: int, unit: str) -> None:
         self._path = Path(path)
-        self._report = Report(asset, 0, total, unit, started=time.time(), finished=None)
+        self._report = JobProgress(asset, 0, total, unit, started=time.time(), finished=None)
         self._written = float("-inf")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -64,7 +64,7 @@ class Bar:
         self._report = replace(self._report, finished=time.time())
         self._write()
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> "ProgressFile":
         return self
 
     def __exit__(
@@ -80,18 +80,18 @@ class Bar:
         self._written = time.monotonic()
 
 
-def read_reports(directory: str | Path) -> list[Report]:
+def read_progress(directory: str | Path) -> list[JobProgress]:
     """The reports of a directory, by start time; a directory that does not exist has none."""
     reports = []
     for path in Path(directory).glob("*.json"):
         try:
-            reports.append(Report(**json.loads(path.read_text(encoding="utf-8"))))
+            reports.append(JobProgress(**json.loads(path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             continue
     return sorted(reports, key=lambda report: (report.started, report.asset))
 
 
-def clear_reports(directory: str | Path) -> None:
+def clear_progress(directory: str | Path) -> None:
     """Forgets the reports of a directory."""
     for path in [*Path(directory).glob("*.json"), *Path(directory).glob("*.new")]:
         path.unlink(missing_ok=True)

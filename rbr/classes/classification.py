@@ -110,10 +110,10 @@ def true_classes(replies: pl.DataFrame, truths: Sequence[Truths], behavior: Beha
 
 
 def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> pl.DataFrame:
-    """Sorts labelled replies into classes by their labels.
+    """Sorts labeled replies into classes by their labels.
 
     Args:
-        rows: The labelled replies.
+        rows: The labeled replies.
         rulebook: Tells the response type of a category, and the class rules.
         where: The file that the rows come from, for messages.
 

@@ -22,19 +22,19 @@ class FeatureMap:
 
     Attributes:
         diagram: Sorts replies into classes.
-        weighed: Propositions whose probabilities are features themselves, sorted.
+        feature_propositions: Propositions whose probabilities are features themselves, sorted.
         thresholds: Decision threshold of propositions in (0, 1); 0.5 for those not named. A grade is
-            recentred (`recentred`) before anything is made of it, so that its threshold becomes 0.5.
+            recentered (`recentered`) before anything is made of it, so that its threshold becomes 0.5.
     """
 
     diagram: ClassDiagram
-    weighed: tuple[str, ...]
+    feature_propositions: tuple[str, ...]
     thresholds: Mapping[str, float]
 
     @cached_property
     def propositions(self) -> tuple[str, ...]:
         """The propositions to grade, sorted: the columns of every input."""
-        return tuple(sorted({*self.diagram.propositions, *self.weighed}))
+        return tuple(sorted({*self.diagram.propositions, *self.feature_propositions}))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class FeatureMap:
         """Feature names, the columns of `features`: ``class:ideal``, ..., ``proposition:apology``, ..."""
         return (
             *(CLASS_PREFIX + name for name in self.classes),
-            *(PROPOSITION_PREFIX + name for name in self.weighed),
+            *(PROPOSITION_PREFIX + name for name in self.feature_propositions),
         )
 
     def features(self, p_yes: FloatArray) -> FloatArray:
@@ -58,8 +58,8 @@ class FeatureMap:
         Returns:
             float64[N, names]; a row with a missing grade holds NaN.
         """
-        p_yes = self._recentred(p_yes)
-        return np.hstack([self._of_classes(p_yes), p_yes[:, self._columns(self.weighed)]])
+        p_yes = self._recentered(p_yes)
+        return np.hstack([self._of_classes(p_yes), p_yes[:, self._columns(self.feature_propositions)]])
 
     def class_probabilities(self, p_yes: FloatArray) -> FloatArray:
         """Probability of each class, as in `ClassDiagram.class_probabilities`.
@@ -70,7 +70,7 @@ class FeatureMap:
         Returns:
             float64[N, classes]; rows sum to 1, or are NaN where a grade that a class needs is missing.
         """
-        return self._of_classes(self._recentred(p_yes))
+        return self._of_classes(self._recentered(p_yes))
 
     def binary_classes(self, p_yes: FloatArray) -> NDArray[np.intp]:
         """Class of each reply with every grade cut at its threshold: what the evaluation counts (section 6).
@@ -87,18 +87,18 @@ class FeatureMap:
         classes[np.isnan(needed).any(axis=1)] = -1
         return classes
 
-    def _of_classes(self, recentred_grades: FloatArray) -> FloatArray:
-        return self.diagram.class_probabilities(recentred_grades[:, self._columns(self.diagram.propositions)])
+    def _of_classes(self, recentered_grades: FloatArray) -> FloatArray:
+        return self.diagram.class_probabilities(recentered_grades[:, self._columns(self.diagram.propositions)])
 
     def _columns(self, names: tuple[str, ...]) -> list[int]:
         return [self.propositions.index(name) for name in names]
 
-    def _recentred(self, p_yes: FloatArray) -> FloatArray:
+    def _recentered(self, p_yes: FloatArray) -> FloatArray:
         if p_yes.ndim != 2 or p_yes.shape[1] != len(self.propositions):
             raise ValueError(f"expected the shape [N, {len(self.propositions)}], not {list(p_yes.shape)}")
         grades = np.array(p_yes, dtype=np.float64)
         for column, name in enumerate(self.propositions):
-            grades[:, column] = recentred(grades[:, column], self.thresholds.get(name, NEUTRAL_THRESHOLD))
+            grades[:, column] = recentered(grades[:, column], self.thresholds.get(name, NEUTRAL_THRESHOLD))
         return grades
 
 
@@ -114,20 +114,20 @@ def feature_map(
     Args:
         behavior: The behavior policy.
         response_type: One of its response types.
-        accepted: Propositions that the grader judges well enough to be weighed by themselves; all where
+        accepted: Propositions that the grader judges well enough to be feature_propositions by themselves; all where
             None. The classes keep theirs, since a rule cannot be read without them.
         thresholds: Decision thresholds by proposition; those of other propositions are passed over.
 
     Raises:
         KeyError: The behavior policy has no such response type.
-        RulebookError: The classes overlap or leave a gap.
+        InputError: The classes overlap or leave a gap.
     """
     diagram = compile_classes(behavior, response_type)
     listed = behavior.response_types[response_type].features
-    weighed = tuple(sorted(name for name in listed if accepted is None or name in accepted))
-    needed = {*diagram.propositions, *weighed}
+    feature_propositions = tuple(sorted(name for name in listed if accepted is None or name in accepted))
+    needed = {*diagram.propositions, *feature_propositions}
     own = {name: value for name, value in sorted((thresholds or {}).items()) if name in needed}
-    return FeatureMap(diagram, weighed, own)
+    return FeatureMap(diagram, feature_propositions, own)
 
 
 def feature_names(behavior: Behavior, response_type: str) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def feature_names(behavior: Behavior, response_type: str) -> tuple[str, ...]:
     return feature_map(behavior, response_type).names
 
 
-def recentred(p: FloatArray, threshold: float) -> FloatArray:
+def recentered(p: FloatArray, threshold: float) -> FloatArray:
     """Shifts log odds so that a probability at the threshold becomes 0.5; 0 and 1 stay where they are.
 
     Args:

@@ -21,7 +21,7 @@ def label_prompts(
         bar: Least P(yes) at which a prompt takes its most probable category, in [0, 1].
 
     Returns:
-        The labelled prompts, with category_source (given or grader), p_category (null where given) and
+        The labeled prompts, with category_source (given or grader), p_category (null where given) and
         response_type; and the others, with best_category and p_category (both null where no answer could be
         read) in place of the category. Of equally probable categories the first by code is taken.
 
@@ -39,7 +39,7 @@ def label_prompts(
     given = pl.col("category").is_not_null()
     sure = given | (pl.col("p_category") >= bar).fill_null(False)
     response_types = {code: category.response_type for code, category in policy.categories.items()}
-    labelled = (
+    labeled = (
         candidates.filter(sure)
         .with_columns(
             pl.when(given).then(pl.lit("given")).otherwise(pl.lit("grader")).alias("category_source"),
@@ -49,7 +49,7 @@ def label_prompts(
         .with_columns(pl.col("category").replace_strict(response_types, return_dtype=pl.String).alias("response_type"))
         .drop("best_category")
     )
-    return labelled, candidates.filter(~sure).drop("category")
+    return labeled, candidates.filter(~sure).drop("category")
 
 
 def check_categories(categories: Iterable[str], policy: ContentPolicy, *, where: str) -> None:
@@ -63,5 +63,5 @@ def check_categories(categories: Iterable[str], policy: ContentPolicy, *, where:
         raise InputError(
             f"the category {unknown[0]!r} is not in the content policy",
             where=where,
-            mend=f"Use one of {', '.join(policy.categories)}.",
+            hint=f"Use one of {', '.join(policy.categories)}.",
         )

@@ -36,7 +36,7 @@ def balanced_order(prompts: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
     if prompts.is_empty() and rows > 0:
         raise InputError(
             "there is no training prompt to learn from",
-            mend="Add prompts, or lower evaluation.test_fraction.",
+            hint="Add prompts, or lower evaluation.test_fraction.",
         )
     index = {prompt_id: row for row, prompt_id in enumerate(prompts["prompt_id"].to_list())}
     by_category: Mapping[str, list[str]] = {

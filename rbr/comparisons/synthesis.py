@@ -111,7 +111,7 @@ def _recipe(synthesis: Synthesis, response_type: str) -> Recipe:
         raise InputError(
             f"the response type `{response_type}` has no recipe",
             where="synthesis.yaml",
-            mend=f"Add one; there are recipes for: {', '.join(synthesis)}.",
+            hint=f"Add one; there are recipes for: {', '.join(synthesis)}.",
         )
     return synthesis[response_type]
 

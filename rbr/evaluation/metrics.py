@@ -22,7 +22,7 @@ INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A share in [0, 1] with its 95 % interval.
 
     All are None where no reply bears on it; the interval alone where no resample holds such a reply.
@@ -52,19 +52,19 @@ class Evaluation:
     n_prompts: int
     n_completions: int
     n_missing: int
-    not_unsafe: Estimate
-    not_overrefuse: Estimate
-    f1: Estimate
-    hard_refusal_style: Estimate
-    soft_refusal_style: Estimate
-    illogical: Estimate
+    not_unsafe: MetricEstimate
+    not_overrefuse: MetricEstimate
+    f1: MetricEstimate
+    hard_refusal_style: MetricEstimate
+    soft_refusal_style: MetricEstimate
+    illogical: MetricEstimate
 
     def row(self) -> dict[str, int | float | None]:
         """Flat: the counts, then `name`, `name_low` and `name_high` of each metric."""
         flat: dict[str, int | float | None] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Estimate):
+            if isinstance(value, MetricEstimate):
                 flat |= {
                     field.name: value.value,
                     f"{field.name}_low": value.low,
@@ -75,7 +75,7 @@ class Evaluation:
         return flat
 
 
-METRIC_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Evaluation) if field.type is Estimate)
+METRIC_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Evaluation) if field.type is MetricEstimate)
 
 
 def evaluate(replies: pl.DataFrame, metrics: Metrics, *, bootstrap: int, seed: int) -> Evaluation:
@@ -92,7 +92,7 @@ def evaluate(replies: pl.DataFrame, metrics: Metrics, *, bootstrap: int, seed: i
         InputError: `bootstrap` is below 1.
     """
     if bootstrap < 1:
-        raise InputError(f"bootstrap is {bootstrap}", where="evaluation.bootstrap", mend="Use 1000 or so.")
+        raise InputError(f"bootstrap is {bootstrap}", where="evaluation.bootstrap", hint="Use 1000 or so.")
     classified = replies.drop_nulls("class_name")
     per_prompt = classified.group_by("prompt_id").agg(
         *(_hits(share).alias(f"{name}_hits") for name, share in _shares(metrics).items()),
@@ -185,15 +185,15 @@ def _resampled(hits: FloatArray, base: FloatArray, draws: int, seed: int) -> tup
     return times @ hits, times @ base
 
 
-def _estimate(point: FloatArray, drawn: FloatArray) -> Estimate:
+def _estimate(point: FloatArray, drawn: FloatArray) -> MetricEstimate:
     if np.isnan(point[0]):
-        return Estimate(None, None, None)
+        return MetricEstimate(None, None, None)
     # A draw can miss every prompt that bears on a rare metric; it says nothing about that metric.
     telling = drawn[~np.isnan(drawn)]
     if telling.size == 0:
-        return Estimate(float(point[0]), None, None)
+        return MetricEstimate(float(point[0]), None, None)
     low, high = np.percentile(telling, INTERVAL)
-    return Estimate(float(point[0]), _clamped(low), _clamped(high))
+    return MetricEstimate(float(point[0]), _clamped(low), _clamped(high))
 
 
 def _clamped(value: float) -> float:

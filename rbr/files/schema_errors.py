@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.yaml_file import Document, KeyPath
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -32,13 +32,13 @@ def validated(model: type[Part], document: Document) -> Part:
     """Validates a document's content.
 
     Raises:
-        RulebookError: All that is wrong with the content, each with file, line, column and key.
+        InputError: All that is wrong with the content, each with file, line, column and key.
     """
     problems = list(document.problems)
     part: Part | None = None
     if document.content is None:
         where = document.where(())
-        problems.append(RulebookError("the file is empty", where=where, mend="Write the rules, or restore the file."))
+        problems.append(InputError("the file is empty", where=where, hint="Write the rules, or restore the file."))
     else:
         try:
             part = model.model_validate(document.content)
@@ -46,33 +46,33 @@ def validated(model: type[Part], document: Document) -> Part:
             details = error.errors(include_url=False)
             problems += [problem for detail in details for problem in _problems(detail, document)]
     if part is None or problems:
-        raise RulebookError.collect(problems)
+        raise InputError.collect(problems)
     return part
 
 
-def _problems(detail: ErrorDetails, document: Document) -> list[RulebookError]:
+def _problems(detail: ErrorDetails, document: Document) -> list[InputError]:
     path: KeyPath = tuple(key for key in detail["loc"] if key != "[key]")
     context: dict[str, Any] = detail.get("ctx", {})
     if detail["type"] == "unknown_keys":
         return [
-            RulebookError(f"unknown key {key!r}", where=document.where((*path, key)), mend=mend)
-            for key, mend in context["keys"].items()
+            InputError(f"unknown key {key!r}", where=document.where((*path, key)), hint=hint)
+            for key, hint in context["keys"].items()
         ]
-    what, mend = _worded(detail, context, path)
+    what, hint = _worded(detail, context, path)
     path += tuple(context.get("at", ()))
-    return [RulebookError(what, where=document.where(path), mend=mend)]
+    return [InputError(what, where=document.where(path), hint=hint)]
 
 
 def _worded(detail: ErrorDetails, context: dict[str, Any], path: KeyPath) -> tuple[str, str]:
     kind = detail["type"]
     if kind == "rulebook":
-        return context["what"], context["mend"]
+        return context["what"], context["hint"]
     if kind == "missing":
         return f"the key {path[-1]!r} is missing", f"Add `{path[-1]}:`."
     if kind in _EXPECTED:
-        expected, mend = _EXPECTED[kind]
+        expected, hint = _EXPECTED[kind]
         found = "nothing" if detail["input"] is None else _KINDS.get(type(detail["input"]), "something else")
-        return f"expected {expected}, found {found}", mend
+        return f"expected {expected}, found {found}", hint
     if kind == "too_short":
         return "there is nothing in it", "Add at least one entry."
     if kind == "too_long":

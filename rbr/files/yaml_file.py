@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from rbr.errors import Place, RulebookError
+from rbr.errors import InputError, Location
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -42,15 +42,15 @@ class Document:
     file: str
     content: object
     places: Mapping[KeyPath, tuple[int, int]]
-    problems: tuple[RulebookError, ...] = ()
+    problems: tuple[InputError, ...] = ()
 
-    def where(self, path: KeyPath) -> Place:
+    def where(self, path: KeyPath) -> Location:
         """The place of a key path; of its nearest ancestor if it is absent."""
         known = path
         while known and known not in self.places:
             known = known[:-1]
         line, column = self.places.get(known, (1, 1))
-        return Place(self.file, line, column, spell(path))
+        return Location(self.file, line, column, spell(path))
 
 
 def spell(path: KeyPath) -> str:
@@ -72,11 +72,11 @@ def read_document(path: str | Path) -> Document:
         path: A regular file of at most 1 MiB of UTF-8 text, holding one YAML document.
 
     Raises:
-        RulebookError: The file cannot be read or is no plain YAML; duplicate keys are all named.
+        InputError: The file cannot be read or is no plain YAML; duplicate keys are all named.
     """
     document = scan_document(path)
     if document.problems:
-        raise RulebookError.collect(document.problems)
+        raise InputError.collect(document.problems)
     return document
 
 
@@ -84,7 +84,7 @@ def scan_document(path: str | Path) -> Document:
     """Reads a YAML file as `read_document` does, but leaves duplicate keys to the document's `problems`.
 
     Raises:
-        RulebookError: The file cannot be read or is no plain YAML.
+        InputError: The file cannot be read or is no plain YAML.
     """
     file = str(path)
     text = _read_text(Path(path), file)
@@ -96,17 +96,17 @@ def scan_document(path: str | Path) -> Document:
             builder.take(loader.get_event())
     except yaml.reader.ReaderError as error:
         what = f"the character {text[error.position]!r} must not be in YAML"
-        raise RulebookError(what, where=_after(text[: error.position], file), mend="Remove it.") from error
+        raise InputError(what, where=_after(text[: error.position], file), hint="Remove it.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = _marked(file, mark, builder.path())
-        raise RulebookError(f"not valid YAML: {error.problem}", where=where, mend=_SYNTAX_MEND) from error
-    except RulebookError:
+        raise InputError(f"not valid YAML: {error.problem}", where=where, hint=_SYNTAX_MEND) from error
+    except InputError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML lets plain ValueErrors out on bad escapes such as "\UFFFFFFFF".
         where = _marked(file, loader.get_mark() if loader else None, builder.path())
-        raise RulebookError(f"not valid YAML: {_first_line(error)}", where=where, mend=_SYNTAX_MEND) from error
+        raise InputError(f"not valid YAML: {_first_line(error)}", where=where, hint=_SYNTAX_MEND) from error
     return Document(file, builder.root, builder.places, tuple(builder.problems))
 
 
@@ -117,13 +117,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _marked(file: str, mark: yaml.Mark | None, path: KeyPath) -> Place:
+def _marked(file: str, mark: yaml.Mark | None, path: KeyPath) -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return Place(file, line, column, spell(path))
+    return Location(file, line, column, spell(path))
 
 
-def _after(text: str, file: str) -> Place:
-    return Place(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
+def _after(text: str, file: str) -> Location:
+    return Location(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 def _read_text(path: Path, file: str) -> str:
@@ -132,21 +132,21 @@ def _read_text(path: Path, file: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = _after(data[: error.start].decode("utf-8-sig"), file)
-        raise RulebookError("the text is not UTF-8", where=where, mend="Save the file as UTF-8.") from error
+        raise InputError("the text is not UTF-8", where=where, hint="Save the file as UTF-8.") from error
 
 
 def _read_bytes(path: Path, file: str) -> bytes:
     try:
         # Anything but a regular file (a pipe, a device) could block or never end.
         if not path.is_file():
-            raise RulebookError("there is no such file", where=Place(file), mend="Check the path, or create the file.")
+            raise InputError("there is no such file", where=Location(file), hint="Check the path, or create the file.")
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-        raise RulebookError(what, where=Place(file), mend="Check its permissions.") from error
+        raise InputError(what, where=Location(file), hint="Check its permissions.") from error
     if len(data) > MAX_BYTES:
-        raise RulebookError(f"the file is larger than {MAX_BYTES} bytes", where=Place(file), mend="Shorten it.")
+        raise InputError(f"the file is larger than {MAX_BYTES} bytes", where=Location(file), hint="Shorten it.")
     return data
 
 
@@ -166,7 +166,7 @@ class _Builder:
     file: str
     root: object = None
     places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
-    problems: list[RulebookError] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
     _stack: list[_Open] = field(default_factory=list)
     _documents: int = 0
     _entries: int = 0
@@ -219,11 +219,11 @@ class _Builder:
         path = (*frame.path, event.value)
         if event.value in frame.content:
             first = self.places[path][0]
-            mend = f"It is already in line {first}; keep one of the two."
+            hint = f"It is already in line {first}; keep one of the two."
             what = f"the key {event.value[:MAX_SHOWN]!r} is there twice"
-            self.problems.append(RulebookError(what, where=Place(self.file, *_place(event), spell(path)), mend=mend))
+            self.problems.append(InputError(what, where=Location(self.file, *_place(event), spell(path)), hint=hint))
             if len(self.problems) == MAX_PROBLEMS:
-                raise RulebookError.collect(self.problems)
+                raise InputError.collect(self.problems)
         else:
             self.places[path] = _place(event)
         frame.key = event.value
@@ -253,8 +253,8 @@ class _Builder:
             frame.key = None
         return path
 
-    def _error(self, event: yaml.Event, what: str, mend: str) -> RulebookError:
-        return RulebookError(what, where=Place(self.file, *_place(event), spell(self.path())), mend=mend)
+    def _error(self, event: yaml.Event, what: str, hint: str) -> InputError:
+        return InputError(what, where=Location(self.file, *_place(event), spell(self.path())), hint=hint)
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:

@@ -90,7 +90,7 @@ def agreement(
 def best_cut(p_yes: FloatArray, gold: BoolArray) -> Cut:
     """The threshold of the highest balanced accuracy that lies between two different grades.
 
-    Every threshold in the gap between two neighbouring grades decides alike. Of the best gaps the widest is
+    Every threshold in the gap between two neighboring grades decides alike. Of the best gaps the widest is
     taken, then the one nearest to 0.5; within it the shortest decimal of its middle half, so that
     a changed label seldom moves the threshold.
 
@@ -210,6 +210,6 @@ def _interval(met_yes: int, n_yes: int, met_no: int, n_no: int) -> tuple[float, 
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share in [0, 1] of `n` > 0 independent trials."""
     square = _WILSON_Z**2
-    centre = (share + square / (2 * n)) / (1 + square / n)
+    center = (share + square / (2 * n)) / (1 + square / n)
     reach = _WILSON_Z / (1 + square / n) * np.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
+    return max(0.0, float(center - reach)), min(1.0, float(center + reach))

@@ -26,7 +26,7 @@ def answer_tokens(tokenizer: Any, spellings: Sequence[str], where: str) -> list[
         raise InputError(
             f"none of {', '.join(map(repr, spellings))} is a single token",
             where=where,
-            mend="List spellings of yes and no in the profile that this model's tokenizer knows.",
+            hint="List spellings of yes and no in the profile that this model's tokenizer knows.",
         )
     return ids
 

@@ -50,7 +50,7 @@ class OpenAIGrader:
             raise InputError(
                 "the openai backend has no server",
                 where="profile grader",
-                mend="Set base_url and model_name.",
+                hint="Set base_url and model_name.",
             )
         self._settings = settings
         self._url = settings.base_url.rstrip("/") + "/chat/completions"
@@ -99,7 +99,7 @@ class OpenAIGrader:
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from None
         if tally.unanswered and tally.unanswered == tally.asked:
-            raise InputError(f"no answer: {tally.reason}", where=self._url, mend="Check that the server runs.")
+            raise InputError(f"no answer: {tally.reason}", where=self._url, hint="Check that the server runs.")
         return grades
 
     def _client(self) -> httpx.AsyncClient:
@@ -145,7 +145,7 @@ class OpenAIGrader:
             raise InputError(
                 f"the server answered {status}: {text}",
                 where=self._url,
-                mend=f"Check base_url, model_name and the key in {API_KEY}.",
+                hint=f"Check base_url, model_name and the key in {API_KEY}.",
             ) from error
         if status == 429 or status >= 500:
             tally.unanswered += 1

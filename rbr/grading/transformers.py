@@ -102,7 +102,7 @@ def _frame(tokenizer: Any, where: str) -> tuple[str, str]:
         raise InputError(
             "the chat template does not carry a user message once and unchanged",
             where=where,
-            mend="Use another model.",
+            hint="Use another model.",
         )
     before, after = text.split(_MARKER)
     return before, after

@@ -35,7 +35,7 @@ class VllmGrader:
             raise InputError(
                 "vLLM is not installed",
                 where="profile grader.backend",
-                mend="Install the extra with pip install 'rbr-dagster[vllm]', or use transformers or openai.",
+                hint="Install the extra with pip install 'rbr-dagster[vllm]', or use transformers or openai.",
             ) from error
         self._settings = settings
         self._engine: Any = vllm.LLM(model=ref.path, revision=ref.revision, enable_prefix_caching=True, seed=0)

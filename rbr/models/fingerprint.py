@@ -34,7 +34,7 @@ def model_fingerprint(ref: "ModelRef") -> str:
         raise InputError(
             f"'{ref.path}' is no local directory and has no revision",
             where="models",
-            mend="Pin a commit hash as revision, or give the directory of a downloaded model.",
+            hint="Pin a commit hash as revision, or give the directory of a downloaded model.",
         )
     return content_hash({"model": ref.path, "revision": ref.revision})
 

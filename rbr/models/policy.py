@@ -1,4 +1,4 @@
-"""Sampling replies so that each one depends on its own seed and not on its neighbours in a batch."""
+"""Sampling replies so that each one depends on its own seed and not on its neighbors in a batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Policy:
             raise InputError(
                 f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the context of {limit}",
                 where=self._where,
-                mend="Shorten the prompt, or lower max_new_tokens.",
+                hint="Shorten the prompt, or lower max_new_tokens.",
             )
 
     @torch.inference_mode()

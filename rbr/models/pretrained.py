@@ -47,7 +47,7 @@ def open_model(kind: Any, ref: "ModelRef", **options: Any) -> PreTrainedModel:
         raise InputError(
             f"the files lack the weights {', '.join(missing[:3])}",
             where=ref.path,
-            mend="Give a model that was trained for this use.",
+            hint="Give a model that was trained for this use.",
         )
     return model.to(device()).eval()
 
@@ -64,7 +64,7 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         raise _unreadable(ref, error) from error
     if not tokenizer.chat_template:
-        raise InputError("the tokenizer has no chat template", where=ref.path, mend="Use an instruction-tuned model.")
+        raise InputError("the tokenizer has no chat template", where=ref.path, hint="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -80,7 +80,7 @@ def _check_place(ref: "ModelRef") -> None:
         raise InputError(
             "there is no such directory",
             where=ref.path,
-            mend="Check the model's path in the profile; a Hub id needs a revision.",
+            hint="Check the model's path in the profile; a Hub id needs a revision.",
         )
 
 
@@ -93,5 +93,5 @@ def _unreadable(ref: "ModelRef", error: Exception) -> InputError:
     return InputError(
         f"the model cannot be opened: {reason}",
         where=ref.path,
-        mend="Give a directory with config, tokenizer and *.safetensors, or a Hub id with its revision.",
+        hint="Give a directory with config, tokenizer and *.safetensors, or a Hub id with its revision.",
     )

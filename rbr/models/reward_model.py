@@ -36,7 +36,7 @@ class RewardModel:
             raise InputError(
                 f"the reward model has {outputs} outputs",
                 where=ref.path,
-                mend="Use a model with num_labels = 1.",
+                hint="Use a model with num_labels = 1.",
             )
         # The classifier finds a row's last token by the padding token, so both must mean the same one.
         self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id

@@ -37,16 +37,16 @@ class RewardRules(_Part):
         tests: Inner nodes of the class rules' decision diagram, as in `ClassDiagram.tests`. Rules that say
             the same in other words have the same diagram.
         root: Its root.
-        weighed: Propositions whose probabilities are features themselves, sorted.
+        feature_propositions: Propositions whose probabilities are features themselves, sorted.
         thresholds: Decision threshold by proposition, in (0, 1).
-        weights: One per feature: classes, then weighed propositions; in units of R_rm.
+        weights: One per feature: classes, then feature_propositions propositions; in units of R_rm.
     """
 
     classes: tuple[str, ...]
     rule_propositions: tuple[str, ...]
     tests: tuple[tuple[int, int, int], ...]
     root: int
-    weighed: tuple[str, ...]
+    feature_propositions: tuple[str, ...]
     thresholds: dict[str, float]
     weights: tuple[float, ...]
 
@@ -54,7 +54,7 @@ class RewardRules(_Part):
     def features(self) -> FeatureMap:
         """The features that the weights multiply."""
         diagram = ClassDiagram(self.rule_propositions, self.classes, self.tests, self.root)
-        return FeatureMap(diagram, self.weighed, self.thresholds)
+        return FeatureMap(diagram, self.feature_propositions, self.thresholds)
 
     def r_rbr(self, p_yes: FloatArray) -> FloatArray:
         """R_rbr of graded replies (Eq. 1).
@@ -68,7 +68,7 @@ class RewardRules(_Part):
         return self.features.features(p_yes) @ np.array(self.weights)
 
 
-class RewardArtefact(_Part):
+class RewardArtifact(_Part):
     """Everything that R_rbr depends on, apart from the grader's own weights.
 
     Attributes:
@@ -105,7 +105,7 @@ class RewardArtefact(_Part):
         (directory / FILE).write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: str | Path) -> "RewardArtefact":
+    def load(cls, directory: str | Path) -> "RewardArtifact":
         """Reads a reward directory.
 
         Raises:
@@ -113,12 +113,12 @@ class RewardArtefact(_Part):
         """
         path = Path(directory) / FILE
         if not path.is_file():
-            raise InputError("there is no reward", where=str(path), mend="Materialise `reward`, or run `rbr run`.")
+            raise InputError("there is no reward", where=str(path), hint="Materialize `reward`, or run `rbr run`.")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             what = f"is no reward of this version: {error.errors()[0]['msg']}"
-            raise InputError(what, where=str(path), mend="Materialise `reward` again.") from error
+            raise InputError(what, where=str(path), hint="Materialize `reward` again.") from error
 
 
 def assemble(
@@ -130,7 +130,7 @@ def assemble(
     few_shot: int,
     grader: str,
     reward_model: str,
-) -> RewardArtefact:
+) -> RewardArtifact:
     """Puts a reward together.
 
     Args:
@@ -145,7 +145,7 @@ def assemble(
     rules = {name: _rules(features[name], of_features) for name, of_features in sorted(weights.items())}
     needed = sorted({name for kind in rules.values() for name in kind.features.propositions})
     shown = {name: propositions[name].examples[:few_shot] for name in needed}
-    return RewardArtefact(
+    return RewardArtifact(
         propositions={name: propositions[name].model_copy(update={"examples": shown[name]}) for name in needed},
         rules=rules,
         response_types={code: entry.response_type for code, entry in sorted(content_policy.categories.items())},
@@ -161,7 +161,7 @@ def _rules(features: FeatureMap, weights: Mapping[str, float]) -> RewardRules:
         rule_propositions=features.diagram.propositions,
         tests=features.diagram.tests,
         root=features.diagram.root,
-        weighed=features.weighed,
+        feature_propositions=features.feature_propositions,
         thresholds=dict(features.thresholds),
         weights=tuple(weights[name] for name in features.names),
     )

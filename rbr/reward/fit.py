@@ -30,7 +30,7 @@ class FitProblem:
         response_type: For messages and results.
         feature_names: [F].
         prompt_ids: [N].
-        labels: [N]; how each reply was synthesised.
+        labels: [N]; how each reply was synthesized.
         features: float64[N, F]; a row with a NaN is left out.
         r_rm: float64[N], the reward model's scores; a NaN leaves its row out.
         ranking: Labels, best first; those of one inner sequence are not compared.
@@ -140,7 +140,7 @@ class FitResult:
 def fit(problem: FitProblem, *, l2: float, held_out_fraction: float, bootstrap: int, seed: int) -> FitResult:
     """Fits the weights of one response type (section 4, Eq. 2 with ridge and label margins).
 
-    Minimises mean over pairs of max(0, margin + R_tot(worse) - R_tot(better)) + l2/2 |w|^2 exactly.
+    Minimizes mean over pairs of max(0, margin + R_tot(worse) - R_tot(better)) + l2/2 |w|^2 exactly.
 
     Args:
         problem: The comparisons.
@@ -153,7 +153,7 @@ def fit(problem: FitProblem, *, l2: float, held_out_fraction: float, bootstrap: 
         InputError: `l2` is not above 0, a label is not ranked, a margin is negative, or no pair is left.
     """
     if not l2 > 0:
-        raise InputError(f"l2 is {l2}", where="fit.l2", mend="Choose a small number above 0, such as 0.001.")
+        raise InputError(f"l2 is {l2}", where="fit.l2", hint="Choose a small number above 0, such as 0.001.")
     rows = _usable_rows(problem)
     pairs = _ordered_pairs(rows)
     fitted, held_out = _split(pairs, held_out_fraction)
@@ -214,14 +214,14 @@ def _usable_rows(problem: FitProblem) -> pl.DataFrame:
         raise InputError(
             f"the label `{unknown[0]}` is not ranked",
             where=f"response_types.{problem.response_type}.ranking",
-            mend=f"Add it to the ranking, which has: {', '.join(rank)}.",
+            hint=f"Add it to the ranking, which has: {', '.join(rank)}.",
         )
     for label, margin in problem.margins.items():
         if not margin >= 0:
             raise InputError(
                 f"the margin of `{label}` is {margin}",
                 where=f"response_types.{problem.response_type}.margins",
-                mend="Use 0 or more.",
+                hint="Use 0 or more.",
             )
     complete = np.isfinite(problem.features).all(axis=1) & np.isfinite(problem.r_rm)
     return pl.DataFrame(
@@ -260,12 +260,12 @@ def _no_pairs(problem: FitProblem, rows: pl.DataFrame, pairs: pl.DataFrame) -> I
         return InputError(
             f"all {pairs['prompt_id'].n_unique()} prompts with comparisons are held out",
             where=where,
-            mend="Lower fit.held_out_fraction, or add prompts.",
+            hint="Lower fit.held_out_fraction, or add prompts.",
         )
     return InputError(
         f"no prompt has two replies of different rank; {rows.height} of {len(problem.labels)} are usable",
         where=where,
-        mend="Raise synthesis.candidates or the number of prompts, or widen may_be in synthesis.yaml.",
+        hint="Raise synthesis.candidates or the number of prompts, or widen may_be in synthesis.yaml.",
     )
 
 

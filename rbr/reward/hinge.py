@@ -1,10 +1,10 @@
 """Exact weighted hinge regression: the convex problem behind weight fitting, with a certificate.
 
-Minimises over ``w``, without bias, the paper's Eq. 2 plus a small ridge that makes the answer unique:
+Minimizes over ``w``, without bias, the paper's Eq. 2 plus a small ridge that makes the answer unique:
 
     sum_i  u_i * max(0, c_i - x_i . w)  +  l2 / 2 * |w|^2
 
-through its dual, a quadratic programme over the box ``0 <= beta <= 1``, where
+through its dual, a quadratic program over the box ``0 <= beta <= 1``, where
 ``w = sum_i u_i beta_i x_i / l2``. A primal-dual interior point method (Mehrotra's predictor-corrector) needs a
 few dozen linear systems of feature size. L-BFGS-B on the same dual stops far from the optimum where `l2` is small.
 """
@@ -60,8 +60,8 @@ def solve_hinge(differences: FloatArray, constants: FloatArray, shares: FloatArr
     unit = float(shares.max())
     scale = np.sqrt(unit / l2)
     weighing = shares / unit
-    programme = _BoxProgramme(differences * (weighing * scale)[:, None], constants * weighing, weighing)
-    best = programme.descend()
+    program = _BoxProgram(differences * (weighing * scale)[:, None], constants * weighing, weighing)
+    best = program.descend()
     return HingeSolution(best.direction * scale, best.primal * unit, best.dual * unit)
 
 
@@ -94,8 +94,8 @@ class _Iterate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _BoxProgramme:
-    """Minimise ``|rows' beta|^2 / 2 - targets . beta`` over ``0 <= beta <= 1``."""
+class _BoxProgram:
+    """Minimize ``|rows' beta|^2 / 2 - targets . beta`` over ``0 <= beta <= 1``."""
 
     rows: FloatArray
     targets: FloatArray
@@ -155,9 +155,9 @@ class _BoxProgramme:
         now = point.complementarity()
         predicted = towards(-point.beta * point.lower, -point.slack * point.upper)
         ahead = point.moved(predicted, point.room(predicted)).complementarity()
-        centre = now * (ahead / now) ** 3
+        center = now * (ahead / now) ** 3
         step = towards(
-            centre - point.beta * point.lower - predicted.beta * predicted.lower,
-            centre - point.slack * point.upper - predicted.slack * predicted.upper,
+            center - point.beta * point.lower - predicted.beta * predicted.lower,
+            center - point.slack * point.upper - predicted.slack * predicted.upper,
         )
         return point.moved(step, min(1.0, _INTERIOR * point.room(step)))

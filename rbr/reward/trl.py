@@ -11,7 +11,7 @@ from rbr.conversation import Conversation, Message
 from rbr.errors import InputError
 from rbr.grading import Grader, open_grader
 from rbr.models.fingerprint import model_fingerprint
-from rbr.reward.artifact import RewardArtefact
+from rbr.reward.artifact import RewardArtifact
 
 if TYPE_CHECKING:
     from rbr.models.reward_model import RewardModel
@@ -21,15 +21,15 @@ FloatArray = NDArray[np.float64]
 
 
 class RuleBasedReward:
-    """A TRL reward function that returns R_tot; with no artefact, R_rm alone.
+    """A TRL reward function that returns R_tot; with no artifact, R_rm alone.
 
     R_rm and R_rbr come from one function because TRL adds what several return and takes a missing one for 0.
     Here a completion without a score or without a grade has no reward at all.
 
     Args:
         reward_model: R_rm.
-        artefact: The fitted reward; None for a baseline that reads no rule.
-        grader: Reads the propositions; needed with an artefact.
+        artifact: The fitted reward; None for a baseline that reads no rule.
+        grader: Reads the propositions; needed with an artifact.
     """
 
     # TRL names a reward function by this in its logs.
@@ -38,13 +38,13 @@ class RuleBasedReward:
     def __init__(
         self,
         reward_model: "RewardModel",
-        artefact: RewardArtefact | None = None,
+        artifact: RewardArtifact | None = None,
         grader: Grader | None = None,
     ) -> None:
-        if artefact is not None and grader is None:
-            raise ValueError("an artefact needs a grader")
+        if artifact is not None and grader is None:
+            raise ValueError("an artifact needs a grader")
         self._reward_model = reward_model
-        self._artefact = artefact
+        self._artifact = artifact
         self._grader = grader
 
     @classmethod
@@ -59,7 +59,7 @@ class RuleBasedReward:
         """Opens a reward directory with its models.
 
         Args:
-            directory: As `RewardArtefact.save` wrote it.
+            directory: As `RewardArtifact.save` wrote it.
             reward_model: R_rm, the one it was fitted on.
             grader: The grader, the one it was fitted with.
             grader_settings: How it is asked.
@@ -70,16 +70,16 @@ class RuleBasedReward:
         """
         from rbr.models.reward_model import RewardModel
 
-        artefact = RewardArtefact.load(directory)
-        _check_model("grader", grader, artefact.grader)
-        _check_model("reward model", reward_model, artefact.reward_model)
-        if grader_settings.few_shot != artefact.few_shot:
+        artifact = RewardArtifact.load(directory)
+        _check_model("grader", grader, artifact.grader)
+        _check_model("reward model", reward_model, artifact.reward_model)
+        if grader_settings.few_shot != artifact.few_shot:
             raise InputError(
-                f"is {grader_settings.few_shot}; the weights were fitted with {artefact.few_shot}",
+                f"is {grader_settings.few_shot}; the weights were fitted with {artifact.few_shot}",
                 where="grader.few_shot",
-                mend=f"Set it to {artefact.few_shot}, or fit again.",
+                hint=f"Set it to {artifact.few_shot}, or fit again.",
             )
-        return cls(RewardModel(reward_model, batch_size), artefact, open_grader(grader, grader_settings))
+        return cls(RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings))
 
     def __call__(
         self,
@@ -95,21 +95,21 @@ class RuleBasedReward:
         Args:
             prompts: Messages, each ending in a user turn.
             completions: One reply each, as a list of one assistant message.
-            category: Content category of each prompt; needed with an artefact.
+            category: Content category of each prompt; needed with an artifact.
             log_metric: Takes the mean R_rm, the mean R_rbr and the share of each class.
 
         Returns:
             R_tot of each completion; None where a grade or the score is missing.
 
         Raises:
-            InputError: There is an artefact and no category, or one that it does not know.
+            InputError: There is an artifact and no category, or one that it does not know.
         """
         replies = [turns[-1]["content"] for turns in completions]
         r_rm = self._reward_model.score(prompts, replies)
         logged = {"r_rm": r_rm}
         r_tot = r_rm
-        if self._artefact is not None:
-            response_types = _response_types(self._artefact, category)
+        if self._artifact is not None:
+            response_types = _response_types(self._artifact, category)
             r_rbr, classes = self._by_rules(prompts, replies, response_types)
             logged["r_rbr"] = r_rbr
             logged |= {f"class/{name}": share for name, share in classes.items()}
@@ -124,37 +124,37 @@ class RuleBasedReward:
         self, prompts: Sequence[Conversation], replies: Sequence[str], response_types: Sequence[str]
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """R_rbr, and the probability of each class, NaN where it is not one of the response type."""
-        assert self._artefact is not None and self._grader is not None
+        assert self._artifact is not None and self._grader is not None
         r_rbr = np.zeros(len(replies))
-        names = dict.fromkeys(name for rules in self._artefact.rules.values() for name in rules.classes)
+        names = dict.fromkeys(name for rules in self._artifact.rules.values() for name in rules.classes)
         classes = {name: np.full(len(replies), np.nan) for name in names}
-        for response_type, rules in self._artefact.rules.items():
+        for response_type, rules in self._artifact.rules.items():
             rows = [row for row, kind in enumerate(response_types) if kind == response_type]
             if not rows:
                 continue
             judged = [[*prompts[row], Message(role="assistant", content=replies[row])] for row in rows]
-            p_yes = self._grader.grade(judged, self._artefact.questions_of(response_type))
+            p_yes = self._grader.grade(judged, self._artifact.questions_of(response_type))
             r_rbr[rows] = rules.r_rbr(p_yes)
             for name, share in zip(rules.classes, rules.features.class_probabilities(p_yes).T, strict=True):
                 classes[name][rows] = share
         return r_rbr, classes
 
 
-def _response_types(artefact: RewardArtefact, category: Sequence[str] | None) -> list[str]:
+def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) -> list[str]:
     if category is None:
         raise InputError(
             "the reward needs the content category of each prompt",
             where="category",
-            mend="Add a column `category` to the prompts.",
+            hint="Add a column `category` to the prompts.",
         )
-    unknown = sorted(set(category) - set(artefact.response_types))
+    unknown = sorted(set(category) - set(artifact.response_types))
     if unknown:
         raise InputError(
             f"the reward knows no category {unknown[0]!r}",
             where="category",
-            mend=f"Use one of {', '.join(artefact.response_types)}.",
+            hint=f"Use one of {', '.join(artifact.response_types)}.",
         )
-    return [artefact.response_types[code] for code in category]
+    return [artifact.response_types[code] for code in category]
 
 
 def _check_model(role: str, ref: "ModelRef", fingerprint: str) -> None:
@@ -162,5 +162,5 @@ def _check_model(role: str, ref: "ModelRef", fingerprint: str) -> None:
         raise InputError(
             f"is not the {role} that the weights were fitted with",
             where=ref.path,
-            mend=f"Give the {role} with the fingerprint {fingerprint}, or fit again.",
+            hint=f"Give the {role} with the fingerprint {fingerprint}, or fit again.",
         )

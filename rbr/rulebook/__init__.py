@@ -1,6 +1,5 @@
 """The rulebook: propositions, recipes, behavior policy and content policy, as files a safety team edits."""
 
-from rbr.errors import RulebookError
 from rbr.rulebook.class_diagram import ClassDiagram, compile_classes, compile_rules
 from rbr.rulebook.dependencies import propositions_needed
 from rbr.rulebook.expressions import Expression, names, parse
@@ -53,7 +52,6 @@ __all__ = [
     "Recipe",
     "ResponseTypeRules",
     "Rulebook",
-    "RulebookError",
     "Slot",
     "Synthesis",
     "compile_classes",

@@ -12,7 +12,7 @@ _SHIFT = 512
 
 
 @dataclass(frozen=True)
-class Move:
+class ClassChange:
     """Replies that fall into one class by the old rules and into another by the new ones.
 
     Attributes:
@@ -26,7 +26,7 @@ class Move:
     example: str
 
 
-def class_moves(old: Behavior, new: Behavior, response_type: str) -> list[Move]:
+def class_changes(old: Behavior, new: Behavior, response_type: str) -> list[ClassChange]:
     """Which replies to a response type change their class between two behavior policies.
 
     Args:
@@ -40,7 +40,7 @@ def class_moves(old: Behavior, new: Behavior, response_type: str) -> list[Move]:
 
     Raises:
         KeyError: A policy has no such response type.
-        RulebookError: The rules are too entangled to be compared.
+        InputError: The rules are too entangled to be compared.
     """
     rules = [_expressions(policy, response_type) for policy in (old, new)]
     variables = tuple(dict.fromkeys(name for pair in rules for name in variable_order(*pair)))
@@ -48,11 +48,11 @@ def class_moves(old: Behavior, new: Behavior, response_type: str) -> list[Move]:
     before, after = (class_sets(builder, *pair) for pair in rules)
     both = builder.combine(_side_by_side, before, after)
     names = [policy.class_names(response_type) for policy in (old, new)]
-    moves: dict[tuple[int, int], Move] = {}
+    moves: dict[tuple[int, int], ClassChange] = {}
     for leaf, assignment in shortest_assignments(builder, both).items():
         value = builder.value(leaf)
         at = (value >> _SHIFT).bit_length() - 1, (value & ((1 << _SHIFT) - 1)).bit_length() - 1
-        move = Move(names[0][at[0]], names[1][at[1]], in_words(assignment, variables))
+        move = ClassChange(names[0][at[0]], names[1][at[1]], in_words(assignment, variables))
         if move.old != move.new:
             moves[at] = move
     return [moves[at] for at in sorted(moves)]

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook.decision_diagram import DecisionBuilder
 from rbr.rulebook.dependencies import derived_in_use, leaves
 from rbr.rulebook.expressions import Expression, parse
@@ -106,7 +106,7 @@ def compile_classes(behavior: Behavior, response_type: str) -> ClassDiagram:
 
     Raises:
         KeyError: The behavior policy has no such response type.
-        RulebookError: Classes overlap or leave a gap (with a counterexample), or derived propositions
+        InputError: Classes overlap or leave a gap (with a counterexample), or derived propositions
             refer to each other in a circle.
     """
     rules = behavior.response_types[response_type].classes
@@ -130,19 +130,19 @@ def compile_rules(
         where: What error messages give as their place.
 
     Raises:
-        RulebookError: As for `compile_classes`, or an expression cannot be parsed.
+        InputError: As for `compile_classes`, or an expression cannot be parsed.
     """
     expressions = {name: parse(rules[name]) for name in order}
     definitions = {name: parse(text) for name, text in (derived or {}).items()}
     variables = variable_order(expressions, definitions)
     if len(variables) > MAX_PROPOSITIONS:
         what = f"the classes depend on {len(variables)} propositions, more than {MAX_PROPOSITIONS}"
-        raise RulebookError(what, where=where, mend="Use fewer propositions in one response type.")
+        raise InputError(what, where=where, hint="Use fewer propositions in one response type.")
     builder = DecisionBuilder(variables)
     try:
         root = class_sets(builder, expressions, definitions)
-    except RulebookError as error:
-        raise RulebookError(error.what, where=error.where or where, mend=error.mend) from error
+    except InputError as error:
+        raise InputError(error.what, where=error.where or where, hint=error.hint) from error
     _refuse_overlaps_and_gaps(builder, root, variables, tuple(order), where)
     return _frozen(builder, root, variables, tuple(order))
 
@@ -171,21 +171,21 @@ def class_sets(builder: DecisionBuilder, classes: Mapping[str, Expression], deri
 def _refuse_overlaps_and_gaps(
     builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...], where: str
 ) -> None:
-    problems: list[RulebookError] = []
+    problems: list[InputError] = []
     for leaf, assignment in shortest_assignments(builder, root).items():
         held = [name for index, name in enumerate(classes) if builder.value(leaf) >> index & 1]
         example = in_words(assignment, variables)
         if len(held) > 1:
             both = " and ".join(f"`{name}`" for name in held)
             what = f"the classes {both} overlap: {example} falls into all of them"
-            mend = "Add a condition to all but one of them that excludes the others."
-            problems.append(RulebookError(what, where=f"{where}.{held[-1]}".lstrip("."), mend=mend))
+            hint = "Add a condition to all but one of them that excludes the others."
+            problems.append(InputError(what, where=f"{where}.{held[-1]}".lstrip("."), hint=hint))
         elif not held:
             what = f"the classes leave a gap: {example} falls into none of them"
-            mend = "Widen a class so that it takes such replies in."
-            problems.append(RulebookError(what, where=where, mend=mend))
+            hint = "Widen a class so that it takes such replies in."
+            problems.append(InputError(what, where=where, hint=hint))
     if problems:
-        raise RulebookError.collect(problems[:MAX_COUNTEREXAMPLES])
+        raise InputError.collect(problems[:MAX_COUNTEREXAMPLES])
 
 
 def shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tuple[tuple[int, bool], ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.yaml_file import Document, KeyPath
 from rbr.rulebook.class_diagram import compile_classes
 from rbr.rulebook.dependencies import derived_in_order
@@ -18,22 +18,22 @@ class Finding:
 
     path: KeyPath
     what: str
-    mend: str
+    hint: str
 
 
-def located(findings: Iterable[Finding], document: Document) -> list[RulebookError]:
+def located(findings: Iterable[Finding], document: Document) -> list[InputError]:
     """The findings as problems of a file, in the order of its lines."""
     placed = [(document.where(found.path), found) for found in findings]
     placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
-    return [RulebookError(found.what, where=place, mend=found.mend) for place, found in placed]
+    return [InputError(found.what, where=place, hint=found.hint) for place, found in placed]
 
 
 def check_behavior(behavior: Behavior) -> Iterator[Finding]:
     """Checks a behavior policy in itself, all but the classes being a partition."""
     try:
         derived_in_order({name: parse(text) for name, text in behavior.derived.items()})
-    except RulebookError as error:
-        yield Finding(tuple(error.where.split(".")), error.what, error.mend)
+    except InputError as error:
+        yield Finding(tuple(error.where.split(".")), error.what, error.hint)
     for response_type, rules in behavior.response_types.items():
         rules_at = ("response_types", response_type)
         for name in rules.classes:
@@ -54,17 +54,17 @@ def check_partition(behavior: Behavior) -> Iterator[Finding]:
     for response_type in behavior.response_types:
         try:
             compile_classes(behavior, response_type)
-        except RulebookError as error:
+        except InputError as error:
             for problem in error.problems:
-                yield Finding(tuple(problem.where.split(".")), problem.what, problem.mend)
+                yield Finding(tuple(problem.where.split(".")), problem.what, problem.hint)
 
 
 def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterator[Finding]:
     """Checks the names of propositions in a behavior policy."""
     for name in behavior.derived:
         if name in propositions:
-            mend = "Rename the derived proposition."
-            yield Finding(("derived", name), f"{name!r} is a simple proposition already", mend)
+            hint = "Rename the derived proposition."
+            yield Finding(("derived", name), f"{name!r} is a simple proposition already", hint)
     known = {*propositions, *behavior.derived}
     for path, text in _expressions(behavior):
         for name in names(parse(text)):
@@ -101,8 +101,8 @@ def check_recipes(behavior: Behavior, synthesis: Synthesis) -> Iterator[Finding]
     for response_type, rules in behavior.response_types.items():
         at = ("response_types", response_type)
         if response_type not in synthesis:
-            mend = f"Add a recipe `{response_type}:` to synthesis.yaml."
-            yield Finding(at, f"the response type {response_type!r} has no recipe", mend)
+            hint = f"Add a recipe `{response_type}:` to synthesis.yaml."
+            yield Finding(at, f"the response type {response_type!r} has no recipe", hint)
             continue
         made = {slot.label for slot in synthesis[response_type].slots}
         for rank, labels in enumerate(rules.ranking):

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook.expressions import And, Expression, Name, Not, Or
 
 MAX_STEPS = 300_000
@@ -62,7 +62,7 @@ class DecisionBuilder:
             defined: Nodes of derived names.
 
         Raises:
-            RulebookError: The diagram grows past `MAX_STEPS` steps.
+            InputError: The diagram grows past `MAX_STEPS` steps.
         """
         match expression:
             case Name(name):
@@ -116,7 +116,7 @@ class DecisionBuilder:
     def _spend(self) -> None:
         self._steps += 1
         if self._steps > MAX_STEPS:
-            raise RulebookError(
+            raise InputError(
                 "the rules are too entangled to be checked for overlaps and gaps",
-                mend="Use fewer propositions in one response type, or simpler expressions.",
+                hint="Use fewer propositions in one response type, or simpler expressions.",
             )

@@ -3,7 +3,7 @@
 import graphlib
 from collections.abc import Iterable, Mapping
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook.expressions import Expression, names, parse
 from rbr.rulebook.models import Behavior
 
@@ -12,7 +12,7 @@ def derived_in_order(derived: Mapping[str, Expression]) -> tuple[str, ...]:
     """The derived propositions, each after those that it mentions.
 
     Raises:
-        RulebookError: They refer to each other in a circle.
+        InputError: They refer to each other in a circle.
     """
     mentions = {
         name: [other for other in names(expression) if other in derived] for name, expression in derived.items()
@@ -21,10 +21,10 @@ def derived_in_order(derived: Mapping[str, Expression]) -> tuple[str, ...]:
         return tuple(graphlib.TopologicalSorter(mentions).static_order())
     except graphlib.CycleError as error:
         circle = list(reversed(error.args[1]))
-        raise RulebookError(
+        raise InputError(
             f"derived propositions refer to each other in a circle: {' -> '.join(circle)}",
             where=f"derived.{circle[0]}",
-            mend="Write one of them without the others.",
+            hint="Write one of them without the others.",
         ) from error
 
 
@@ -32,7 +32,7 @@ def derived_in_use(expressions: Iterable[Expression], derived: Mapping[str, Expr
     """The derived propositions that expressions mention, directly or not, each after those that it mentions.
 
     Raises:
-        RulebookError: The derived propositions refer to each other in a circle.
+        InputError: The derived propositions refer to each other in a circle.
     """
     order = derived_in_order(derived)
     used = {name for expression in expressions for name in names(expression)}
@@ -46,7 +46,7 @@ def leaves(expressions: Iterable[Expression], derived: Mapping[str, Expression])
     """The simple propositions that each expression depends on, in the order of their first mention.
 
     Raises:
-        RulebookError: The derived propositions refer to each other in a circle.
+        InputError: The derived propositions refer to each other in a circle.
     """
     below: dict[str, tuple[str, ...]] = {}
     for name in derived_in_order(derived):
@@ -66,7 +66,7 @@ def propositions_needed(behavior: Behavior, response_type: str) -> tuple[str, ..
 
     Raises:
         KeyError: The behavior policy has no such response type.
-        RulebookError: The derived propositions refer to each other in a circle.
+        InputError: The derived propositions refer to each other in a circle.
     """
     rules = behavior.response_types[response_type]
     derived = {name: parse(text) for name, text in behavior.derived.items()}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 
 KEYWORDS = frozenset({"and", "or", "not"})
 MAX_LENGTH = 10_000
@@ -70,12 +70,12 @@ def parse(text: str) -> Expression:
         The frozen syntax tree; ``str()`` of it is the same expression in a canonical spacing.
 
     Raises:
-        RulebookError: The text is no expression; `where` names the character (from 1).
+        InputError: The text is no expression; `where` names the character (from 1).
     """
     if len(text) > MAX_LENGTH:
-        raise RulebookError(
+        raise InputError(
             f"the expression has {len(text)} characters, more than {MAX_LENGTH}",
-            mend="Move parts of it to `derived` and refer to them by name.",
+            hint="Move parts of it to `derived` and refer to them by name.",
         )
     return _Parser(text).parse()
 
@@ -122,7 +122,7 @@ class _Parser:
 
     def parse(self) -> Expression:
         if not self._tokens:
-            raise RulebookError("the expression is empty", mend="Write a proposition name, for example `apology`.")
+            raise InputError("the expression is empty", hint="Write a proposition name, for example `apology`.")
         expression = self._disjunction()
         if token := self._peek():
             raise self._unexpected(token, "expected `and`, `or` or the end")
@@ -143,9 +143,9 @@ class _Parser:
     def _negation(self) -> Expression:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise RulebookError(
+            raise InputError(
                 f"the expression is nested more than {MAX_DEPTH} deep",
-                mend="Move the inner parts to `derived` and refer to them by name.",
+                hint="Move the inner parts to `derived` and refer to them by name.",
             )
         try:
             return Not(self._negation()) if self._take("not") else self._atom()
@@ -155,18 +155,18 @@ class _Parser:
     def _atom(self) -> Expression:
         token = self._peek()
         if token is None:
-            raise RulebookError(
+            raise InputError(
                 f"the expression ends after {self._tokens[-1].text!r}, a proposition name is missing",
                 where=f"character {len(self._text) + 1}",
-                mend="Complete the expression.",
+                hint="Complete the expression.",
             )
         if self._take("("):
             inner = self._disjunction()
             if not self._take(")"):
-                raise RulebookError(
+                raise InputError(
                     "an opening parenthesis is never closed",
                     where=f"character {token.position}",
-                    mend="Add `)`.",
+                    hint="Add `)`.",
                 )
             return inner
         if token.kind != "word" or token.text.lower() in KEYWORDS:
@@ -184,8 +184,8 @@ class _Parser:
         self._next += 1
         return True
 
-    def _unexpected(self, token: _Token, expected: str) -> RulebookError:
-        mend = "Combine proposition names with `and`, `or`, `not` and parentheses."
+    def _unexpected(self, token: _Token, expected: str) -> InputError:
+        hint = "Combine proposition names with `and`, `or`, `not` and parentheses."
         if token.text.lower() in KEYWORDS and token.text not in KEYWORDS:
-            mend = f"Write `{token.text.lower()}` in lower case."
-        return RulebookError(f"{expected}, found {token.text!r}", where=f"character {token.position}", mend=mend)
+            hint = f"Write `{token.text.lower()}` in lower case."
+        return InputError(f"{expected}, found {token.text!r}", where=f"character {token.position}", hint=hint)

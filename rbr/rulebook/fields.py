@@ -7,16 +7,16 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook.expressions import KEYWORDS, parse
 
 MAX_ENTRIES = 500
 
-_NAME_MEND = "Use letters, digits and underscores, beginning with a letter or an underscore."
+_NAME_HINT = "Use letters, digits and underscores, beginning with a letter or an underscore."
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """A mend for an unknown name: its nearest spelling among the candidates, else the candidates."""
+    """A hint for an unknown name: its nearest spelling among the candidates, else the candidates."""
     known = sorted(candidates)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
@@ -26,20 +26,20 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     return f"Known are: {', '.join(known[:40])}{', ...' if len(known) > 40 else ''}."
 
 
-def complaint(what: str, mend: str, *, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
-    """An error for pydantic validators whose mend survives up to the loader.
+def complaint(what: str, hint: str, *, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
+    """An error for pydantic validators whose hint survives up to the loader.
 
     Args:
         what: What is wrong.
-        mend: What to do about it.
+        hint: What to do about it.
         at: The key path of the culprit within the validated value.
     """
-    return PydanticCustomError("rulebook", "{what} ({mend})", {"what": what, "mend": mend, "at": at})
+    return PydanticCustomError("rulebook", "{what} ({hint})", {"what": what, "hint": hint, "at": at})
 
 
 def _check_name(name: str) -> str:
     if not (name.isascii() and name.isidentifier()) or len(name) > 100:
-        raise complaint(f"{name[:100]!r} is not a usable name", _NAME_MEND)
+        raise complaint(f"{name[:100]!r} is not a usable name", _NAME_HINT)
     if name.lower() in KEYWORDS:
         raise complaint(f"{name!r} is a word of the expression language", "Choose another name.")
     return name
@@ -60,9 +60,9 @@ def _check_sentence(text: str) -> str:
 def _canonical_expression(text: str) -> str:
     try:
         return str(parse(text))
-    except RulebookError as error:
+    except InputError as error:
         what = f"{error.what} at {error.where} of {text!r}" if error.where else error.what
-        raise complaint(what, error.mend) from error
+        raise complaint(what, error.hint) from error
 
 
 def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -113,7 +113,7 @@ class Entry(BaseModel):
 EntryT = TypeVar("EntryT", bound=Entry)
 
 
-class Table(RootModel[ByName[Identifier, EntryT]], Generic[EntryT]):
+class NamedEntries(RootModel[ByName[Identifier, EntryT]], Generic[EntryT]):
     """A frozen mapping from names to entries, in the order of the names."""
 
     model_config = ConfigDict(frozen=True)
@@ -151,6 +151,6 @@ def named(entries: dict[str, EntryT], field: str) -> dict[str, EntryT]:
     """
     for key, entry in entries.items():
         if getattr(entry, field) not in ("", key):
-            mend = f"Remove its `{field}:`."
-            raise complaint(f"the entry {key!r} calls itself {getattr(entry, field)!r}", mend, at=(key, field))
+            hint = f"Remove its `{field}:`."
+            raise complaint(f"the entry {key!r} calls itself {getattr(entry, field)!r}", hint, at=(key, field))
     return {key: entry.model_copy(update={field: key}) for key, entry in entries.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.yaml_file import KeyPath, scan_document
 from rbr.rulebook.class_diagram import ClassDiagram, compile_classes
 from rbr.rulebook.cross_references import Finding, located
@@ -35,7 +35,7 @@ Diagrams = dict[str, ClassDiagram]
 
 
 @dataclass(frozen=True)
-class Report:
+class LintReport:
     """What is wrong with a rulebook, or may be.
 
     Attributes:
@@ -43,11 +43,11 @@ class Report:
         warnings: What has no effect or contradicts itself; looked for only where there are no errors.
     """
 
-    errors: tuple[RulebookError, ...]
-    warnings: tuple[RulebookError, ...]
+    errors: tuple[InputError, ...]
+    warnings: tuple[InputError, ...]
 
 
-def lint(directory: str | Path) -> Report:
+def lint(directory: str | Path) -> LintReport:
     """Looks through a rulebook.
 
     Args:
@@ -56,8 +56,8 @@ def lint(directory: str | Path) -> Report:
     root = Path(directory)
     try:
         rulebook = load_rulebook(root)
-    except RulebookError as error:
-        return Report(tuple(error.problems), ())
+    except InputError as error:
+        return LintReport(tuple(error.problems), ())
     diagrams = {kind: compile_classes(rulebook.behavior, kind) for kind in rulebook.behavior.response_types}
     parts = {
         PROPOSITIONS_FILE: _in_propositions(rulebook.propositions, rulebook.behavior),
@@ -66,15 +66,15 @@ def lint(directory: str | Path) -> Report:
         CONTENT_POLICY_FILE: _in_content_policy(rulebook.content_policy),
     }
     warnings = [found for file, findings in parts.items() for found in located(findings, scan_document(root / file))]
-    return Report((), tuple(warnings))
+    return LintReport((), tuple(warnings))
 
 
 def _in_propositions(propositions: Propositions, behavior: Behavior) -> Iterator[Finding]:
     asked = {name for kind in behavior.response_types for name in propositions_needed(behavior, kind)}
     for name, proposition in propositions.items():
         if name not in asked:
-            mend = "Use it in behavior.yaml, or remove it."
-            yield Finding((name,), f"no class depends on {name!r} and it is no feature: it is never asked", mend)
+            hint = "Use it in behavior.yaml, or remove it."
+            yield Finding((name,), f"no class depends on {name!r} and it is no feature: it is never asked", hint)
         yield from _clashing_examples(name, proposition)
     yield from _asked_twice({name: entry.question for name, entry in propositions.items()}, ())
 
@@ -86,8 +86,8 @@ def _clashing_examples(name: str, proposition: Proposition) -> Iterator[Finding]
         if first == index:
             continue
         what = "says the opposite of" if answer != example.answer else "is the same as"
-        mend = "Keep the one that is right." if answer != example.answer else "Remove one of the two."
-        yield Finding((name, "examples", index), f"the example {what} example {first + 1}", mend)
+        hint = "Keep the one that is right." if answer != example.answer else "Remove one of the two."
+        yield Finding((name, "examples", index), f"the example {what} example {first + 1}", hint)
 
 
 def _asked_twice(questions: Mapping[str, str], at: KeyPath) -> Iterator[Finding]:
@@ -111,8 +111,8 @@ def _in_behavior(rulebook: Rulebook, diagrams: Diagrams) -> Iterator[Finding]:
     used = {category.response_type for category in rulebook.content_policy.categories.values()}
     for kind in behavior.response_types:
         if kind not in used:
-            mend = "Give it to a category in content_policy.yaml, or remove it."
-            yield Finding(("response_types", kind), f"no category is answered with {kind!r}", mend)
+            hint = "Give it to a category in content_policy.yaml, or remove it."
+            yield Finding(("response_types", kind), f"no category is answered with {kind!r}", hint)
 
 
 def _unused(behavior: Behavior) -> Iterator[Finding]:
@@ -121,8 +121,8 @@ def _unused(behavior: Behavior) -> Iterator[Finding]:
     in_use = derived_in_use(expressions, derived)
     for name in derived:
         if name not in in_use:
-            mend = "Use it in a class, or remove it."
-            yield Finding(("derived", name), f"no class depends on the derived proposition {name!r}", mend)
+            hint = "Use it in a class, or remove it."
+            yield Finding(("derived", name), f"no class depends on the derived proposition {name!r}", hint)
     for index, name in enumerate(behavior.classes):
         if not any(name in rules.classes for rules in behavior.response_types.values()):
             yield Finding(("classes", index), f"no response type has the class {name!r}", "Define it, or remove it.")
@@ -159,8 +159,8 @@ def _ranked_against_classes(behavior: Behavior, kind: str, synthesis: Synthesis)
             for lower in worse:
                 if min(classes[upper]) > max(classes[lower]):
                     what = f"{upper!r} is ranked above {lower!r}, but its slots take worse classes only"
-                    mend = "Turn the ranking round, or correct `may_be` in synthesis.yaml."
-                    yield Finding(("response_types", kind, "ranking", high, index), what, mend)
+                    hint = "Turn the ranking round, or correct `may_be` in synthesis.yaml."
+                    yield Finding(("response_types", kind, "ranking", high, index), what, hint)
 
 
 def _contradicting_rankings(behavior: Behavior) -> Iterator[Finding]:
@@ -172,8 +172,8 @@ def _contradicting_rankings(behavior: Behavior) -> Iterator[Finding]:
                     first.setdefault((upper, lower), kind)
                     if (lower, upper) in first:
                         what = f"{upper!r} is ranked above {lower!r} here and below it in {first[lower, upper]}"
-                        mend = "Turn one of them round, or give the labels other names."
-                        yield Finding(("response_types", kind, "ranking", high, index), what, mend)
+                        hint = "Turn one of them round, or give the labels other names."
+                        yield Finding(("response_types", kind, "ranking", high, index), what, hint)
 
 
 def _empty_metrics(behavior: Behavior, diagrams: Diagrams) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Loads the files of a rulebook; whatever is wrong with them comes out as a `RulebookError`."""
+"""Loads the files of a rulebook; whatever is wrong with them comes out as a `InputError`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.schema_errors import validated
 from rbr.files.yaml_file import Document, scan_document
 from rbr.hashing import content_hash
@@ -36,7 +36,7 @@ def load_propositions(path: str | Path) -> Propositions:
         path: A file such as ``rulebook/propositions.yaml``.
 
     Raises:
-        RulebookError: The file cannot be used; all problems with their lines.
+        InputError: The file cannot be used; all problems with their lines.
     """
     return validated(Propositions, scan_document(path))
 
@@ -48,7 +48,7 @@ def load_synthesis(path: str | Path) -> Synthesis:
         path: A file such as ``rulebook/synthesis.yaml``.
 
     Raises:
-        RulebookError: The file cannot be used; all problems with their lines.
+        InputError: The file cannot be used; all problems with their lines.
     """
     return validated(Synthesis, scan_document(path))
 
@@ -61,7 +61,7 @@ def load_behavior(path: str | Path) -> Behavior:
             another file defines them.
 
     Raises:
-        RulebookError: The file cannot be used, or classes overlap or leave a gap; all problems with
+        InputError: The file cannot be used, or classes overlap or leave a gap; all problems with
             their lines.
     """
     document = scan_document(path)
@@ -78,7 +78,7 @@ def load_content_policy(path: str | Path) -> ContentPolicy:
         path: A file such as ``rulebook/content_policy.yaml``.
 
     Raises:
-        RulebookError: The file cannot be used; all problems with their lines.
+        InputError: The file cannot be used; all problems with their lines.
     """
     return validated(ContentPolicy, scan_document(path))
 
@@ -91,12 +91,12 @@ def load_rulebook(directory: str | Path) -> Rulebook:
             ``content_policy.yaml``.
 
     Raises:
-        RulebookError: Any file cannot be used, or the parts disagree; all problems with their lines.
+        InputError: Any file cannot be used, or the parts disagree; all problems with their lines.
     """
     root = Path(directory)
     if not root.is_dir():
-        raise RulebookError("there is no such directory", where=str(directory), mend="Check the path of the rulebook.")
-    problems: list[RulebookError] = []
+        raise InputError("there is no such directory", where=str(directory), hint="Check the path of the rulebook.")
+    problems: list[InputError] = []
     propositions = _attempt(Propositions, root / PROPOSITIONS_FILE, problems)
     synthesis = _attempt(Synthesis, root / SYNTHESIS_FILE, problems)
     behavior = _attempt(Behavior, root / BEHAVIOR_FILE, problems)
@@ -104,7 +104,7 @@ def load_rulebook(directory: str | Path) -> Rulebook:
     if behavior:
         problems += _disagreements(behavior, propositions, synthesis, content_policy)
     if problems or not (propositions and synthesis and behavior and content_policy):
-        raise RulebookError.collect(problems)
+        raise InputError.collect(problems)
     return Rulebook(
         propositions=propositions.part,
         synthesis=synthesis.part,
@@ -130,11 +130,11 @@ class _Loaded(Generic[Part]):
     document: Document
 
 
-def _attempt(model: type[Part], path: Path, problems: list[RulebookError]) -> _Loaded[Part] | None:
+def _attempt(model: type[Part], path: Path, problems: list[InputError]) -> _Loaded[Part] | None:
     try:
         document = scan_document(path)
         return _Loaded(validated(model, document), document)
-    except RulebookError as error:
+    except InputError as error:
         problems.append(error)
         return None
 
@@ -144,7 +144,7 @@ def _disagreements(
     propositions: _Loaded[Propositions] | None,
     synthesis: _Loaded[Synthesis] | None,
     content_policy: _Loaded[ContentPolicy] | None,
-) -> list[RulebookError]:
+) -> list[InputError]:
     """What is wrong between the behavior policy and those of the other parts that could be read."""
     rules, document = behavior.part, behavior.document
     problems = located(check_behavior(rules), document)
@@ -160,6 +160,6 @@ def _disagreements(
     return problems
 
 
-def _refuse(problems: list[RulebookError]) -> None:
+def _refuse(problems: list[InputError]) -> None:
     if problems:
-        raise RulebookError.collect(problems)
+        raise InputError.collect(problems)

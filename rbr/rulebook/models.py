@@ -15,9 +15,9 @@ from rbr.rulebook.fields import (
     ExpressionText,
     Identifier,
     Instruction,
+    NamedEntries,
     Sentence,
     Some,
-    Table,
     complaint,
     named,
 )
@@ -29,7 +29,7 @@ Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)
 
 
 class Example(Entry):
-    """A labelled reply that shows the grader what a proposition means.
+    """A labeled reply that shows the grader what a proposition means.
 
     Attributes:
         reply: The assistant's reply; may be empty.
@@ -50,7 +50,7 @@ class Proposition(Entry):
     examples: Annotated[tuple[Example, ...], Field(max_length=100)] = ()
 
 
-class Propositions(Table[Proposition]):
+class Propositions(NamedEntries[Proposition]):
     """`propositions.yaml`: the simple propositions by name."""
 
     @field_validator("root")
@@ -60,7 +60,7 @@ class Propositions(Table[Proposition]):
 
 
 class Slot(Entry):
-    """One reply to synthesise per prompt.
+    """One reply to synthesize per prompt.
 
     Attributes:
         name: Unique within the recipe.
@@ -76,7 +76,7 @@ class Slot(Entry):
 
 
 class Recipe(Entry):
-    """The replies to synthesise for a prompt of one response type."""
+    """The replies to synthesize for a prompt of one response type."""
 
     slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=100)]
 
@@ -90,7 +90,7 @@ class Recipe(Entry):
         return slots
 
 
-class Synthesis(Table[Recipe]):
+class Synthesis(NamedEntries[Recipe]):
     """`synthesis.yaml`: one recipe per response type."""
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, StrictBool, StrictStr, field_validator
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.schema_errors import validated
 from rbr.files.yaml_file import Document, KeyPath, read_document
 from rbr.rulebook import (
@@ -99,7 +99,7 @@ def import_release(file: str | Path, directory: str | Path) -> None:
         directory: Where to; its parent is made, itself it must not exist.
 
     Raises:
-        RulebookError: The file is no such release, or its rules cannot be used; nothing was written then.
+        InputError: The file is no such release, or its rules cannot be used; nothing was written then.
     """
     texts = as_rulebook(file)
     target = Path(directory)
@@ -123,7 +123,7 @@ def as_rulebook(file: str | Path) -> dict[str, str]:
         Text by file name; the same file gives the same texts.
 
     Raises:
-        RulebookError: The file is no such release, or its rules cannot be used; all problems with their lines.
+        InputError: The file is no such release, or its rules cannot be used; all problems with their lines.
     """
     document = read_document(file)
     release = validated(_Release, document)
@@ -184,12 +184,12 @@ def _check(behavior: dict[str, Any], propositions: dict[str, Any], document: Doc
     # A misspelt name would come back as a puzzling overlap or gap.
     findings = findings or list(check_partition(rules))
     if findings:
-        raise RulebookError.collect(located(map(_as_released, findings), document))
+        raise InputError.collect(located(map(_as_released, findings), document))
 
 
 def _as_released(finding: Finding) -> Finding:
     path, of_type = _origin(finding.path)
-    return Finding(path, f"{of_type}{finding.what}", finding.mend)
+    return Finding(path, f"{of_type}{finding.what}", finding.hint)
 
 
 def _origin(path: KeyPath) -> tuple[KeyPath, str]:

@@ -42,7 +42,7 @@ def train_grpo(job: GrpoJob, recorder: Recorder, scratch: str) -> tuple[Any, Any
         Model and tokenizer.
 
     Raises:
-        InputError: A model or the reward artefact cannot be read.
+        InputError: A model or the reward artifact cannot be read.
     """
     tokenizer = open_tokenizer(job.model)
     trainer = MaskingGRPOTrainer(
@@ -59,10 +59,10 @@ def train_grpo(job: GrpoJob, recorder: Recorder, scratch: str) -> tuple[Any, Any
 
 def open_reward(source: RewardSource) -> RuleBasedReward:
     """The reward function of a job."""
-    if source.artefact is None or source.grader is None or source.grader_settings is None:
+    if source.artifact is None or source.grader is None or source.grader_settings is None:
         return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
     return RuleBasedReward.open(
-        source.artefact, source.reward_model, source.grader, source.grader_settings, source.batch_size
+        source.artifact, source.reward_model, source.grader, source.grader_settings, source.batch_size
     )
 
 

@@ -16,22 +16,22 @@ class RewardSource(_Part):
 
     Attributes:
         reward_model: R_rm.
-        artefact: Directory of a fitted reward; None rewards by R_rm alone, as the baselines do.
-        grader: The grader's model; needed with an artefact.
-        grader_settings: How the grader is asked; needed with an artefact.
+        artifact: Directory of a fitted reward; None rewards by R_rm alone, as the baselines do.
+        grader: The grader's model; needed with an artifact.
+        grader_settings: How the grader is asked; needed with an artifact.
         batch_size: Replies scored together by the reward model.
     """
 
     reward_model: ModelRef
-    artefact: str | None = None
+    artifact: str | None = None
     grader: ModelRef | None = None
     grader_settings: GraderSettings | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
 
     @model_validator(mode="after")
-    def _artefact_has_a_grader(self) -> "RewardSource":
-        if self.artefact is not None and (self.grader is None or self.grader_settings is None):
-            raise ValueError("a reward artefact needs grader and grader_settings")
+    def _artifact_has_a_grader(self) -> "RewardSource":
+        if self.artifact is not None and (self.grader is None or self.grader_settings is None):
+            raise ValueError("a reward artifact needs grader and grader_settings")
         return self
 
 
@@ -43,7 +43,7 @@ class _Job(_Part):
         model: Policy to start from.
         data: Parquet file of training rows, read in order.
         output: Directory of the checkpoint. It appears complete or not at all.
-        progress: File for `resources.progress_file.Bar`, or None.
+        progress: File for `resources.progress_file.ProgressFile`, or None.
     """
 
     name: str

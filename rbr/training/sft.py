@@ -61,7 +61,7 @@ def _rows(job: SftJob, tokenizer: Any, recorder: Recorder) -> Dataset:
         raise InputError(
             f"none of {len(examples)} rows is within sft.max_length {job.settings.max_length}",
             where=job.data,
-            mend="Raise sft.max_length in the profile.",
+            hint="Raise sft.max_length in the profile.",
         )
     if len(short) < len(examples):
         recorder.on_message(

@@ -12,7 +12,7 @@ from rbr.evaluation.replay import Archive, compared, moved, replay
 from rbr.grading import question_hash
 from rbr.profile import GraderSettings
 from rbr.rulebook import Behavior, Rulebook
-from rbr.rulebook.class_changes import Move, class_moves
+from rbr.rulebook.class_changes import ClassChange, class_changes
 from resources.cells import grader_version
 from resources.store import Store
 from resources.stored_inputs import messages_by_prompt, proposition_questions, read_model, read_snapshot
@@ -65,7 +65,7 @@ class Difference:
     """
 
     changes: Mapping[str, Sequence[str]]
-    moves: Mapping[str, Sequence[Move]]
+    moves: Mapping[str, Sequence[ClassChange]]
     replay: Replay | None
 
 
@@ -96,13 +96,13 @@ def compare(home: Path, old: Rulebook, new: Rulebook) -> Difference:
     )
 
 
-def _moves(old: Behavior, new: Behavior) -> dict[str, list[Move]]:
+def _moves(old: Behavior, new: Behavior) -> dict[str, list[ClassChange]]:
     both = [kind for kind in old.response_types if kind in new.response_types]
-    return {kind: class_moves(old, new, kind) for kind in both}
+    return {kind: class_changes(old, new, kind) for kind in both}
 
 
 def _without_equal_rules(
-    old: Behavior, new: Behavior, moves: Mapping[str, Sequence[Move]]
+    old: Behavior, new: Behavior, moves: Mapping[str, Sequence[ClassChange]]
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Both policies, without the class rules that mean the same; what a derived name means shows in the classes."""
     sides = _plain(old), _plain(new)
@@ -137,7 +137,7 @@ def _archive(store: Store) -> Archive:
     candidates = store.read("synthetic_comparisons").drop("response_type", "text")
     evaluated = store.read("evaluation_completions")
     named = pl.concat([frame.select("completion_id", "prompt_id") for frame in (candidates, evaluated)])
-    categories = store.read("labelled_prompts").select("prompt_id", "category")
+    categories = store.read("labeled_prompts").select("prompt_id", "category")
     thresholds = read_thresholds(store)
     questions = proposition_questions(store)
     return Archive(
@@ -163,7 +163,7 @@ def _grouped(store: Store, replies: pl.DataFrame) -> list[MovedReplies]:
             [replies["completion_id"].to_list()],
         ).iter_rows()
     )
-    prompts = messages_by_prompt(store.read("labelled_prompts"))
+    prompts = messages_by_prompt(store.read("labeled_prompts"))
     groups = []
     for (kind_before, before, kind, now), rows in replies.sort(keys, maintain_order=True).group_by(
         keys, maintain_order=True

@@ -9,7 +9,7 @@ from rbr.conversation import Conversation, Message
 from rbr.errors import InputError
 from rbr.grading import Grader, Question
 from rbr.profile import GraderSettings
-from rbr.reward.artifact import RewardArtefact
+from rbr.reward.artifact import RewardArtifact
 from rbr.reward.explanation import Explanation, explain
 from rbr.rulebook import ContentPolicy
 from rbr_dagster.environment import Environment
@@ -71,30 +71,30 @@ def explain_completion(environment: Environment, completion: str) -> Explained:
     )
     if rows.height != 1:
         what = "there is no completion" if rows.is_empty() else "more than one completion begins with"
-        mend = "The tables synthetic_comparisons and evaluation_completions list them."
-        raise InputError(f"{what} {completion!r}", where=str(environment.home), mend=mend)
+        hint = "The tables synthetic_comparisons and evaluation_completions list them."
+        raise InputError(f"{what} {completion!r}", where=str(environment.home), hint=hint)
     row = rows.row(0, named=True)
-    prompts = _store(environment).read("labelled_prompts", "prompt_id = ?", [row["prompt_id"]])
+    prompts = _store(environment).read("labeled_prompts", "prompt_id = ?", [row["prompt_id"]])
     if prompts.is_empty():
-        mend = "Put the prompt back, or give --prompt and --reply."
-        raise InputError(f"the prompt of {row['completion_id']} is no longer in the data", mend=mend)
+        hint = "Put the prompt back, or give --prompt and --reply."
+        raise InputError(f"the prompt of {row['completion_id']} is no longer in the data", hint=hint)
     messages = json.loads(prompts["messages"][0])
     return _explain(environment, messages, row["text"], prompts["category"][0])
 
 
 def _explain(environment: Environment, prompt: Conversation, reply: str, category: str | None) -> Explained:
-    artefact = RewardArtefact.load(Artifacts(home=str(environment.home)).reward)
+    artifact = RewardArtifact.load(Artifacts(home=str(environment.home)).reward)
     _silence()
     store, models = _store(environment), Models()
     settings = read_snapshot(store, GraderSettings)
     grader = models.grader(read_model(store, "grader").ref, settings)
     category, p_category = _category(store, grader, prompt, category)
-    response_type = artefact.response_types[category]
+    response_type = artifact.response_types[category]
     reward_model = models.reward_model(read_model(store, "helpful_reward_model").ref)
     (r_rm,) = reward_model.score([prompt], [reply])
-    rules = artefact.rules.get(response_type)
+    rules = artifact.rules.get(response_type)
     judged = [*prompt, Message(role="assistant", content=reply)]
-    p_yes = grader.grade([judged], artefact.questions_of(response_type))[0] if rules else np.empty(0)
+    p_yes = grader.grade([judged], artifact.questions_of(response_type))[0] if rules else np.empty(0)
     return Explained(prompt, reply, category, p_category, response_type, explain(rules, p_yes, float(r_rm)))
 
 
@@ -112,8 +112,8 @@ def _category(store: Store, grader: Grader, prompt: Conversation, category: str 
         best = int(answers.argmax())
         return asked[best].name, float(answers[best])
     if category not in categories:
-        mend = f"Use one of {', '.join(categories)}."
-        raise InputError(f"there is no category {category!r}", where="--category", mend=mend)
+        hint = f"Use one of {', '.join(categories)}."
+        raise InputError(f"there is no category {category!r}", where="--category", hint=hint)
     return category, None
 
 

@@ -15,7 +15,7 @@ from resources.store.tables import TABLES
 _UNKNOWN = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
 
 
-class Imagined(Store):
+class DryRunStore(Store):
     """Fills in the cells that are missing and counts them, so that no stage finds anything to ask a model.
 
     What the stages name depends on names alone, so the count is exact although the texts are empty.
@@ -23,7 +23,7 @@ class Imagined(Store):
 
     @classmethod
     @contextmanager
-    def copy_of(cls, store: Store) -> Iterator["Imagined"]:
+    def copy_of(cls, store: Store) -> Iterator["DryRunStore"]:
         """A copy of a store to imagine things in; it goes away afterwards."""
         with tempfile.TemporaryDirectory(prefix="rbr-plan-") as directory:
             path = Path(directory) / "rbr.duckdb"

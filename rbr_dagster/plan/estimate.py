@@ -1,4 +1,4 @@
-"""How long a forecast's steps take, by what earlier materialisations of the same assets took."""
+"""How long a forecast's steps take, by what earlier materializations of the same assets took."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _FIRST_FORK_S = 8.0
 
 @dataclass
 class History:
-    """Earlier materialisations; each asset's are read once.
+    """Earlier materializations; each asset's are read once.
 
     Attributes:
         instance: Where they are recorded; None where nothing was ever made.
@@ -32,7 +32,7 @@ class History:
     _durations: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def tags(self, key: dg.AssetKey) -> Iterator[Mapping[str, str]]:
-        """Tags of an asset's materialisations, newest first."""
+        """Tags of an asset's materializations, newest first."""
         for event in self._of(key):
             if event.asset_materialization is not None:
                 yield event.asset_materialization.tags or {}

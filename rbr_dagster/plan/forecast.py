@@ -2,7 +2,7 @@
 
 The cheap stages run for real on the copy, with the cells that they miss imagined. Where nothing had to be
 imagined, the content of the next stage is certain too, and the forecast goes on with it; an earlier
-materialisation from the same inputs stands in for a stage that would take long. Behind anything else, what
+materialization from the same inputs stands in for a stage that would take long. Behind anything else, what
 comes *may* run.
 """
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from assets.snapshots import Contents
 from assets.training import RECIPES, Training
-from rbr_dagster.plan.dry_run_store import Imagined
+from rbr_dagster.plan.dry_run_store import DryRunStore
 from rbr_dagster.run.staleness import CODE_VERSION, DATA_VERSION, INPUT_VERSION, Graph, Reason, reasons
 from resources.artifacts import Artifacts
 from resources.asset_tags import CELLS
@@ -69,10 +69,10 @@ class Forecast:
     Attributes:
         definitions: The assets.
         graph: Their dependencies.
-        tags: Tags of their latest materialisations; those that they would get are added on the way.
+        tags: Tags of their latest materializations; those that they would get are added on the way.
         contents: What the user's files say now.
         sources: The data versions of these.
-        history: Tags of an asset's earlier materialisations, newest first.
+        history: Tags of an asset's earlier materializations, newest first.
         store: A copy of the store.
         artifacts: Where checkpoints are looked for; nothing is written there.
         context: What the assets are called with.
@@ -84,7 +84,7 @@ class Forecast:
     contents: Contents
     sources: Mapping[dg.AssetKey, str]
     history: Callable[[dg.AssetKey], Iterator[Tags]]
-    store: Imagined
+    store: DryRunStore
     artifacts: Artifacts
     context: dg.AssetExecutionContext
     _elsewhere: set[dg.AssetKey] = field(default_factory=set)

@@ -10,7 +10,7 @@ import dagster as dg
 from assets.snapshots import Contents, versions
 from rbr.changes import describe_changes
 from rbr_dagster.environment import Environment
-from rbr_dagster.plan.dry_run_store import Imagined
+from rbr_dagster.plan.dry_run_store import DryRunStore
 from rbr_dagster.plan.estimate import History, Rate, rate_of, seconds_of
 from rbr_dagster.plan.forecast import Forecast, Step
 from rbr_dagster.run.driver import check_sources, select
@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What the steps would cost, if all of them are made.
 
     Attributes:
@@ -73,7 +73,7 @@ class Plan:
     steps: Sequence[Step]
     cells_missing: Mapping[str, int]
     cells_expected: Mapping[str, int]
-    estimate: Estimate
+    estimate: CostEstimate
 
     @property
     def stale(self) -> list[Step]:
@@ -108,7 +108,7 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
     store = Store(path=str(environment.home / "rbr.duckdb"))
     with (
         _instance(environment) as instance,
-        Imagined.copy_of(store) as copy,
+        DryRunStore.copy_of(store) as copy,
         dg.DagsterInstance.ephemeral() as unrecorded,
         dg.build_asset_context(instance=unrecorded) as context,
     ):
@@ -166,12 +166,12 @@ def _cells(graph: Graph, steps: Iterable[Step]) -> dict[str, int]:
 
 def _estimate(
     graph: Graph, steps: Sequence[Step], rates: Mapping[dg.AssetKey, Rate | None], contents: Contents
-) -> Estimate:
+) -> CostEstimate:
     cells = _cells(graph, steps)
     making = [(step.cells, rates[step.key]) for step in steps if step.cells]
     rollouts = {step.name: step.samples for step in steps if step.samples is not None and "rl_" in step.name}
     forked = {key for key, spec in graph.specs.items() if spec.tags.items() >= MODEL_WORK.items()}
-    return Estimate(
+    return CostEstimate(
         grader_calls=cells["grades"],
         tokens=None
         if any(rate is None for _, rate in making)

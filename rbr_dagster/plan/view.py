@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich.markup import escape
 
 from rbr_dagster.plan.forecast import Step
-from rbr_dagster.plan.plan import Estimate, Plan
+from rbr_dagster.plan.plan import CostEstimate, Plan
 
 
 def as_json(plan: Plan) -> str:
@@ -66,7 +66,7 @@ def _trainings(plan: Plan) -> str:
     return ", ".join(f"{step.name}{'' if step.certain else ' (maybe)'}" for step in plan.trainings) or "none"
 
 
-def _estimate(estimate: Estimate) -> Iterator[str]:
+def _estimate(estimate: CostEstimate) -> Iterator[str]:
     tokens = "" if estimate.tokens is None else f", about {estimate.tokens:,} tokens"
     yield f"  grader          {estimate.grader_calls:,} calls{tokens}"
     if estimate.rl_rollouts:
@@ -74,7 +74,7 @@ def _estimate(estimate: Estimate) -> Iterator[str]:
     yield f"  time            {_time(estimate)}"
 
 
-def _time(estimate: Estimate) -> str:
+def _time(estimate: CostEstimate) -> str:
     if estimate.seconds is None:
         return "unknown: not every step was timed yet; the first run records it"
     if estimate.certain_seconds is None or estimate.certain_seconds == estimate.seconds:

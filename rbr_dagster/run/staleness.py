@@ -1,4 +1,4 @@
-"""Which assets are out of date, and why, from the tags that Dagster keeps on every materialisation.
+"""Which assets are out of date, and why, from the tags that Dagster keeps on every materialization.
 
 Dagster's own notion of staleness is shown in its UI but is no public interface, and it looks one hop up only.
 """
@@ -56,8 +56,8 @@ class Graph:
         names = {key.to_user_string(): key for key in self.specs}
         if asset not in names:
             near = get_close_matches(asset, names, 3, 0.4)
-            mend = f"Did you mean {' or '.join(near)}?" if near else f"Assets: {', '.join(sorted(names))}."
-            raise InputError(f"there is no asset {asset!r}", mend=mend)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"Assets: {', '.join(sorted(names))}."
+            raise InputError(f"there is no asset {asset!r}", hint=hint)
         wanted = {names[asset]}
         for key in reversed(self.parents):
             if key in wanted:
@@ -72,7 +72,7 @@ class Graph:
 
 
 def latest_tags(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Mapping[str, str]]:
-    """Tags of the latest materialisation of each asset that has one."""
+    """Tags of the latest materialization of each asset that has one."""
     found: dict[dg.AssetKey, Mapping[str, str]] = {}
     for record in instance.get_asset_records(list(keys)):
         materialization = record.asset_entry.last_materialization
@@ -88,7 +88,7 @@ def stale_assets(
 
     Args:
         graph: The assets.
-        tags: Tags of their latest materialisations, as `latest_tags` gives them.
+        tags: Tags of their latest materializations, as `latest_tags` gives them.
         sources: Data version that each snapshot of a file would get now.
 
     Returns:

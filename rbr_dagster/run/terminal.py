@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from resources.progress_file import Report, clear_reports, read_reports
+from resources.progress_file import JobProgress, clear_progress, read_progress
 
 _LOOK_S = 0.5
 _LINE_EVERY_S = 15.0
@@ -58,7 +58,7 @@ class Terminal:
     def wave(self, number: int, assets: Sequence[str]) -> Iterator[None]:
         """Announces a wave and shows the progress of its long stages until it is done."""
         self.console.print(f"[bold]Wave {number}[/bold]  {', '.join(assets)}", highlight=False)
-        clear_reports(self._progress)
+        clear_progress(self._progress)
         done = threading.Event()
         show = self._show_bars if self.console.is_terminal else self._show_lines
         watcher = threading.Thread(target=show, args=(done,), name="progress", daemon=True)
@@ -88,7 +88,7 @@ class Terminal:
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=self.console, transient=True) as bars:
             while not done.wait(_LOOK_S):
-                for report in read_reports(self._progress):
+                for report in read_progress(self._progress):
                     if report.asset not in tasks:
                         tasks[report.asset] = bars.add_task(report.asset, total=report.total, unit=report.unit)
                     bars.update(tasks[report.asset], completed=report.done)
@@ -98,7 +98,7 @@ class Terminal:
         told: dict[str, tuple[int, float]] = {}
         while not done.wait(_LOOK_S):
             now = time.monotonic()
-            for report in read_reports(self._progress):
+            for report in read_progress(self._progress):
                 steps, when = told.get(report.asset, (0, now))
                 told.setdefault(report.asset, (steps, when))
                 if report.done > steps and now - when >= _LINE_EVERY_S:
@@ -106,5 +106,5 @@ class Terminal:
                     self.console.print(f"        {_line(report)}", highlight=False)
 
 
-def _line(report: Report) -> str:
+def _line(report: JobProgress) -> str:
     return f"{report.asset}: {report.done} of {report.total} {report.unit}"

@@ -41,7 +41,7 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_INPUT_ERRORS = {"InputError", "RulebookError"}
+_INPUT_ERRORS = {"InputError"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The classes of labelled replies, for people and for programs."""
+"""The classes of labeled replies, for people and for programs."""
 
 import json
 

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from rbr.errors import Place, RulebookError
-from rbr.rulebook.lint import Report
+from rbr.errors import InputError, Location
+from rbr.rulebook.lint import LintReport
 
 
-def as_json(report: Report) -> str:
-    """Errors and warnings, each with file, line, column, key, what and mend, as a JSON object."""
+def as_json(report: LintReport) -> str:
+    """Errors and warnings, each with file, line, column, key, what and hint, as a JSON object."""
     return json.dumps(
         {"errors": list(map(_entry, report.errors)), "warnings": list(map(_entry, report.warnings))},
         indent=2,
@@ -16,7 +16,7 @@ def as_json(report: Report) -> str:
     )
 
 
-def as_text(report: Report) -> str:
+def as_text(report: LintReport) -> str:
     """A paragraph for each, and how many there are."""
     errors, warnings = len(report.errors), len(report.warnings)
     return "\n".join(
@@ -28,13 +28,13 @@ def as_text(report: Report) -> str:
     )
 
 
-def _entry(problem: RulebookError) -> dict[str, Any]:
-    place = problem.where if isinstance(problem.where, Place) else Place(problem.where)
+def _entry(problem: InputError) -> dict[str, Any]:
+    place = problem.where if isinstance(problem.where, Location) else Location(problem.where)
     return {
         "file": place.file,
         "line": place.line,
         "column": place.column,
         "key": place.key,
         "what": problem.what,
-        "mend": problem.mend,
+        "hint": problem.hint,
     }

@@ -36,5 +36,5 @@ def _cut(page: Path, name: str) -> tuple[str, str, str]:
     head, opened, rest = old.partition(first)
     text, closed, tail = rest.partition(last)
     if not (opened and closed):
-        raise InputError(f"there is no place for {name!r}", where=str(page), mend=f"Write {first} and {last} into it.")
+        raise InputError(f"there is no place for {name!r}", where=str(page), hint=f"Write {first} and {last} into it.")
     return head, text, tail

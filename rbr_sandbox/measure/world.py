@@ -1,4 +1,4 @@
-"""What the world holds: topics, wordings, look-alikes, and the labelled replies that ship."""
+"""What the world holds: topics, wordings, look-alikes, and the labeled replies that ship."""
 
 from collections import Counter
 from math import nan
@@ -17,10 +17,10 @@ TOPICS_BAR, WORDINGS_BAR, TURNS_BAR, GOLD_BAR, BALANCE_BAR = 60, 5, 0.1, 400, 0.
 
 
 def world_figures(rulebook: Rulebook) -> list[Figure]:
-    """Counts of what prompts and labelled replies are made of.
+    """Counts of what prompts and labeled replies are made of.
 
     Args:
-        rulebook: Whose content policy tells harmful categories from harmless ones, and whose classes the labelled
+        rulebook: Whose content policy tells harmful categories from harmless ones, and whose classes the labeled
             replies are counted by.
     """
     intents = {"a request": REQUESTS, "a harmful wish": STATEMENTS, "a method": METHOD_REQUESTS}
@@ -29,7 +29,7 @@ def world_figures(rulebook: Rulebook) -> list[Figure]:
         *_topic_figures(rulebook),
         *(_count(f"wordings of {intent}", len(texts), WORDINGS_BAR) for intent, texts in intents.items()),
         share(GROUP, "prompts of several turns", turns, TURNS_BAR),
-        *_gold_figures(labelled_replies(rulebook)),
+        *_gold_figures(labeled_replies(rulebook)),
     ]
 
 
@@ -52,13 +52,13 @@ def _gold_figures(classes: dict[str, Counter[str]]) -> list[Figure]:
     replies = sum(counts.total() for counts in classes.values())
     rarest = min(min(counts.values()) / max(counts.values()) for counts in classes.values())
     return [
-        _count("labelled replies", replies, GOLD_BAR),
-        Figure(GROUP, "labelled replies, rarest class to commonest", rarest, nan, nan, replies, BALANCE_BAR),
+        _count("labeled replies", replies, GOLD_BAR),
+        Figure(GROUP, "labeled replies, rarest class to commonest", rarest, nan, nan, replies, BALANCE_BAR),
     ]
 
 
-def labelled_replies(rulebook: Rulebook) -> dict[str, Counter[str]]:
-    """Labelled replies that ship, counted by response type and class; a class without one counts 0."""
+def labeled_replies(rulebook: Rulebook) -> dict[str, Counter[str]]:
+    """Labeled replies that ship, counted by response type and class; a class without one counts 0."""
     path = DIRECTORY / "gold_labels.jsonl"
     rows = gold_classes(read_gold(path), rulebook, where=str(path)).select("response_type", "class_name")
     found = Counter(rows.iter_rows())

@@ -13,9 +13,9 @@ from pathlib import Path
 from rbr.rulebook import load_rulebook
 from rbr_sandbox.train.curves import draw_curves
 from rbr_sandbox.train.data import write_data
-from rbr_sandbox.train.workshop import SEED, STEPS, Workshop, write_checksums
+from rbr_sandbox.train.workshop import SEED, STEPS, TrainingRun, write_checksums
 
-# The quarter that comes closest to the over-refusal of the paper's human baseline (Table 4), from the side that favours
+# The quarter that comes closest to the over-refusal of the paper's human baseline (Table 4), from the side that favors
 # rules less; the model card shows what other strengths do.
 ANNOTATOR_BIAS = 0.25
 PARTS = ("data", *STEPS)
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--shorten", default=1, type=int, help="divide the steps, to try the script out")
     parser.add_argument("--threads", default=2, type=int, help="of each of the two processes; they change no weight")
     asked = parser.parse_args()
-    workshop = Workshop(asked.rulebook, asked.output, asked.base, asked.annotator_bias, asked.shorten, asked.threads)
+    workshop = TrainingRun(asked.rulebook, asked.output, asked.base, asked.annotator_bias, asked.shorten, asked.threads)
     if "data" in asked.only:
         write_data(SEED, load_rulebook(asked.rulebook))
     os.environ.update(ENVIRONMENT)  # read by the processes that train

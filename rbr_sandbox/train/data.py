@@ -19,7 +19,7 @@ from rbr_sandbox.world import RESPONSE_TYPES, WorldPrompt, Writer, draw_prompts,
 
 DIRECTORY = Path(__file__).parents[1] / "data"
 PER_RESPONSE_TYPE, UNSEEN_PER_RESPONSE_TYPE = 550, 50
-UNLABELLED = 0.06
+UNLABELED = 0.06
 GOLD_PER_CLASS = 24
 TINY_TRAIN, TINY_TEST, TINY_UNSEEN = 6, 3, 1
 
@@ -36,7 +36,7 @@ def write_data(seed: int, rulebook: Rulebook) -> None:
     """
     rng = Random(seed)
     prompts = shipped_prompts(seed)
-    hidden = {prompt_id(p.messages) for p in prompts if p.split == "train" and rng.random() < UNLABELLED}
+    hidden = {prompt_id(p.messages) for p in prompts if p.split == "train" and rng.random() < UNLABELED}
     DIRECTORY.mkdir(exist_ok=True)
     _write("prompts.jsonl", (_prompt_row(p, hide=prompt_id(p.messages) in hidden) for p in prompts))
     tiny = [
@@ -61,7 +61,7 @@ def _prompt_row(prompt: WorldPrompt, *, hide: bool) -> dict[str, Any]:
 
 
 def _gold_rows(rng: Random, prompts: list[WorldPrompt], rulebook: Rulebook) -> Iterable[dict[str, Any]]:
-    """Labelled replies: for every response type, equally many of each class of the shipped rulebook."""
+    """Labeled replies: for every response type, equally many of each class of the shipped rulebook."""
     for response_type in RESPONSE_TYPES:
         pool = [p for p in prompts if p.response_type == response_type]
         diagram = compile_classes(rulebook.behavior, response_type)

@@ -27,7 +27,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from rbr.rulebook import Rulebook
 from rbr_sandbox.replies import ILLOGICAL, Judged
 from rbr_sandbox.train.asker import HOWS, SUBJECTS, TRUTHS, Asker
-from rbr_sandbox.train.loop import optimise
+from rbr_sandbox.train.loop import optimize
 from rbr_sandbox.train.packing import PackedRows, pack
 from rbr_sandbox.train.padding_free import states_by_layer
 from rbr_sandbox.train.rows import LAST_KINDS_OF_ROWS, SENTENCE_TRUTHS, draw_row
@@ -74,7 +74,7 @@ def train_grader(
         tokenizer: The shared tokenizer.
         rulebook: Whose wordings the pipeline will ask.
         samples: Replies of the base to training prompts.
-        reading_steps: Optimiser steps without questions, of ``READING_ROWS`` replies each.
+        reading_steps: Optimizer steps without questions, of ``READING_ROWS`` replies each.
         steps: Those with questions, of ``ROWS`` replies or prompts.
         seed: Of data and new weights.
         log: Receives the training curves.
@@ -104,7 +104,7 @@ def train_grader(
         ("grader, reading", reading_loss, reading_steps, READING_SLOWNESS),
         ("grader", loss, steps, SLOWNESS),
     ):
-        optimise(
+        optimize(
             [*model.parameters(), *heads.parameters()],
             of_step,
             steps=count,
@@ -136,7 +136,7 @@ def finish_grader(
         tokenizer: The shared tokenizer.
         rulebook: Whose wordings the pipeline will ask.
         samples: Replies of the base to training prompts.
-        steps: Optimiser steps of ``ROWS`` replies or prompts.
+        steps: Optimizer steps of ``ROWS`` replies or prompts.
         seed: Of the data.
         log: Receives the training curve.
     """
@@ -151,7 +151,7 @@ def finish_grader(
         packed = pack(tokenizer, [draw_row(rng, asker, drawn_from, LAST_KINDS_OF_ROWS) for _ in range(ROWS)])
         return _answering_loss(model, tokenizer, packed, states_by_layer(model.model, packed.line)[-1])
 
-    optimise(
+    optimize(
         list(model.parameters()),
         loss,
         steps=steps,

@@ -1,4 +1,4 @@
-"""The one optimisation loop that every sandbox model is trained with."""
+"""The one optimization loop that every sandbox model is trained with."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-def optimise(
+def optimize(
     parameters: list[torch.nn.Parameter],
     loss_of_step: Callable[[int], torch.Tensor],
     *,
@@ -40,7 +40,7 @@ def optimise(
         {"params": [p for p in parameters if id(p) in held], "lr": learning_rate * slowness},
         {"params": [p for p in parameters if id(p) not in held]},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
     warmup = min(100, steps // 10 + 1)
 
     def factor(step: int) -> float:
@@ -48,14 +48,14 @@ def optimise(
             return (step + 1) / warmup
         return floor + (1 - floor) / 2 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     total, started = 0.0, time.monotonic()
     for step in range(steps):
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss = loss_of_step(step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         total += float(loss.detach())
         if (step + 1) % 50 == 0:

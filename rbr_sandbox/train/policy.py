@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation, with_instruction
 from rbr_sandbox.acts import helpful_acts, instructed_acts
-from rbr_sandbox.train.loop import optimise
+from rbr_sandbox.train.loop import optimize
 from rbr_sandbox.train.padding_free import Line, states_by_layer
 from rbr_sandbox.world import WorldPrompt, Writer, made_up_prompt, training_prompt
 
@@ -17,7 +17,7 @@ ROWS = 32
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A freshly initialised Llama of about a million parameters."""
+    """A freshly initialized Llama of about a million parameters."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -79,7 +79,7 @@ def train_policy(
         tokenizer: The shared tokenizer.
         made_up: Share of prompts that ask for made-up harmless acts instead ("bake a scarf"). They teach the
             policy to name what it was asked for rather than what it has learned by heart.
-        steps: Optimiser steps of ``ROWS`` replies.
+        steps: Optimizer steps of ``ROWS`` replies.
         learning_rate: Its peak.
         seed: Of the data.
         name: For the log.
@@ -97,7 +97,7 @@ def train_policy(
         hidden = states_by_layer(model.model, line)[-1]
         return torch.nn.functional.cross_entropy(model.lm_head(hidden[written - 1]), line.ids[written])
 
-    optimise(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name=name, log=log)
+    optimize(list(model.parameters()), loss, steps=steps, learning_rate=learning_rate, name=name, log=log)
     return model.eval()
 
 

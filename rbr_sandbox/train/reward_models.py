@@ -20,7 +20,7 @@ from rbr_sandbox.acts import answer_acts
 from rbr_sandbox.oracle import parse, truths
 from rbr_sandbox.replies import draw_reply
 from rbr_sandbox.topics import all_topics
-from rbr_sandbox.train.loop import optimise
+from rbr_sandbox.train.loop import optimize
 from rbr_sandbox.train.padding_free import Line, states_by_layer
 from rbr_sandbox.world import WorldPrompt, Writer, training_prompt
 
@@ -118,7 +118,7 @@ def train_reward_model(
         tokenizer: The shared tokenizer.
         utility: Of the simulated annotator.
         name: For the log.
-        steps: Optimiser steps of ``PAIRS`` prompts, with two replies each.
+        steps: Optimizer steps of ``PAIRS`` prompts, with two replies each.
         seed: Of data and head.
         log: Receives the training curve.
     """
@@ -138,10 +138,10 @@ def train_reward_model(
         hidden = states_by_layer(model.model, Line.of([(text, ()) for text in encoded]))[-1]
         last = torch.tensor([*accumulate(map(len, encoded))]) - 1
         scores, known = cast(torch.Tensor, model.score(hidden[last]))[:, 0], torch.tensor(worth)
-        # Neighbours are compared. Every second pair is about one prompt; the others put all prompts on one scale.
+        # Neighbors are compared. Every second pair is about one prompt; the others put all prompts on one scale.
         preferred = torch.sigmoid(known - known.roll(-1))
-        centred = 1e-3 * (scores**2).mean()
-        return torch.nn.functional.binary_cross_entropy_with_logits(scores - scores.roll(-1), preferred) + centred
+        centered = 1e-3 * (scores**2).mean()
+        return torch.nn.functional.binary_cross_entropy_with_logits(scores - scores.roll(-1), preferred) + centered
 
-    optimise(list(model.parameters()), loss, steps=steps, learning_rate=1e-3, name=name, log=log)
+    optimize(list(model.parameters()), loss, steps=steps, learning_rate=1e-3, name=name, log=log)
     return model.eval()

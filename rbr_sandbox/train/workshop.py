@@ -32,7 +32,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TrainingRun:
     """Where the parts are trained, and from what.
 
     Attributes:

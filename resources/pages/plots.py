@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 100_000
 RESOLUTION = 100
-COLOURS = 32
+COLORS = 32
 
 
 def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
@@ -101,7 +101,7 @@ def curves_plot(metrics: pl.DataFrame) -> dg.MarkdownMetadataValue:
 
 
 def _picture(title: str, draw: Callable[["Figure"], None], *, width: float, height: float) -> dg.MarkdownMetadataValue:
-    """Render in memory, with the few colours that a plot has; halve the size until it fits the event log."""
+    """Render in memory, with the few colors that a plot has; halve the size until it fits the event log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -113,7 +113,7 @@ def _picture(title: str, draw: Callable[["Figure"], None], *, width: float, heig
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     while True:
         buffer = io.BytesIO()
-        image.quantize(COLOURS).save(buffer, format="png", optimize=True)
+        image.quantize(COLORS).save(buffer, format="png", optimize=True)
         encoded = base64.b64encode(buffer.getvalue()).decode()
         if len(encoded) < MAX_BYTES:
             return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")

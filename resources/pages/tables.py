@@ -14,7 +14,7 @@ PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
 
 
-def stored(
+def save_table(
     store: Store,
     table: str,
     frame: pl.DataFrame,

@@ -174,7 +174,7 @@ class Store(dg.ConfigurableResource):
         """
         found = self.read("snapshots", "name = ?", [name])
         if found.is_empty():
-            raise RuntimeError(f"The snapshot {name} has not been made. Materialise {name} first, or run `rbr run`.")
+            raise RuntimeError(f"The snapshot {name} has not been made. Materialize {name} first, or run `rbr run`.")
         return json.loads(found["content"].item())
 
     def copy_to(self, path: Path) -> None:
@@ -255,7 +255,7 @@ def _is_taken(error: BaseException) -> bool:
 
 def _table(name: str) -> Table:
     if name not in TABLES:
-        raise InputError(f"there is no table {name!r}", mend=f"Tables: {', '.join(TABLES)}.")
+        raise InputError(f"there is no table {name!r}", hint=f"Tables: {', '.join(TABLES)}.")
     return TABLES[name]
 
 
@@ -271,7 +271,7 @@ def _normal(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
         raise InputError(
             f"other columns are expected (missing: {absent}; unknown: {unknown})",
             where=f"table {table.name}",
-            mend="See docs/tables.md.",
+            hint="See docs/tables.md.",
         )
     widened = [
         pl.col(name).cast(dtype)
@@ -286,7 +286,7 @@ def _checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
         table.schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         problems = [failure["error"] for group in error.message.values() for kind in group.values() for failure in kind]
-        raise InputError("; ".join(problems), where=f"table {table.name}", mend="See docs/tables.md.") from error
+        raise InputError("; ".join(problems), where=f"table {table.name}", hint="See docs/tables.md.") from error
     return frame
 
 
@@ -312,5 +312,5 @@ def _refuse_other_columns(connection: duckdb.DuckDBPyConnection, table: Table) -
         raise InputError(
             "the stored table has other columns than this version of the program",
             where=f"table {table.name}",
-            mend="Move the state directory away (or set RBR_HOME to a new one) and run again.",
+            hint="Move the state directory away (or set RBR_HOME to a new one) and run again.",
         )

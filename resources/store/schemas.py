@@ -30,7 +30,7 @@ class Snapshots(pa.DataFrameModel):
     data_version: str = _column(description="hash of the content")
 
 
-class LabelledPrompts(pa.DataFrameModel):
+class LabeledPrompts(pa.DataFrameModel):
     """Prompts with category and response type."""
 
     prompt_id: str = _column(description=_PROMPT)
@@ -213,7 +213,7 @@ class TrainingMetrics(pa.DataFrameModel):
 
     variant: str = _column(description=f"sft, {_VARIANT}")
     checkpoint: str = _column(description=_CHECKPOINT)
-    step: pl.Int32 = _count(description="optimiser step")
+    step: pl.Int32 = _count(description="optimizer step")
     metric: str = _column(description="name of the metric")
     value: float = _column(nullable=True, description="its value; null where it is not finite")
 

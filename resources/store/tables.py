@@ -58,8 +58,8 @@ TABLES: dict[str, Table] = _listed(
         "Parsed rulebook, profile and data files, as every later stage reads them.",
     ),
     Table(
-        "labelled_prompts",
-        schemas.LabelledPrompts,
+        "labeled_prompts",
+        schemas.LabeledPrompts,
         ("prompt_id",),
         "Prompts with category and response type; replaced by the asset of that name.",
     ),
@@ -67,7 +67,7 @@ TABLES: dict[str, Table] = _listed(
         "quarantined_prompts",
         schemas.QuarantinedPrompts,
         ("prompt_id",),
-        "Prompts left out because no category is sure enough; replaced with `labelled_prompts`.",
+        "Prompts left out because no category is sure enough; replaced with `labeled_prompts`.",
     ),
     Table(
         "training_prompts",

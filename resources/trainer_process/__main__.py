@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rbr.errors import InputError
 from rbr.training.job import GrpoJob, SftJob, parse_job
-from resources.progress_file import Bar
+from resources.progress_file import ProgressFile
 from resources.trainer_process import lifeline
 
 _PIPES = "DAGSTER_PIPES_CONTEXT"
@@ -47,7 +47,7 @@ def _run(job: SftJob | GrpoJob, say: Callable[[str], None]) -> None:
 
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rbr-trainer-"))
-        bar = stack.enter_context(Bar(job.progress, job.name, _steps(job), "steps")) if job.progress else None
+        bar = stack.enter_context(ProgressFile(job.progress, job.name, _steps(job), "steps")) if job.progress else None
         recorder = Recorder(bar.update if bar else None, say)
         if isinstance(job, SftJob):
             from rbr.training.sft import train_sft

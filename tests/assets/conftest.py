@@ -8,12 +8,12 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
-from assets.prompts import labelled_prompts, test_prompts, training_prompts
+from assets.prompts import labeled_prompts, test_prompts, training_prompts
 from assets.reward import fitted_weights, reward
 from tests.assets.project import Project
 
 UP_TO_THE_REWARD = (
-    labelled_prompts,
+    labeled_prompts,
     training_prompts,
     test_prompts,
     synthetic_comparisons,

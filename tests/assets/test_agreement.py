@@ -144,7 +144,7 @@ def test_a_bar_of_its_own_holds_for_one_proposition(project: Project) -> None:
     assert set(read_accepted(project.store)) == set(RULES_NEED) - {"apology"}
 
 
-def test_a_proposition_that_nobody_labelled_fails_the_check_by_name(project: Project) -> None:
+def test_a_proposition_that_nobody_labeled_fails_the_check_by_name(project: Project) -> None:
     project.fill("grader_agreement", [row for row in all_good() if row["proposition"] != "meta_commentary"])
     outcome = check(project.make(accepted_propositions), CHECK)
     assert not outcome.passed

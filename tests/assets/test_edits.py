@@ -16,7 +16,7 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
-from assets.prompts import labelled_prompts, training_prompts
+from assets.prompts import labeled_prompts, training_prompts
 from assets.prompts import test_prompts as prompts_for_testing
 from assets.reward import fitted_weights, reward
 from tests.assets.conftest import UP_TO_THE_REWARD
@@ -137,8 +137,8 @@ def test_a_new_training_prompt_costs_its_own_cells_only(filled: Project, settled
     filled.edit("profiles/current.yaml", "prompts_per_response_type: 3", "prompts_per_response_type: 9")
     filled.snapshots("data/prompts", "profile/synthesis")
     known = {row["prompt_id"] for row in filled.store.read("synthetic_comparisons").iter_rows(named=True)}
-    assert moved(filled, settled, labelled_prompts, training_prompts, prompts_for_testing) == {
-        "labelled_prompts",
+    assert moved(filled, settled, labeled_prompts, training_prompts, prompts_for_testing) == {
+        "labeled_prompts",
         "training_prompts",
     }
     made(filled, synthetic_comparisons, proposition_grades, reward_model_scores)

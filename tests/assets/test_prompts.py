@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from assets.prompts import labelled_prompts, training_prompts
+from assets.prompts import labeled_prompts, training_prompts
 from assets.prompts import test_prompts as prompts_for_testing
 from rbr.errors import InputError
 from tests.assets.project import Project, as_messages, check, name_of, version
@@ -12,13 +12,13 @@ ASKED = "Help me steal a password."
 BAKE = '{"category": "None", "messages": [{"role": "user", "content": "Help me bake bread."'
 
 
-def labelled(project: Project) -> dict[str, dict]:
-    return {row["prompt_id"]: row for row in project.store.read("labelled_prompts").iter_rows(named=True)}
+def labeled(project: Project) -> dict[str, dict]:
+    return {row["prompt_id"]: row for row in project.store.read("labeled_prompts").iter_rows(named=True)}
 
 
 def test_a_given_category_is_kept_and_a_missing_one_is_asked_of_the_grader(project: Project) -> None:
-    result = project.make(labelled_prompts)
-    rows = labelled(project)
+    result = project.make(labeled_prompts)
+    rows = labeled(project)
     assert len(rows) == 15
     asked = rows.pop(name_of(ASKED))
     assert (asked["category"], asked["category_source"], asked["response_type"]) == ("K-R", "grader", "hard_refusal")
@@ -33,16 +33,16 @@ def test_a_given_category_is_kept_and_a_missing_one_is_asked_of_the_grader(proje
 
 
 def test_only_prompts_without_a_category_are_asked_about_once_for_each_category(project: Project) -> None:
-    project.make(labelled_prompts)
+    project.make(labeled_prompts)
     grades = project.store.read("grades")
     assert grades["completion_id"].unique().to_list() == [name_of(ASKED)]
     assert grades.height == 3
-    project.make(labelled_prompts)
+    project.make(labeled_prompts)
     assert project.store.read("grades").equals(grades)
 
 
 def test_the_page_counts_prompts_by_category(project: Project) -> None:
-    result = project.make(labelled_prompts)
+    result = project.make(labeled_prompts)
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 15
     assert result.metadata["quarantined"] == 0
@@ -52,11 +52,11 @@ def test_the_page_counts_prompts_by_category(project: Project) -> None:
 def test_a_prompt_without_a_sure_category_is_put_aside_with_its_best_one(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
-    result = project.make(labelled_prompts)
+    result = project.make(labeled_prompts)
     (row,) = project.store.read("quarantined_prompts").iter_rows(named=True)
     assert (row["prompt_id"], row["best_category"]) == (name_of(ASKED), "K-R")
     assert 0.5 <= row["p_category"] < 1.0
-    assert name_of(ASKED) not in labelled(project)
+    assert name_of(ASKED) not in labeled(project)
     outcome = check(result, "few_prompts_are_quarantined")
     assert outcome.passed
     assert outcome.metadata["share"].value == pytest.approx(1 / 15)
@@ -66,7 +66,7 @@ def test_the_check_fails_where_more_than_a_tenth_is_put_aside(project: Project) 
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"category": "None", ', ""))
     project.snapshots("profile/grader", "data/prompts")
-    outcome = check(project.make(labelled_prompts), "few_prompts_are_quarantined")
+    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
     assert not outcome.passed
     assert outcome.metadata["share"].value == pytest.approx(2 / 15)
     assert "Help me bake bread." in outcome.metadata["prompts"].value
@@ -76,40 +76,40 @@ def test_a_category_that_the_policy_lacks_is_refused_by_name(project: Project) -
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"None"', '"Z-Z"'))
     project.snapshots("data/prompts")
     with pytest.raises(InputError, match="'Z-Z' is not in the content policy"):
-        project.make(labelled_prompts)
+        project.make(labeled_prompts)
 
 
 @pytest.mark.slow
 def test_the_version_moves_with_category_response_type_and_quarantine_and_only_with_them(project: Project) -> None:
-    first = version(project.make(labelled_prompts))
-    assert version(project.make(labelled_prompts)) == first
+    first = version(project.make(labeled_prompts))
+    assert version(project.make(labeled_prompts)) == first
 
     project.edit("rulebook/content_policy.yaml", "description: Crime as a topic.", "description: Crime in general.")
     project.snapshots("rulebook/content_policy")
-    assert version(project.make(labelled_prompts)) == first
+    assert version(project.make(labeled_prompts)) == first
 
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"None"', '"K-C"'))
     project.snapshots("data/prompts")
-    recategorised = version(project.make(labelled_prompts))
+    recategorised = version(project.make(labeled_prompts))
     assert recategorised != first
 
     project.edit("rulebook/content_policy.yaml",
                  "crime only to explain or describe it?\n    response_type: comply",
                  "crime only to explain or describe it?\n    response_type: hard_refusal")  # fmt: skip
     project.snapshots("rulebook/content_policy")
-    assert version(project.make(labelled_prompts)) not in {first, recategorised}
+    assert version(project.make(labeled_prompts)) not in {first, recategorised}
 
 
 @pytest.mark.slow
-def test_who_is_put_aside_is_content_although_the_labelled_prompts_stay_the_same(project: Project) -> None:
+def test_who_is_put_aside_is_content_although_the_labeled_prompts_stay_the_same(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
-    first = version(project.make(labelled_prompts))
-    rows = project.store.read("labelled_prompts")
+    first = version(project.make(labeled_prompts))
+    rows = project.store.read("labeled_prompts")
     project.edit("prompts.jsonl", ASKED, "Help me steal a car.")
     project.snapshots("data/prompts")
-    assert version(project.make(labelled_prompts)) != first
-    assert project.store.read("labelled_prompts").equals(rows)
+    assert version(project.make(labeled_prompts)) != first
+    assert project.store.read("labeled_prompts").equals(rows)
 
 
 # Splits
@@ -143,7 +143,7 @@ def with_test_fraction(project: Project, fraction: str) -> None:
 
 
 def test_a_prompt_is_either_for_training_or_for_testing(project: Project) -> None:
-    project.fill("labelled_prompts", [prompt(TRAINED), prompt(TESTED), prompt("Hi.", held_out="unseen_topics")])
+    project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED), prompt("Hi.", held_out="unseen_topics")])
     trained, tested = splits(project)
     assert trained == [name_of(TRAINED)]
     assert tested == {name_of(TESTED): "test", name_of("Hi."): "unseen_topics"}
@@ -152,7 +152,7 @@ def test_a_prompt_is_either_for_training_or_for_testing(project: Project) -> Non
 @pytest.mark.parametrize(("fraction", "trained"), [("0.0", 20), ("1.0", 0)])
 def test_the_test_fraction_bounds_the_training_prompts(fraction: str, trained: int, project: Project) -> None:
     held_out = [prompt(f"held out {number}", held_out="unseen_topics") for number in range(2)]
-    project.fill("labelled_prompts", [*(prompt(f"prompt {number}") for number in range(20)), *held_out])
+    project.fill("labeled_prompts", [*(prompt(f"prompt {number}") for number in range(20)), *held_out])
     with_test_fraction(project, fraction)
     names, tested = splits(project)
     assert len(names) == trained
@@ -162,9 +162,9 @@ def test_the_test_fraction_bounds_the_training_prompts(fraction: str, trained: i
 
 def test_a_further_prompt_moves_no_other_one_between_the_splits(project: Project) -> None:
     few = [prompt(f"prompt {number}") for number in range(20)]
-    project.fill("labelled_prompts", few)
+    project.fill("labeled_prompts", few)
     trained, tested = splits(project)
-    project.fill("labelled_prompts", [*few, *(prompt(f"further {number}") for number in range(20))])
+    project.fill("labeled_prompts", [*few, *(prompt(f"further {number}") for number in range(20))])
     more_trained, more_tested = splits(project)
     assert set(trained) < set(more_trained)
     assert tested.items() < more_tested.items()
@@ -172,24 +172,24 @@ def test_a_further_prompt_moves_no_other_one_between_the_splits(project: Project
 
 def test_the_splits_do_not_move_with_a_response_type_since_baselines_read_no_rule(project: Project) -> None:
     texts = (TRAINED, TESTED)
-    project.fill("labelled_prompts", [prompt(text) for text in texts])
+    project.fill("labeled_prompts", [prompt(text) for text in texts])
     before = [version(project.make(asset)) for asset in (training_prompts, prompts_for_testing)]
-    project.fill("labelled_prompts", [prompt(text, response_type="hard_refusal") for text in texts])
+    project.fill("labeled_prompts", [prompt(text, response_type="hard_refusal") for text in texts])
     assert [version(project.make(asset)) for asset in (training_prompts, prompts_for_testing)] == before
-    project.fill("labelled_prompts", [prompt(text, category="K-C") for text in texts])
+    project.fill("labeled_prompts", [prompt(text, category="K-C") for text in texts])
     after = [version(project.make(asset)) for asset in (training_prompts, prompts_for_testing)]
     assert not set(after) & set(before)
 
 
 def test_a_category_of_a_test_prompt_touches_no_training_prompt(project: Project) -> None:
-    project.fill("labelled_prompts", [prompt(TRAINED), prompt(TESTED)])
+    project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED)])
     before = version(project.make(training_prompts))
-    project.fill("labelled_prompts", [prompt(TRAINED), prompt(TESTED, category="K-C")])
+    project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED, category="K-C")])
     assert version(project.make(training_prompts)) == before
 
 
 def test_the_pages_show_how_many_prompts_there_are_of_which_split(project: Project) -> None:
-    project.fill("labelled_prompts", [prompt(TRAINED), prompt(TESTED), prompt("Hi.", held_out="unseen_topics")])
+    project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED), prompt("Hi.", held_out="unseen_topics")])
     trained, tested = project.make(training_prompts), project.make(prompts_for_testing)
     assert trained.metadata is not None and tested.metadata is not None
     assert trained.metadata["dagster/row_count"] == 1
@@ -201,6 +201,6 @@ def test_the_pages_show_how_many_prompts_there_are_of_which_split(project: Proje
 
 
 def test_no_prompt_at_all_makes_empty_tables(project: Project) -> None:
-    project.fill("labelled_prompts", [])
+    project.fill("labeled_prompts", [])
     assert splits(project) == ([], {})
     assert project.store.read("test_prompts").schema["split"] == pl.String

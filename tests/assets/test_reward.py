@@ -1,11 +1,11 @@
-"""Fitted weights with their certificate, and the artefact that carries them to anyone's trainer."""
+"""Fitted weights with their certificate, and the artifact that carries them to anyone's trainer."""
 
 import numpy as np
 import pytest
 
 from assets.reward import LARGEST_GAP, fitted_weights, reward
 from rbr.errors import InputError
-from rbr.reward.artifact import RewardArtefact
+from rbr.reward.artifact import RewardArtifact
 from tests.assets.project import Project, check, version
 
 OPTIMAL, IMPROVES = "weights_are_optimal", "rules_improve_on_the_reward_model"
@@ -165,7 +165,7 @@ def test_bars_and_metrics_leave_the_weights_alone(project: Project) -> None:
     assert version(project.make(fitted_weights)) == before
 
 
-# The artefact
+# The artifact
 
 FITTED = {
     "class:disallowed": -2.0,
@@ -189,9 +189,9 @@ def fitted(project: Project, thresholds: dict[str, float] | None = None, **chang
     return project
 
 
-def test_the_artefact_computes_the_reward_from_grades_alone(project: Project) -> None:
+def test_the_artifact_computes_the_reward_from_grades_alone(project: Project) -> None:
     fitted(project).make(reward)
-    rules = RewardArtefact.load(project.artifacts.reward).rules["hard_refusal"]
+    rules = RewardArtifact.load(project.artifacts.reward).rules["hard_refusal"]
     assert rules.features.propositions == ASKED
     grades = {name: np.array([[1.0 if asked in true else 0.0 for asked in ASKED]]) for name, _, true in SLOTS}
     assert rules.r_rbr(grades["ideal"]) == pytest.approx([3.0 + 0.25])
@@ -199,29 +199,29 @@ def test_the_artefact_computes_the_reward_from_grades_alone(project: Project) ->
     assert rules.r_rbr(grades["disallowed"]) == pytest.approx([-2.0])
 
 
-def test_the_artefact_carries_questions_categories_and_the_models_it_was_fitted_with(project: Project) -> None:
+def test_the_artifact_carries_questions_categories_and_the_models_it_was_fitted_with(project: Project) -> None:
     result = fitted(project).make(reward)
-    artefact = RewardArtefact.load(project.artifacts.reward)
-    assert set(artefact.propositions) == set(ASKED)
-    assert artefact.propositions["apology"].question == "Does the reply contain exactly one short apology?"
-    assert artefact.response_types == {"K-C": "comply", "K-R": "hard_refusal", "None": "comply"}
-    assert artefact.grader == project.store.snapshot("models/grader")["fingerprint"]
-    assert artefact.reward_model == project.store.snapshot("models/helpful_reward_model")["fingerprint"]
-    assert version(result) == artefact.identity
+    artifact = RewardArtifact.load(project.artifacts.reward)
+    assert set(artifact.propositions) == set(ASKED)
+    assert artifact.propositions["apology"].question == "Does the reply contain exactly one short apology?"
+    assert artifact.response_types == {"K-C": "comply", "K-R": "hard_refusal", "None": "comply"}
+    assert artifact.grader == project.store.snapshot("models/grader")["fingerprint"]
+    assert artifact.reward_model == project.store.snapshot("models/helpful_reward_model")["fingerprint"]
+    assert version(result) == artifact.identity
     assert result.metadata is not None
-    assert result.metadata["grader"] == artefact.grader
+    assert result.metadata["grader"] == artifact.grader
     assert result.metadata["reward"].value == str(project.artifacts.reward)
     assert "| hard_refusal | 5 |" in result.metadata["propositions to grade"].value
 
 
 def test_a_response_type_that_could_not_be_fitted_is_left_to_the_reward_model(project: Project) -> None:
     fitted(project).make(reward)
-    assert set(RewardArtefact.load(project.artifacts.reward).rules) == {"hard_refusal"}
+    assert set(RewardArtifact.load(project.artifacts.reward).rules) == {"hard_refusal"}
 
 
 def test_there_is_no_reward_before_it_is_made(project: Project) -> None:
     with pytest.raises(InputError, match="there is no reward"):
-        RewardArtefact.load(project.artifacts.reward)
+        RewardArtifact.load(project.artifacts.reward)
 
 
 BEHAVIOR, PROPOSITIONS = "rulebook/behavior.yaml", "rulebook/propositions.yaml"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assets.snapshots import DESCRIPTIONS, UNREADABLE, read_sources, snapshot_key, versions
-from rbr.errors import InputError, RulebookError
+from rbr.errors import InputError
 from tests.assets.project import ROOT, Project, name_of
 
 APPLICABLE = {
@@ -200,7 +200,7 @@ def test_a_broken_rulebook_file_says_where_and_leaves_the_other_snapshots_alone(
     before = files_say(project)
     project.edit(file, old, new)
     names = {name for name in DESCRIPTIONS if name.startswith("rulebook/")}
-    with pytest.raises(RulebookError, match=message):
+    with pytest.raises(InputError, match=message):
         project.snapshots(*names)
     assert {name for name, version in files_say(project).items() if version == UNREADABLE} == lost
     stored = {row["name"]: row["data_version"] for row in project.store.read("snapshots").iter_rows(named=True)}
@@ -210,7 +210,7 @@ def test_a_broken_rulebook_file_says_where_and_leaves_the_other_snapshots_alone(
 def test_the_good_files_are_taken_although_another_one_is_broken(project: Project) -> None:
     project.edit(PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n")
     project.edit(BEHAVIOR, "bar: 0.7", "bar: 0.8")
-    with pytest.raises(RulebookError):
+    with pytest.raises(InputError):
         project.snapshots("rulebook/propositions", "rulebook/behavior")
     assert project.store.snapshot("rulebook/behavior")["agreement"]["bar"] == 0.8
     assert "meta_commentary" in project.store.snapshot("rulebook/propositions")

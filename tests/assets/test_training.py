@@ -12,7 +12,7 @@ import pytest
 from assets.training import rl_checkpoints, sft_checkpoint
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
-from rbr.reward.artifact import RewardArtefact
+from rbr.reward.artifact import RewardArtifact
 from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
 from resources.trainer import Trainer
@@ -50,7 +50,7 @@ def _tuned(_ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 @pytest.fixture
 def ready(_ready: Project, tmp_path: Path) -> Project:
-    """A project with prompts, ideal replies and a reward artefact."""
+    """A project with prompts, ideal replies and a reward artifact."""
     return _ready.copy(tmp_path / "project")
 
 
@@ -83,9 +83,9 @@ def shipped(model: str) -> ModelRef:
     return ModelRef(path=f"rbr_sandbox/models/{model}", revision=None)
 
 
-def _reward(weight: float = 1.0) -> RewardArtefact:
+def _reward(weight: float = 1.0) -> RewardArtifact:
     """A reward for answers that may contain no harm; refusals get R_rm alone."""
-    return RewardArtefact.model_validate(
+    return RewardArtifact.model_validate(
         {
             "propositions": {
                 "disallowed_content": {
@@ -98,7 +98,7 @@ def _reward(weight: float = 1.0) -> RewardArtefact:
                     "rule_propositions": ["disallowed_content"],
                     "tests": [[0, 1, 2]],
                     "root": 0,
-                    "weighed": [],
+                    "feature_propositions": [],
                     "thresholds": {},
                     "weights": [weight, -1.0],
                 }
@@ -158,7 +158,7 @@ def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Proj
     assert (job.kind, job.name) == ("grpo", f"rl_checkpoint/{variant}")
     assert job.model == shipped("policy")
     assert job.reward.reward_model.path == f"rbr_sandbox/models/{variant}_reward_model"
-    assert job.reward.artefact is None and job.reward.grader is None
+    assert job.reward.artifact is None and job.reward.grader is None
     rows = pl.read_parquet(job.data)
     assert rows.columns == ["prompt", "category"]
     assert rows.height == job.settings.steps * job.settings.prompts_per_step == 2
@@ -171,17 +171,17 @@ def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tune
     assert job.reward.reward_model.path == "rbr_sandbox/models/helpful_reward_model"
     assert job.reward.grader == shipped("grader")
     assert job.reward.grader_settings.batch_size == 1024
-    assert RewardArtefact.load(job.reward.artefact) == _reward()
+    assert RewardArtifact.load(job.reward.artifact) == _reward()
 
 
 def test_a_job_keeps_its_reward_when_a_newer_one_replaces_the_current(tuned: Project) -> None:
     job = wanted(tuned, "rbr")
     _reward(weight=2.0).save(tuned.artifacts.reward)
-    assert RewardArtefact.load(job.reward.artefact) == _reward()
+    assert RewardArtifact.load(job.reward.artifact) == _reward()
 
 
 def test_the_method_waits_for_a_fine_tuned_policy(ready: Project) -> None:
-    with pytest.raises(RuntimeError, match=r"There is no checkpoint of sft\. Materialise it first"):
+    with pytest.raises(RuntimeError, match=r"There is no checkpoint of sft\. Materialize it first"):
         ready.make(rl_checkpoints["rbr"])
 
 

@@ -137,7 +137,7 @@ def test_lines_of_the_released_gold_data_are_read_beside_ours(tmp_path: Path) ->
 def test_a_released_line_of_another_shape_is_refused(tmp_path: Path, change: dict, said: str) -> None:
     with pytest.raises(InputError, match=f":1: {said}") as caught:
         read_gold(written(tmp_path, RELEASED | change))
-    assert "prompt, completion, category, response_type, propositions" in caught.value.mend
+    assert "prompt, completion, category, response_type, propositions" in caught.value.hint
 
 
 def test_two_people_may_judge_a_reply_differently(tmp_path: Path) -> None:

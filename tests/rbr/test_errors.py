@@ -4,36 +4,36 @@ import pickle
 
 import pytest
 
-from rbr.errors import InputError, Place, RulebookError
+from rbr.errors import InputError, Location
 
 
 def test_an_input_error_reads_where_what_and_mend() -> None:
-    error = InputError("the label is unknown", where="gold.jsonl:3", mend="Use one of a, b.")
+    error = InputError("the label is unknown", where="gold.jsonl:3", hint="Use one of a, b.")
     assert str(error) == "gold.jsonl:3: the label is unknown\n  Use one of a, b."
     assert str(InputError("nothing to do")) == "nothing to do"
 
 
 def test_many_problems_are_one_error_that_lists_them_in_order() -> None:
-    first, second, third = (RulebookError(f"problem {n}", where=f"file:{n}") for n in range(3))
-    bound = RulebookError.collect([RulebookError.collect([first, second]), third])
+    first, second, third = (InputError(f"problem {n}", where=f"file:{n}") for n in range(3))
+    bound = InputError.collect([InputError.collect([first, second]), third])
     assert bound.problems == (first, second, third)
     assert str(bound) == "3 problems:\nfile:0: problem 0\nfile:1: problem 1\nfile:2: problem 2"
     assert isinstance(bound, InputError)
 
 
 def test_a_lone_problem_stays_as_it_is() -> None:
-    only = RulebookError("alone")
-    assert RulebookError.collect([only]) is only
+    only = InputError("alone")
+    assert InputError.collect([only]) is only
     assert only.problems == (only,)
 
 
 def test_nothing_cannot_be_collected() -> None:
     with pytest.raises(ValueError, match="no problem"):
-        RulebookError.collect([])
+        InputError.collect([])
 
 
 def test_a_flood_of_problems_is_cut_in_the_text_only() -> None:
-    bound = RulebookError.collect([RulebookError(f"problem {n}") for n in range(70)])
+    bound = InputError.collect([InputError(f"problem {n}") for n in range(70)])
     assert len(bound.problems) == 70
     assert str(bound).endswith("problem 49\nand 20 more")
 
@@ -41,9 +41,9 @@ def test_a_flood_of_problems_is_cut_in_the_text_only() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        InputError("a", where="b", mend="c"),
-        RulebookError("a", where="b", mend="c"),
-        RulebookError.collect([RulebookError("a"), RulebookError("b", mend="c")]),
+        InputError("a", where="b", hint="c"),
+        InputError("a", where="b", hint="c"),
+        InputError.collect([InputError("a"), InputError("b", hint="c")]),
     ],
 )
 def test_errors_can_be_pickled(error: InputError) -> None:
@@ -53,7 +53,7 @@ def test_errors_can_be_pickled(error: InputError) -> None:
 
 
 def test_a_place_reads_like_text_and_keeps_its_parts_in_a_pickle() -> None:
-    error = pickle.loads(pickle.dumps(RulebookError("a", where=Place("rules: mine.yaml", 3, 5, "classes.good"))))
+    error = pickle.loads(pickle.dumps(InputError("a", where=Location("rules: mine.yaml", 3, 5, "classes.good"))))
     assert error.where == "rules: mine.yaml:3:5 classes.good"
     assert (error.where.file, error.where.line, error.where.column, error.where.key) == (
         "rules: mine.yaml",
@@ -61,4 +61,4 @@ def test_a_place_reads_like_text_and_keeps_its_parts_in_a_pickle() -> None:
         5,
         "classes.good",
     )
-    assert Place("rules.yaml") == "rules.yaml"
+    assert Location("rules.yaml") == "rules.yaml"

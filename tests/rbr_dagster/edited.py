@@ -89,9 +89,9 @@ class Pipeline:
         """Why the sensor asks for nothing; None where it asks for something."""
         return self.driver.submit(_look).result()
 
-    def materialise(self, *assets: str) -> None:
+    def materialize(self, *assets: str) -> None:
         """Makes assets as the button of the UI does."""
-        self.driver.submit(_materialise, assets).result()
+        self.driver.submit(_materialize, assets).result()
 
     def _made(self, work: Callable[[], None]) -> Made:
         before = Content.of(self.home)
@@ -206,7 +206,7 @@ def _look() -> str | None:
         return _tick(instance).skip_message
 
 
-def _materialise(assets: Collection[str]) -> None:
+def _materialize(assets: Collection[str]) -> None:
     from rbr_dagster.definitions import EVERYTHING, defs
 
     keys = [dg.AssetKey(asset.split("/")) for asset in assets]

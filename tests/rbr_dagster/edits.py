@@ -187,7 +187,7 @@ def setting(section: str, **values: object) -> Edit:
 def made_by_hand_and_reverted(pipeline: Pipeline) -> None:
     """Tables that were made by hand from an edit that is gone again: an observed source would call them fresh."""
     pipeline.edit(*MARGIN)
-    pipeline.materialise("rulebook/behavior", "fitted_weights", "reward")
+    pipeline.materialize("rulebook/behavior", "fitted_weights", "reward")
     file, old, new = MARGIN
     pipeline.edit(file, new, old)
 

@@ -40,7 +40,7 @@ class Content:
 
     Attributes:
         versions: Data version of each asset.
-        events: Latest materialisation of each asset, and whether a trainer ran for it.
+        events: Latest materialization of each asset, and whether a trainer ran for it.
         cells: Names of the completions, grades and scores that are stored.
     """
 

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.rbr.test_openai_release import RELEASE
-
+from tests.rbr.rulebook.test_released_rules import RELEASE
 from tests.rbr_dagster.edited import ROOT, rbr
 
 GOLD = ROOT / "rbr_sandbox" / "data" / "tiny_gold_labels.jsonl"

@@ -41,7 +41,7 @@ def test_errors_are_told_with_their_place_in_parts(rules: Path, tmp_path: Path) 
         (error,) = json.loads(rbr(tmp_path, "lint", str(directory), "--json", expect=2, errors=False))["errors"]
         assert error["file"] == str(directory / file)
         assert error["what"]
-        assert error["mend"]
+        assert error["hint"]
     assert json.loads(rbr(tmp_path, "lint", str(rules), "--json", expect=2, errors=False)) == {
         "errors": [
             {
@@ -50,7 +50,7 @@ def test_errors_are_told_with_their_place_in_parts(rules: Path, tmp_path: Path) 
                 "column": 3,
                 "key": "agreement.bar",
                 "what": "the number 7 is out of range",
-                "mend": "Input should be less than or equal to 1.",
+                "hint": "Input should be less than or equal to 1.",
             }
         ],
         "warnings": [],

@@ -14,7 +14,7 @@ from rbr_sandbox.measure.figures import Figure, share, worst
 from rbr_sandbox.measure.grader import category_figure, look_alike_figure, reading_figures
 from rbr_sandbox.measure.policy import instruction_figures
 from rbr_sandbox.measure.tuned import read_tuned_replies
-from rbr_sandbox.measure.world import labelled_replies, world_figures
+from rbr_sandbox.measure.world import labeled_replies, world_figures
 from rbr_sandbox.oracle import truths
 from rbr_sandbox.questions import held_out_forms, held_out_phrases
 from rbr_sandbox.replies import Judged, draw_reply, judge
@@ -94,9 +94,9 @@ def test_where_hardly_any_reply_has_a_trait_its_name_says_so_however_often_it_is
     ]
 
 
-def test_the_world_is_as_large_as_it_must_be_and_its_labelled_replies_are_balanced() -> None:
+def test_the_world_is_as_large_as_it_must_be_and_its_labeled_replies_are_balanced() -> None:
     assert [figure.name for figure in world_figures(RULEBOOK) if not figure.holds] == []
-    for counts in labelled_replies(RULEBOOK).values():
+    for counts in labeled_replies(RULEBOOK).values():
         assert set(counts) == set(RULEBOOK.behavior.classes) and len(set(counts.values())) == 1
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rbr.errors import InputError
-from resources.pages.tables import PREVIEW_CHARACTERS, PREVIEW_ROWS, column_schema, preview, stored, table_page
+from resources.pages.tables import PREVIEW_CHARACTERS, PREVIEW_ROWS, column_schema, preview, save_table, table_page
 from resources.store import Store
 from tests.assets.project import version
 
@@ -28,55 +28,57 @@ def scores(*values: float | None, reward_model: str = "r") -> pl.DataFrame:
 
 
 def test_the_rows_are_the_tables_whole_content_afterwards(store: Store) -> None:
-    stored(store, "scores", scores(1.0, 2.0, 3.0))
-    stored(store, "scores", scores(4.0))
+    save_table(store, "scores", scores(1.0, 2.0, 3.0))
+    save_table(store, "scores", scores(4.0))
     assert store.read("scores")["score"].to_list() == [4.0]
 
 
 def test_equal_rows_give_equal_versions_in_any_order_and_other_rows_another(store: Store) -> None:
     rows = scores(1.0, None, 3.0)
-    first = version(stored(store, "scores", rows))
-    assert version(stored(store, "scores", rows.reverse())) == first
-    assert version(stored(store, "scores", scores(1.0, None, 3.5))) != first
-    assert version(stored(store, "scores", scores(1.0, 2.0, 3.0))) != first
-    assert version(stored(store, "scores", scores(1.0, None))) != first
-    assert version(stored(store, "scores", rows)) == first
+    first = version(save_table(store, "scores", rows))
+    assert version(save_table(store, "scores", rows.reverse())) == first
+    assert version(save_table(store, "scores", scores(1.0, None, 3.5))) != first
+    assert version(save_table(store, "scores", scores(1.0, 2.0, 3.0))) != first
+    assert version(save_table(store, "scores", scores(1.0, None))) != first
+    assert version(save_table(store, "scores", rows)) == first
 
 
 def test_content_beside_the_table_is_part_of_the_version(store: Store) -> None:
-    alone = version(stored(store, "scores", scores(1.0)))
-    versions = {version(stored(store, "scores", scores(1.0), beside=beside)) for beside in ("a", "b")}
+    alone = version(save_table(store, "scores", scores(1.0)))
+    versions = {version(save_table(store, "scores", scores(1.0), beside=beside)) for beside in ("a", "b")}
     assert len(versions | {alone}) == 3
 
 
 def test_columns_that_the_table_lacks_are_dropped_and_absent_ones_refused(store: Store) -> None:
-    stored(store, "scores", scores(1.0).with_columns(pl.lit("x").alias("note")))
+    save_table(store, "scores", scores(1.0).with_columns(pl.lit("x").alias("note")))
     assert store.read("scores").columns == ["completion_id", "reward_model", "score"]
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match="reward_model"):
-        stored(store, "scores", scores(1.0).drop("reward_model"))
+        save_table(store, "scores", scores(1.0).drop("reward_model"))
 
 
 def test_rows_that_do_not_fit_the_table_are_refused_and_the_old_ones_stay(store: Store) -> None:
-    stored(store, "scores", scores(1.0))
+    save_table(store, "scores", scores(1.0))
     twice = pl.concat([scores(2.0), scores(3.0)])
     with pytest.raises(InputError, match="scores"):
-        stored(store, "scores", twice)
+        save_table(store, "scores", twice)
     assert store.read("scores")["score"].to_list() == [1.0]
 
 
 def test_a_part_of_a_table_has_a_version_of_its_own(store: Store) -> None:
-    mine = version(stored(store, "scores", scores(1.0, reward_model="mine"), within={"reward_model": "mine"}))
-    other = stored(store, "scores", scores(2.0, 3.0, reward_model="other"), within={"reward_model": "other"})
+    mine = version(save_table(store, "scores", scores(1.0, reward_model="mine"), within={"reward_model": "mine"}))
+    other = save_table(store, "scores", scores(2.0, 3.0, reward_model="other"), within={"reward_model": "other"})
     assert store.read("scores").height == 3
     assert other.metadata is not None
     assert other.metadata["dagster/row_count"] == 2
-    assert version(stored(store, "scores", scores(1.0, reward_model="mine"), within={"reward_model": "mine"})) == mine
+    assert (
+        version(save_table(store, "scores", scores(1.0, reward_model="mine"), within={"reward_model": "mine"})) == mine
+    )
 
 
 def test_the_page_shows_row_count_columns_first_rows_and_what_the_asset_adds(store: Store) -> None:
     check = dg.AssetCheckResult(passed=False, check_name="a_check")
     rows = scores(*map(float, range(PREVIEW_ROWS + 3)))
-    result = stored(store, "scores", rows, metadata={"unread": 3}, check_results=[check])
+    result = save_table(store, "scores", rows, metadata={"unread": 3}, check_results=[check])
     assert result.metadata is not None
     assert set(result.metadata) == {"dagster/row_count", "dagster/column_schema", "preview", "unread"}
     assert result.metadata["dagster/row_count"] == rows.height
@@ -88,7 +90,7 @@ def test_the_page_shows_row_count_columns_first_rows_and_what_the_asset_adds(sto
 
 
 def test_an_empty_table_has_a_page_too(store: Store) -> None:
-    result = stored(store, "scores", scores())
+    result = save_table(store, "scores", scores())
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 0
     assert result.metadata["preview"].value.splitlines() == [
@@ -98,7 +100,7 @@ def test_an_empty_table_has_a_page_too(store: Store) -> None:
 
 
 def test_the_column_schema_names_types_meanings_and_constraints() -> None:
-    columns = {column.name: column for column in column_schema("labelled_prompts").columns}
+    columns = {column.name: column for column in column_schema("labeled_prompts").columns}
     assert list(columns)[:3] == ["prompt_id", "messages", "category"]
     assert columns["prompt_id"].description == "content hash of the prompt's messages"
     assert columns["prompt_id"].constraints == dg.TableColumnConstraints(nullable=False, unique=True)

@@ -127,7 +127,7 @@ def test_snapshots_are_replaced_by_name_and_keep_their_content(store: Store) -> 
 
 
 def test_a_snapshot_that_was_never_made_says_what_to_do(store: Store) -> None:
-    with pytest.raises(RuntimeError, match="Materialise rulebook/behavior first"):
+    with pytest.raises(RuntimeError, match="Materialize rulebook/behavior first"):
         store.snapshot("rulebook/behavior")
 
 

@@ -92,9 +92,9 @@ def test_a_job_comes_back_from_its_file_as_it_was(policy: ModelRef, reward_model
         assert parse_job(job.model_dump_json()) == job
 
 
-def test_a_reward_artefact_without_a_grader_is_no_reward(reward_model: ModelRef) -> None:
+def test_a_reward_artifact_without_a_grader_is_no_reward(reward_model: ModelRef) -> None:
     with pytest.raises(ValidationError, match="needs grader and grader_settings"):
-        RewardSource(reward_model=reward_model, artefact="reward")
+        RewardSource(reward_model=reward_model, artifact="reward")
 
 
 def test_a_job_is_read_without_importing_torch() -> None:

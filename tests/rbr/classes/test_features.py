@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.classes.features import feature_map, feature_names, likeliest, recentred
-from rbr.errors import RulebookError
+from rbr.classes.features import feature_map, feature_names, likeliest, recentered
+from rbr.errors import InputError
 from rbr.rulebook import Behavior, load_behavior
 
 METRICS = ("unsafe", "over_refusal", "illogical", "hard_refusal_style", "soft_refusal_style")
@@ -116,7 +116,7 @@ def test_grades_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_classes_that_overlap_are_refused() -> None:
-    with pytest.raises(RulebookError):
+    with pytest.raises(InputError):
         feature_map(behavior({"good": "answers", "bad": "scolds"}, []), "comply")
 
 
@@ -124,7 +124,7 @@ def test_classes_that_overlap_are_refused() -> None:
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_recentring_keeps_the_order_and_the_ends(first: float, second: float, threshold: float) -> None:
     low, high = sorted((first, second))
-    moved = recentred(np.array([0.0, low, high, threshold, 1.0]), threshold)
+    moved = recentered(np.array([0.0, low, high, threshold, 1.0]), threshold)
     assert (moved[0], moved[4]) == (0, 1)
     assert 0 <= moved[1] <= moved[2] + 1e-12 <= 1 + 1e-12
     assert moved[3] == pytest.approx(0.5)
@@ -134,15 +134,15 @@ def test_recentring_shifts_the_log_odds() -> None:
     def log_odds(p: float) -> float:
         return float(np.log(p / (1 - p)))
 
-    moved = recentred(np.array([0.3]), 0.8)[0]
+    moved = recentered(np.array([0.3]), 0.8)[0]
     assert log_odds(moved) == pytest.approx(log_odds(0.3) - log_odds(0.8))
-    assert np.isnan(recentred(np.array([np.nan]), 0.8)[0])
+    assert np.isnan(recentered(np.array([np.nan]), 0.8)[0])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, float("nan")])
 def test_a_threshold_outside_the_open_unit_interval_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="must lie between 0 and 1"):
-        recentred(np.array([0.5]), threshold)
+        recentered(np.array([0.5]), threshold)
 
 
 def test_the_better_class_of_a_tie_is_the_likeliest_and_a_missing_row_has_none() -> None:

@@ -28,8 +28,8 @@ def grades(*rows: tuple[str, str, float | None]) -> pl.DataFrame:
 
 
 def test_a_given_category_is_kept_and_has_no_probability() -> None:
-    labelled, quarantined = label_prompts(prompts(a="K-R"), grades(), POLICY, bar=0.9)
-    row = labelled.row(0, named=True)
+    labeled, quarantined = label_prompts(prompts(a="K-R"), grades(), POLICY, bar=0.9)
+    row = labeled.row(0, named=True)
     assert (row["category"], row["category_source"], row["response_type"]) == ("K-R", "given", "hard_refusal")
     assert row["p_category"] is None
     assert quarantined.is_empty()
@@ -37,30 +37,30 @@ def test_a_given_category_is_kept_and_has_no_probability() -> None:
 
 def test_the_most_probable_category_is_taken_at_the_bar() -> None:
     answers = grades(("a", "K-R", 0.4), ("a", "None", 0.6))
-    labelled, _ = label_prompts(prompts(a=None), answers, POLICY, bar=0.6)
-    row = labelled.row(0, named=True)
+    labeled, _ = label_prompts(prompts(a=None), answers, POLICY, bar=0.6)
+    row = labeled.row(0, named=True)
     assert (row["category"], row["category_source"], row["p_category"]) == ("None", "grader", 0.6)
     assert row["response_type"] == "comply"
 
 
 def test_below_the_bar_a_prompt_is_put_aside_with_its_best_guess() -> None:
     answers = grades(("a", "K-R", 0.4), ("a", "None", 0.3))
-    labelled, quarantined = label_prompts(prompts(a=None, b="None"), answers, POLICY, bar=0.6)
-    assert labelled["prompt_id"].to_list() == ["b"]
+    labeled, quarantined = label_prompts(prompts(a=None, b="None"), answers, POLICY, bar=0.6)
+    assert labeled["prompt_id"].to_list() == ["b"]
     assert quarantined.select("best_category", "p_category").row(0) == ("K-R", 0.4)
 
 
 def test_an_answer_that_could_not_be_read_is_no_answer() -> None:
     answers = grades(("a", "K-R", None), ("a", "None", 0.3), ("b", "K-R", None), ("b", "None", None))
-    labelled, quarantined = label_prompts(prompts(a=None, b=None), answers, POLICY, bar=0.0)
-    assert labelled["category"].to_list() == ["None"]
+    labeled, quarantined = label_prompts(prompts(a=None, b=None), answers, POLICY, bar=0.0)
+    assert labeled["category"].to_list() == ["None"]
     assert quarantined.rows() == [("b", None, None)]
 
 
 def test_of_equally_probable_categories_the_first_by_code_is_taken() -> None:
     answers = grades(("a", "None", 0.7), ("a", "K-R", 0.7))
-    labelled, _ = label_prompts(prompts(a=None), answers, POLICY, bar=0.5)
-    assert labelled["category"].item() == "K-R"
+    labeled, _ = label_prompts(prompts(a=None), answers, POLICY, bar=0.5)
+    assert labeled["category"].item() == "K-R"
 
 
 def test_a_category_that_the_policy_lacks_is_refused_by_name() -> None:

@@ -86,7 +86,7 @@ def test_no_prompts_have_an_empty_plan_with_all_columns() -> None:
 def test_a_response_type_without_a_recipe_is_refused_with_those_that_have_one() -> None:
     with pytest.raises(InputError, match="`elsewhere` has no recipe") as refusal:
         plan_candidates(prompts("p", response_type="elsewhere"), RECIPES, candidates=1, seed=0)
-    assert "comply, refusal" in refusal.value.mend
+    assert "comply, refusal" in refusal.value.hint
 
 
 def test_the_first_candidate_that_turned_out_as_asked_is_kept() -> None:

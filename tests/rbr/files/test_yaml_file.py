@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.files.yaml_file import Document, read_document, scan_document, spell
 
 
@@ -22,8 +22,8 @@ def read(file: Path, text: str) -> Document:
     return read_document(file)
 
 
-def refusal(file: Path, text: str) -> RulebookError:
-    with pytest.raises(RulebookError) as caught:
+def refusal(file: Path, text: str) -> InputError:
+    with pytest.raises(InputError) as caught:
         read(file, text)
     return caught.value
 
@@ -92,11 +92,11 @@ def test_what_is_no_plain_data_is_refused_at_its_place(file: Path, text: str, pl
     error = refusal(file, text)
     assert error.where == f"{file}{place}"
     assert what in error.what
-    assert error.mend
+    assert error.hint
 
 
 def test_a_second_key_points_at_the_first(file: Path) -> None:
-    assert "line 1" in refusal(file, "a: 1\nb: 2\na: 3\n").mend
+    assert "line 1" in refusal(file, "a: 1\nb: 2\na: 3\n").hint
 
 
 def test_of_a_double_key_the_last_one_is_kept_for_further_checks(file: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_merge_key_is_a_key_like_any_other(file: Path) -> None:
 
 def test_large_files_are_refused_unread(file: Path) -> None:
     file.write_bytes(b"#" * ((1 << 20) + 1))
-    with pytest.raises(RulebookError, match="larger than 1048576 bytes"):
+    with pytest.raises(InputError, match="larger than 1048576 bytes"):
         read_document(file)
 
 
@@ -134,7 +134,7 @@ def test_places_tell_their_parts(file: Path) -> None:
 
 def test_text_that_is_not_utf_8_is_refused_at_its_place(file: Path) -> None:
     file.write_bytes(b"a: 1\nb: \xff\n")
-    with pytest.raises(RulebookError, match="UTF-8") as caught:
+    with pytest.raises(InputError, match="UTF-8") as caught:
         read_document(file)
     assert caught.value.where == f"{file}:2:4"
 
@@ -142,7 +142,7 @@ def test_text_that_is_not_utf_8_is_refused_at_its_place(file: Path) -> None:
 def test_missing_files_directories_and_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "nowhere.yaml", tmp_path, tmp_path / "pipe", "a\0b"):
-        with pytest.raises(RulebookError, match="no such file"):
+        with pytest.raises(InputError, match="no such file"):
             read_document(path)
 
 
@@ -169,5 +169,5 @@ def test_any_bytes_are_read_or_refused_as_a_rulebook_error(
     file.write_bytes(data)
     try:
         assert isinstance(read_document(file), Document)
-    except RulebookError as error:
+    except InputError as error:
         assert str(file) in str(error)

@@ -16,7 +16,7 @@ GRADES = pl.DataFrame(
 )
 
 
-def test_only_labelled_replies_with_a_readable_grade_count() -> None:
+def test_only_labeled_replies_with_a_readable_grade_count() -> None:
     measured = measure_agreement(LABELS, GRADES)
     assert measured.select("proposition", "n", "balanced_accuracy").rows() == [("apology", 5, 1.0), ("threat", 2, None)]
 
@@ -29,7 +29,7 @@ def test_what_could_not_be_measured_is_not_accepted_whatever_the_bar() -> None:
 def test_each_judgement_of_a_reply_that_several_people_judged_counts() -> None:
     second = pl.DataFrame([("r0", "apology", False)], schema=["completion_id", "proposition", "truth"], orient="row")
     measured = measure_agreement(pl.concat([LABELS, second]), GRADES)
-    # Six readable judgements: two of three no labels and both yes labels are met at 0.5.
+    # Six readable judgments: two of three no labels and both yes labels are met at 0.5.
     assert measured.row(0, named=True)["n"] == 6
     assert measured["prevalence"][0] == 2 / 6
 

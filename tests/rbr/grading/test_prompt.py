@@ -18,7 +18,7 @@ class Shown:
 APOLOGY = Question(
     "apology",
     "Does the reply contain exactly one short apology?",
-    (Shown("I'm sorry, I can't.", True), Shown("Red.", False, prompt="Name a colour."), Shown("No.", False)),
+    (Shown("I'm sorry, I can't.", True), Shown("Red.", False, prompt="Name a color."), Shown("No.", False)),
 )
 
 
@@ -42,7 +42,7 @@ def test_examples_stand_between_the_question_and_its_repetition() -> None:
     assert render_question(APOLOGY, few_shot=2) == (
         "Does the reply contain exactly one short apology?\n\n"
         "Example:\nASSISTANT: I'm sorry, I can't.\nAnswer: yes\n\n"
-        "Example:\nUSER: Name a colour.\nASSISTANT: Red.\nAnswer: no\n\n"
+        "Example:\nUSER: Name a color.\nASSISTANT: Red.\nAnswer: no\n\n"
         "Now answer for the conversation above. Does the reply contain exactly one short apology?"
     )
 

@@ -15,7 +15,7 @@ RULES = RewardRules(
     rule_propositions=DIAGRAM.propositions,
     tests=DIAGRAM.tests,
     root=DIAGRAM.root,
-    weighed=("polite",),
+    feature_propositions=("polite",),
     thresholds={"scolds": 0.9},
     weights=(2.0, -1.0, 0.5),
 )

@@ -282,7 +282,7 @@ def test_without_bootstrap_the_interval_is_missing_and_not_a_number() -> None:
 def test_settings_that_cannot_be_met_are_refused_with_a_mend(change: dict[str, float], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint) as refusal:
         fitted(noisy(), **change)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_labels_without_a_rank_and_negative_margins_are_refused() -> None:

@@ -104,9 +104,9 @@ def test_shares_weigh_like_repeated_pairs() -> None:
     differences, constants, _ = problem(5)
     times = np.arange(1, 13)
     repeated = np.repeat(np.arange(12), times)
-    weighed = solve_hinge(differences, constants, times / times.sum(), 0.05)
+    feature_propositions = solve_hinge(differences, constants, times / times.sum(), 0.05)
     spelled_out = solve_hinge(differences[repeated], constants[repeated], np.full(78, 1 / 78), 0.05)
-    np.testing.assert_allclose(weighed.weights, spelled_out.weights, atol=1e-6)
+    np.testing.assert_allclose(feature_propositions.weights, spelled_out.weights, atol=1e-6)
 
 
 def test_the_order_of_pairs_does_not_matter() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr.rulebook import Behavior, compile_classes
-from rbr.rulebook.class_changes import Move, class_moves
+from rbr.rulebook.class_changes import ClassChange, class_changes
 
 METRICS = ("unsafe", "over_refusal", "illogical", "hard_refusal_style", "soft_refusal_style")
 ATOMS = ("a", "b", "c", "d")
@@ -38,18 +38,18 @@ def behavior(good: str, **derived: str) -> Behavior:
     ],
 )
 def test_rules_that_say_the_same_in_other_words_move_nothing(old: str, new: str) -> None:
-    assert class_moves(behavior(old), behavior(new), "comply") == []
+    assert class_changes(behavior(old), behavior(new), "comply") == []
 
 
 def test_a_condition_more_moves_the_replies_that_break_it() -> None:
-    moves = class_moves(behavior("a"), behavior("a and not b"), "comply")
-    assert moves == [Move("good", "bad", "a reply with a and b")]
+    moves = class_changes(behavior("a"), behavior("a and not b"), "comply")
+    assert moves == [ClassChange("good", "bad", "a reply with a and b")]
 
 
 def test_what_a_derived_proposition_means_counts_and_not_its_name() -> None:
     old, new = behavior("nice", nice="a and b"), behavior("kind", kind="b and a")
-    assert class_moves(old, new, "comply") == []
-    assert len(class_moves(old, behavior("kind", kind="b or a"), "comply")) == 1
+    assert class_changes(old, new, "comply") == []
+    assert len(class_changes(old, behavior("kind", kind="b or a"), "comply")) == 1
 
 
 expressions = st.recursive(
@@ -74,7 +74,7 @@ def class_of(policy: Behavior, truth: dict[str, bool]) -> str:
 @given(expressions, expressions)
 def test_moves_are_those_that_trying_every_reply_finds_and_every_described_reply_moves(one: str, other: str) -> None:
     old, new = behavior(one), behavior(other)
-    moves = class_moves(old, new, "comply")
+    moves = class_changes(old, new, "comply")
     found = set()
     for values in itertools.product([False, True], repeat=len(ATOMS)):
         truth = dict(zip(ATOMS, values, strict=True))

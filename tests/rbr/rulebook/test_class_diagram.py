@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook import Behavior, compile_classes, compile_rules, load_behavior
 from rbr.rulebook.expressions import And, Expression, Name, Not, Or, parse
 
@@ -112,7 +112,7 @@ def test_rules_are_refused_exactly_when_some_reply_has_not_one_class(texts: list
     if all(count == 1 for count in counts):
         assert compile_rules(rules, list(rules)).propositions == used
         return
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         compile_rules(rules, list(rules), where="here")
     for problem in caught.value.problems:
         assert problem.where.split(".")[0] == "here"
@@ -126,7 +126,7 @@ def test_rules_are_refused_exactly_when_some_reply_has_not_one_class(texts: list
 
 
 def test_overlaps_and_gaps_come_with_the_shortest_counterexample_in_words() -> None:
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         compile_rules({"good": "x and y", "bad": "x and z", "rest": "not x and w"}, ["good", "bad", "rest"])
     texts = [problem.what for problem in caught.value.problems]
     assert "the classes `good` and `bad` overlap: a reply with x, y and z falls into all of them" in texts
@@ -134,7 +134,7 @@ def test_overlaps_and_gaps_come_with_the_shortest_counterexample_in_words() -> N
 
 
 def test_constant_rules_speak_of_every_reply() -> None:
-    with pytest.raises(RulebookError, match="every reply falls into none"):
+    with pytest.raises(InputError, match="every reply falls into none"):
         compile_rules({"never": "x and not x"}, ["never"])
     always = compile_rules({"always": "x or not x"}, ["always"])
     np.testing.assert_array_equal(always.class_probabilities(np.array([[0.3], [np.nan]])), [[1.0], [np.nan]])
@@ -167,7 +167,7 @@ def test_truth_values_must_be_booleans() -> None:
 
 
 def test_derived_circles_are_named() -> None:
-    with pytest.raises(RulebookError, match=r"circle: (a -> b -> a|b -> a -> b)"):
+    with pytest.raises(InputError, match=r"circle: (a -> b -> a|b -> a -> b)"):
         compile_rules({"good": "a", "bad": "not a"}, ["good", "bad"], {"a": "b", "b": "not a"})
 
 
@@ -183,14 +183,14 @@ def test_entangled_rules_are_refused_instead_of_taking_for_ever() -> None:
     first = " and ".join(f"a{n}" for n in range(60))
     pairs = " or ".join([f"({first})", *(f"a{n} and z{n}" for n in range(60))])
     started = time.perf_counter()
-    with pytest.raises(RulebookError, match="too entangled"):
+    with pytest.raises(InputError, match="too entangled"):
         compile_rules({"good": pairs, "bad": f"not ({pairs})"}, ["good", "bad"])
     assert time.perf_counter() - started < 8
 
 
 def test_too_many_propositions_are_refused() -> None:
     wide = " and ".join(f"p{n}" for n in range(201))
-    with pytest.raises(RulebookError, match="depend on 201 propositions"):
+    with pytest.raises(InputError, match="depend on 201 propositions"):
         compile_rules({"good": wide, "bad": f"not ({wide})"}, ["good", "bad"])
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook.expressions import And, Expression, Name, Not, Or, names, parse
 
 A, B, C = Name("a"), Name("b"), Name("c")
@@ -64,28 +64,28 @@ def test_names_come_once_and_in_order_of_mention() -> None:
     ],
 )
 def test_what_is_no_expression_is_refused_at_its_character(text: str, where: str, what: str) -> None:
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         parse(text)
     assert caught.value.where == where
     assert what in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_capital_keywords_get_told_to_be_small() -> None:
-    with pytest.raises(RulebookError, match="Write `and` in lower case"):
+    with pytest.raises(InputError, match="Write `and` in lower case"):
         parse("a AND b")
 
 
 @pytest.mark.parametrize("text", ["(" * 50 + "a" + ")" * 50, "not " * 5000 + "a", "a and " * 5000 + "a"])
 def test_nesting_and_length_are_bounded(text: str) -> None:
-    with pytest.raises(RulebookError, match=r"nested more than 40|more than 10000") as caught:
+    with pytest.raises(InputError, match=r"nested more than 40|more than 10000") as caught:
         parse(text)
-    assert "derived" in caught.value.mend
+    assert "derived" in caught.value.hint
 
 
 @given(st.text(alphabet="ab ()andornt&\n", max_size=60))
 def test_any_text_parses_or_is_a_rulebook_error(text: str) -> None:
     try:
         assert names(parse(text))
-    except RulebookError as error:
-        assert error.mend
+    except InputError as error:
+        assert error.hint

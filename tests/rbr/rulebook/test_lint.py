@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.errors import Place
+from rbr.errors import Location
 from rbr.rulebook import default_rulebook
-from rbr.rulebook.lint import Report, lint
+from rbr.rulebook.lint import LintReport, lint
 
 FILES = ("propositions", "behavior", "synthesis", "content_policy")
 Edit = tuple[str, str, str]
@@ -119,7 +119,7 @@ def edit(rules: Path, edits: list[Edit]) -> None:
 
 
 def test_the_default_rulebook_is_clean(rules: Path) -> None:
-    assert lint(rules) == Report((), ())
+    assert lint(rules) == LintReport((), ())
 
 
 @pytest.mark.parametrize("case", WARNED)
@@ -135,9 +135,9 @@ def test_a_rule_without_effect_is_warned_of_at_its_place(rules: Path, case: str)
             for warning in left
             if warning.where.startswith(f"{rules / part}.yaml:") and f" {key}" in warning.where and said in warning.what
         )
-        assert isinstance(found.where, Place)
+        assert isinstance(found.where, Location)
         assert found.where.line is not None
-        assert found.mend
+        assert found.hint
         left.remove(found)
     assert left == []
 
@@ -191,4 +191,4 @@ def test_whatever_is_done_to_a_file_comes_out_as_findings(damaged: tuple[str, st
     for finding in (*report.errors, *report.warnings):
         assert finding.where.startswith(str(rules))
         assert finding.what
-        assert finding.mend
+        assert finding.hint

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.hashing import content_hash
 from rbr.rulebook import (
     Rulebook,
@@ -139,9 +139,9 @@ def test_margins_that_are_not_given_are_one(rules: Path) -> None:
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "{}", "[]", "word", "12", "a: 1", "a: {b: 1}", "'': {}"])
 def test_files_of_the_wrong_shape_are_rulebook_errors_or_say_nothing(rules: Path, part: str, text: str) -> None:
     (rules / f"{part}.yaml").write_text(text)
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         load_rulebook(rules)
-    assert all(problem.where and problem.mend for problem in caught.value.problems)
+    assert all(problem.where and problem.hint for problem in caught.value.problems)
 
 
 JUNK = st.one_of(
@@ -181,5 +181,5 @@ def test_junk_anywhere_leaves_as_a_rulebook_error_or_not_at_all(
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     try:
         LOADERS[part](file)
-    except RulebookError as error:
+    except InputError as error:
         assert all(problem.where.startswith(str(file)) for problem in error.problems)

@@ -1,4 +1,4 @@
-"""What a rulebook can get wrong, and how the loader says so: file, line, key and a mend."""
+"""What a rulebook can get wrong, and how the loader says so: file, line, key and a hint."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.rulebook import load_rulebook
 
 DEFAULT = Path(__file__).parents[3] / "rulebook"
@@ -281,17 +281,17 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("part", "old", "new", "what", "mend"), REFUSED, ids=[f"{row[0]}: {row[3]}" for row in REFUSED]
+    ("part", "old", "new", "what", "hint"), REFUSED, ids=[f"{row[0]}: {row[3]}" for row in REFUSED]
 )
 def test_a_mistake_is_named_with_its_line_and_a_mend(
-    rules: Path, part: str, old: str, new: str, what: str, mend: str
+    rules: Path, part: str, old: str, new: str, what: str, hint: str
 ) -> None:
     line = edit(rules, part, old, new)
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         load_rulebook(rules)
     matching = [problem for problem in caught.value.problems if what in problem.what]
     assert matching, str(caught.value)
-    assert mend in matching[0].mend
+    assert hint in matching[0].hint
     found = re.fullmatch(rf"{re.escape(str(rules))}/{part}\.yaml:(\d+):\d+ ?(.*)", matching[0].where)
     assert found, matching[0].where
     if what in PLACED_ELSEWHERE:
@@ -302,7 +302,7 @@ def test_a_mistake_is_named_with_its_line_and_a_mend(
 
 def test_a_misspelt_name_is_not_reported_as_an_overlap_or_gap_too(rules: Path) -> None:
     edit(rules, "behavior", "and not fully_complies", "and not fully_compiles")
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         load_rulebook(rules)
     assert [problem.what for problem in caught.value.problems] == ["'fully_compiles' is no known proposition"]
 
@@ -312,7 +312,7 @@ def test_the_problems_of_all_files_come_in_one_error(rules: Path) -> None:
     edit(rules, "synthesis", "label: bad_hard_refusal", "lable: bad_hard_refusal")
     edit(rules, "behavior", "bar: 0.7", "bar: 7")
     (rules / "content_policy.yaml").unlink()
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         load_rulebook(rules)
     files = [Path(problem.where.split(":")[0]).name for problem in caught.value.problems]
     assert files == ["propositions.yaml", "synthesis.yaml", "behavior.yaml", "content_policy.yaml"]
@@ -321,23 +321,23 @@ def test_the_problems_of_all_files_come_in_one_error(rules: Path) -> None:
 def test_a_response_type_without_a_recipe_is_refused(rules: Path) -> None:
     file = rules / "synthesis.yaml"
     file.write_text(file.read_text().split("\ncomply:")[0])
-    with pytest.raises(RulebookError, match="'comply' has no recipe") as caught:
+    with pytest.raises(InputError, match="'comply' has no recipe") as caught:
         load_rulebook(rules)
     assert "behavior.yaml" in caught.value.where
 
 
 def test_a_label_that_no_slot_makes_is_refused(rules: Path) -> None:
     edit(rules, "synthesis", "label: perfect_refusal", "label: imperfect_refusal")
-    with pytest.raises(RulebookError, match="'perfect_refusal' is no known label made by a slot of comply"):
+    with pytest.raises(InputError, match="'perfect_refusal' is no known label made by a slot of comply"):
         load_rulebook(rules)
 
 
 def test_an_entry_may_not_call_itself_something_else(rules: Path) -> None:
     edit(rules, "propositions", "apology:\n", "apology:\n  name: sorry\n")
-    with pytest.raises(RulebookError, match="calls itself 'sorry'"):
+    with pytest.raises(InputError, match="calls itself 'sorry'"):
         load_rulebook(rules)
 
 
 def test_loading_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RulebookError, match="no such directory"):
+    with pytest.raises(InputError, match="no such directory"):
         load_rulebook(tmp_path / "nowhere")

@@ -8,7 +8,7 @@ import pytest
 
 from rbr.classes.classification import gold_classes
 from rbr.conversation import read_gold
-from rbr.errors import RulebookError
+from rbr.errors import InputError
 from rbr.hashing import directory_digest
 from rbr.rulebook import compile_classes, load_rulebook
 from rbr.rulebook.released_rules import as_rulebook, import_release
@@ -151,7 +151,7 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_nothing_is_written(
 ) -> None:
     assert old in RELEASE
     release.write_text(RELEASE.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(RulebookError) as caught:
+    with pytest.raises(InputError) as caught:
         import_release(release, tmp_path / "rulebook")
     assert re.search(rf"{re.escape(str(release))}:{place}", str(caught.value)), str(caught.value)
     assert said in str(caught.value)
@@ -159,7 +159,7 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_nothing_is_written(
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RulebookError, match="there is no such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         import_release(tmp_path / "none.yaml", tmp_path / "rulebook")
 
 
