@@ -1,1 +1,1 @@
-"""Rule Based Rewards for language model safety (arXiv 2411.01111): the method, without an orchestrator."""
+"""The method of Rule Based Rewards for language model safety (arXiv 2411.01111), without an orchestrator."""

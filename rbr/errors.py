@@ -1,55 +1,73 @@
-"""Errors that tell a user what is wrong with an input, where it is, and what to do about it."""
+"""Errors that say what is wrong with an input, where the problem is, and what to do about it."""
 
+import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 
-_LISTED = 50
+KeyPath = tuple[str | int, ...]
+"""Keys and list indices from the top of a document to one of its entries, such as ``("slots", 0, "label")``."""
+
+_MAX_LISTED = 50  # problems
+_MAX_SHOWN = 100  # characters
+_MAX_SUGGESTED = 40  # names
 
 
-class Location(str):
-    """Where in a file something is, as the text ``file:line:column key`` and in its parts.
+@dataclass(frozen=True)
+class Location:
+    """A place in a file, or in a document that was not read from a file.
 
     Attributes:
-        file: The file as the user named it.
-        line: From 1; None where the whole file is meant.
-        column: From 1; None where the whole file is meant.
-        key: The key path in words, such as ``slots[0].label``; empty where there is none.
+        file: File as the user named it; empty if the content was not read from a file.
+        line: Line number, from 1; None for a whole file.
+        column: Column number, from 1; None for a whole line. If `line` is None: position in a one-line text, from 1.
+        key_path: Keys that lead to the entry; empty for the whole document.
+
+    Example:
+        >>> location = Location("behavior.yaml", 4, 3, ("classes", 0))
+        >>> str(location)
+        'behavior.yaml:4:3 classes[0]'
     """
 
-    __slots__ = ("column", "file", "key", "line")
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    key_path: KeyPath = ()
 
-    file: str
-    line: int | None
-    column: int | None
-    key: str
+    @property
+    def key(self) -> str:
+        """The key path as text, such as ``slots[0].label``."""
+        return _format_key_path(self.key_path)
 
-    def __new__(cls, file: str, line: int | None = None, column: int | None = None, key: str = "") -> "Location":
-        """Makes a place; line and column come together or not at all."""
-        spot = "" if line is None else f":{line}:{column}"
-        place = super().__new__(cls, f"{file}{spot} {key}".rstrip())
-        place.file, place.line, place.column, place.key = file, line, column, key
-        return place
-
-    def __getnewargs__(self) -> tuple[str, int | None, int | None, str]:  # type: ignore[override]
-        return self.file, self.line, self.column, self.key
+    def __str__(self) -> str:
+        if not self.file and self.line is None and self.column is not None:
+            return f"character {self.column}"
+        numbers = [str(number) for number in (self.line, self.column) if number is not None]
+        return f"{':'.join([self.file, *numbers])} {self.key}".strip()
 
 
 class InputError(ValueError):
-    """A file, setting or argument that cannot be used, or all the problems that were found in it.
+    """One or several problems with the user's input: a file, a setting or an argument.
 
-    A single problem is made with the constructor. `InputError.collect` binds many into one error, whose text lists
-    them in the order given. `problems` holds the single problems either way.
+    The constructor makes an error with one problem. `InputError.collect` combines several errors into one, whose text
+    lists the problems in order. In both cases, `problems` contains the single problems.
+
+    The text of one problem is ``where: what``. The hint follows on a line of its own, indented.
 
     Args:
         what: What is wrong, in one sentence.
-        where: The location, for example ``prompts.jsonl:12`` or ``behavior.yaml:4:3 classes.ideal``.
-        hint: What the user can do about it.
+        where: Location of the problem; plain text if the problem is not in a file, but in an option or a table.
+        hint: What the user can do about the problem.
 
-    ``str(error)`` is ``where: what``, followed by the hint on an indented line of its own.
+    Example:
+        >>> print(InputError("unknown key 'lable'", where=Location("a.yaml", 3, 5), hint="Did you mean `label`?"))
+        a.yaml:3:5: unknown key 'lable'
+          Did you mean `label`?
     """
 
     problems: tuple["InputError", ...]
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, *, where: Location | str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
@@ -58,38 +76,101 @@ class InputError(ValueError):
 
     @classmethod
     def collect(cls, problems: Iterable["InputError"]) -> "InputError":
-        """Binds problems into one error; a lone problem is returned as it is.
+        """Combines problems into one error.
 
         Args:
-            problems: At least one problem; collected errors among them are flattened.
+            problems: At least one error. An error that has several problems contributes each of them.
+
+        Returns:
+            One error with all problems; the error itself if there is only one problem.
 
         Raises:
             ValueError: `problems` is empty.
         """
-        flat = tuple(single for problem in problems for single in problem.problems)
-        if not flat:
+        singles = tuple(single for problem in problems for single in problem.problems)
+        if not singles:
             raise ValueError("no problem to collect")
-        if len(flat) == 1:
-            return flat[0]
-        bound = cls(f"{len(flat)} problems")
-        bound.problems = flat
-        return bound
+        if len(singles) == 1:
+            return singles[0]
+        collected = cls(f"{len(singles)} problems")
+        collected.problems = singles
+        return collected
 
     def __str__(self) -> str:
         if self.problems != (self,):
-            lines = [f"{self.what}:", *(str(problem) for problem in self.problems[:_LISTED])]
-            if len(self.problems) > _LISTED:
-                lines.append(f"and {len(self.problems) - _LISTED} more")
+            lines = [f"{self.what}:", *(str(problem) for problem in self.problems[:_MAX_LISTED])]
+            if len(self.problems) > _MAX_LISTED:
+                lines.append(f"and {len(self.problems) - _MAX_LISTED} more")
             return "\n".join(lines)
-        located = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{located}\n  {self.hint}" if self.hint else located
+        where = str(self.where)
+        message = f"{where}: {self.what}" if where else self.what
+        return f"{message}\n  {self.hint}" if self.hint else message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # An exception pickles by its positional arguments, and a process pool hands exceptions on as pickles.
+        # Process pools send exceptions as pickles. By default a pickle keeps only the positional arguments.
         if self.problems != (self,):
             return InputError.collect, (self.problems,)
         return _rebuild_input_error, (self.what, self.where, self.hint)
 
 
-def _rebuild_input_error(what: str, where: str, hint: str) -> InputError:
+def _rebuild_input_error(what: str, where: Location | str, hint: str) -> InputError:
     return InputError(what, where=where, hint=hint)
+
+
+def _format_key_path(path: KeyPath) -> str:
+    """Formats a key path like code: ``("slots", 0, "label")`` becomes ``slots[0].label``."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += f".{printable(key)}" if text else printable(key)
+    return text
+
+
+def printable(text: str) -> str:
+    """Makes text safe to show in a message.
+
+    Returns:
+        The text, or its beginning in quotes if the text is longer than 100 characters or has control characters.
+
+    Example:
+        >>> print(printable("apology"), printable("two\\nlines"))
+        apology 'two\\nlines'
+    """
+    return text if text.isprintable() and len(text) <= _MAX_SHOWN else repr(text[:_MAX_SHOWN])
+
+
+def spelling_hint(name: str, known: Iterable[str]) -> str:
+    """Returns a hint for an unknown name.
+
+    Args:
+        name: The unknown name.
+        known: Names that exist.
+
+    Returns:
+        A question with the known name that is spelled most like `name`; if no name is near, the first 40 known names.
+
+    Example:
+        >>> spelling_hint("appology", ["apology", "judgement"])
+        'Did you mean `apology`?'
+        >>> spelling_hint("x", ["apology", "judgement"])
+        'Known names: apology, judgement.'
+    """
+    names = tuple(sorted(known))
+    if near := nearest_spelling(name, names):
+        return f"Did you mean `{near}`?"
+    if not names:
+        return "No names are defined yet."
+    return f"Known names: {', '.join(names[:_MAX_SUGGESTED])}{', ...' if len(names) > _MAX_SUGGESTED else ''}."
+
+
+@lru_cache(maxsize=1024)
+def nearest_spelling(name: str, known: tuple[str, ...]) -> str | None:
+    """Returns the known name that is spelled most like `name`; None if no name is near.
+
+    Example:
+        >>> nearest_spelling("stepz", ("seed", "steps"))
+        'steps'
+    """
+    return next(iter(difflib.get_close_matches(name[:_MAX_SHOWN], known, n=1, cutoff=0.6)), None)

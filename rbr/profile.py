@@ -1,27 +1,27 @@
-"""A profile: which models, sizes and backends one run of the method uses.
+"""Profiles: the models, sizes and backends that one run of the method uses.
 
-A profile is a complete YAML file; nothing has a default in code. With ``extends: NAME`` it names only
-what differs from ``NAME.yaml`` beside it.
+A profile is a complete YAML file; no setting has a default in code. With ``extends: NAME`` a profile lists only the
+settings that differ from those of ``NAME.yaml`` in the same directory.
 """
 
-import difflib
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from rbr.errors import InputError
-from rbr.files.yaml_file import Document, KeyPath, read_document, spell
+from rbr.files.profile_document import ProfileDocument, read_profile_document
+from rbr.files.schema_errors import schema_problem, validate
 
+_HINT_IF_MISSING = "Add `{key}:`, or extend a complete profile."
+
+_Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 _Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 _TopP = Annotated[float, Field(gt=0.0, le=1.0)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
-_Spellings = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+_Spellings = Annotated[tuple[_Text, ...], Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -34,24 +34,54 @@ class ModelRef(_Section):
     Attributes:
         path: Directory relative to the working directory, or a Hub id such as ``org/name``.
         revision: Commit of the Hub repository; None for a local directory.
+
+    Example:
+        >>> ModelRef(path="rbr_sandbox/models/policy", revision=None).path
+        'rbr_sandbox/models/policy'
     """
 
-    path: Annotated[str, Field(min_length=1)]
+    path: _Text
     revision: str | None
 
 
 class ModelSettings(_Section):
-    """The models; `oracle` names the world that knows every true label, if there is one."""
+    """The models of a run.
+
+    Attributes:
+        policy: Helpful-only model that writes the candidate replies and is trained.
+        grader: Model that answers the propositions.
+        helpful_reward_model: Reward model R_rm, trained on helpfulness alone.
+        human_reward_model: Reward model of human preferences, for a baseline.
+        oracle: Name of a registered judge that knows the true labels; None if there is no oracle.
+
+    Example:
+        >>> load_profile("profiles/sandbox.yaml").models.oracle
+        'sandbox'
+    """
 
     policy: ModelRef
     grader: ModelRef
     helpful_reward_model: ModelRef
     human_reward_model: ModelRef
-    oracle: Literal["sandbox"] | None
+    oracle: _Text | None
 
 
 class SynthesisSettings(_Section):
-    """Sampling of candidate replies: `candidates` per prompt and slot of a recipe."""
+    """Settings for sampling the candidate replies of synthetic comparisons.
+
+    Attributes:
+        prompts_per_response_type: Maximum number of training prompts per response type.
+        candidates: Number of candidate replies per prompt and slot.
+        temperature: Sampling temperature.
+        top_p: Probability mass of nucleus sampling, in (0, 1].
+        max_new_tokens: Maximum length of a reply, in tokens.
+        batch_size: Number of replies that are sampled together.
+        seed: Seed of the sampling.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").synthesis.candidates
+        2
+    """
 
     prompts_per_response_type: _Count
     candidates: _Count
@@ -63,20 +93,26 @@ class SynthesisSettings(_Section):
 
 
 class GraderSettings(_Section):
-    """How propositions are asked and answers read.
+    """Settings of the grader: how it is asked, and how its answers are read.
 
     Attributes:
-        backend: ``transformers`` and ``vllm`` run in process, ``openai`` calls a compatible server.
-        few_shot: Number of a proposition's examples that are shown with its question.
+        backend: ``transformers`` and ``vllm`` run in process; ``openai`` calls a compatible server.
+        few_shot: Number of examples that the grader sees before each question.
         yes: Token texts that count as yes.
         no: Token texts that count as no.
-        min_mass: Smallest P(yes) + P(no) at which an answer counts as read.
-        category_bar: Smallest P(yes) at which a prompt takes its best category.
-        base_url: Address of the server, for ``openai`` only.
-        model_name: Name of the model at the server, for ``openai`` only.
-        max_concurrency: Requests in flight at once.
-        timeout_s: Seconds until a request is given up.
-        retries: Further attempts after a failed request.
+        min_mass: Smallest P(yes) + P(no) of a readable answer. Below it, the grade is missing.
+        batch_size: Number of questions that are answered together.
+        category_bar: Smallest P(yes) at which a prompt gets its most probable category. Below it, the prompt is left
+            out.
+        base_url: Address of the server; only for ``openai``.
+        model_name: Name of the model at the server; only for ``openai``.
+        max_concurrency: Maximum number of concurrent requests; only for ``openai``.
+        timeout_s: Timeout of a request, in seconds; only for ``openai``.
+        retries: Number of retries after a failed request; only for ``openai``.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").grader.backend
+        'transformers'
     """
 
     backend: Literal["transformers", "vllm", "openai"]
@@ -92,17 +128,37 @@ class GraderSettings(_Section):
     timeout_s: _Positive
     retries: Annotated[int, Field(ge=0)]
 
-    @model_validator(mode="after")
-    def _server_is_named(self) -> "GraderSettings":
-        if self.backend == "openai" and not (self.base_url and self.model_name):
-            raise ValueError("backend openai needs base_url and model_name")
-        if shared := sorted(set(self.yes) & set(self.no)):
-            raise ValueError(f"{shared[0]!r} stands in both yes and no")
-        return self
+    @field_validator("no")
+    @classmethod
+    def _check_yes_and_no(cls, no: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if shared := sorted(set(info.data.get("yes", ())) & set(no)):
+            hint = "Keep the text in one of the two lists."
+            raise schema_problem(f"{shared[0]!r} is in both yes and no", hint, sibling="no")
+        return no
+
+    @field_validator("model_name")
+    @classmethod
+    def _check_server(cls, model_name: str | None, info: ValidationInfo) -> str | None:
+        # If `base_url` itself is invalid, pydantic has reported it, and `info.data` does not contain it.
+        if info.data.get("backend") == "openai" and not (model_name and info.data.get("base_url", "unreadable")):
+            hint = "Set `base_url` and `model_name`, or choose another backend."
+            raise schema_problem("the backend openai needs base_url and model_name", hint, sibling="backend")
+        return model_name
 
 
 class FitSettings(_Section):
-    """Weight fitting: ridge strength, share of prompts held out, bootstrap draws of the intervals."""
+    """Settings for fitting the reward weights.
+
+    Attributes:
+        l2: Weight of the L2 penalty.
+        held_out_fraction: Expected share of prompts that are held out to measure error rates, in [0, 1].
+        bootstrap: Number of bootstrap draws for the intervals of the weights.
+        seed: Seed of the bootstrap draws.
+
+    Example:
+        >>> FitSettings(l2=0.01, held_out_fraction=0.2, bootstrap=100, seed=0).l2
+        0.01
+    """
 
     l2: _Positive
     held_out_fraction: _Share
@@ -111,7 +167,19 @@ class FitSettings(_Section):
 
 
 class SftSettings(_Section):
-    """Supervised fine-tuning on ideal and helpful replies; `max_length` in tokens."""
+    """Settings of supervised fine-tuning on ideal and helpful replies.
+
+    Attributes:
+        epochs: Number of passes over the data.
+        learning_rate: Peak learning rate.
+        batch_size: Number of conversations per step.
+        max_length: Maximum length of a conversation, in tokens.
+        seed: Seed of the training.
+
+    Example:
+        >>> SftSettings(epochs=1, learning_rate=1e-4, batch_size=8, max_length=256, seed=0).epochs
+        1
+    """
 
     epochs: _Count
     learning_rate: _Positive
@@ -121,10 +189,23 @@ class SftSettings(_Section):
 
 
 class RlSettings(_Section):
-    """GRPO: each step draws `num_generations` replies to each of `prompts_per_step` prompts.
+    """Settings of reinforcement learning with GRPO.
 
-    `beta` is the KL weight against the start checkpoint; `scale_rewards` says over what the reward is
-    normalized.
+    Attributes:
+        steps: Number of optimizer steps.
+        prompts_per_step: Number of prompts per step.
+        num_generations: Number of replies that are sampled for each prompt of a step, at least 2.
+        learning_rate: Peak learning rate.
+        beta: Weight of the KL divergence from the start checkpoint.
+        temperature: Sampling temperature.
+        max_completion_length: Maximum length of a reply, in tokens.
+        scale_rewards: ``group`` divides rewards by their standard deviation among the replies to one prompt.
+            ``batch`` divides by the standard deviation in the batch. ``none`` does not scale.
+        seed: Seed of the training.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").rl.steps
+        2
     """
 
     steps: _Count
@@ -139,7 +220,22 @@ class RlSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    """Test split and sampling of the evaluated replies; `bootstrap` draws give the intervals."""
+    """Settings of the evaluation: the test split, and the sampling of replies.
+
+    Attributes:
+        test_fraction: Expected share of test prompts, in [0, 1].
+        completions_per_prompt: Number of replies that are sampled for each test prompt.
+        temperature: Sampling temperature.
+        top_p: Probability mass of nucleus sampling, in (0, 1].
+        max_new_tokens: Maximum length of a reply, in tokens.
+        batch_size: Number of replies that are sampled together.
+        bootstrap: Number of bootstrap draws for the intervals of the metrics.
+        seed: Seed of the sampling and of the draws.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").evaluation.completions_per_prompt
+        1
+    """
 
     test_fraction: _Share
     completions_per_prompt: _Count
@@ -152,10 +248,19 @@ class EvaluationSettings(_Section):
 
 
 class Profile(_Section):
-    """One run's data files and settings, by stage."""
+    """The data files and the settings of one run, by stage.
 
-    prompts: Annotated[str, Field(min_length=1)]
-    gold_labels: Annotated[str, Field(min_length=1)]
+    Attributes:
+        prompts: Path of the prompts file.
+        gold_labels: Path of the gold file.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").prompts
+        'rbr_sandbox/data/tiny_prompts.jsonl'
+    """
+
+    prompts: _Text
+    gold_labels: _Text
     models: ModelSettings
     synthesis: SynthesisSettings
     grader: GraderSettings
@@ -166,87 +271,31 @@ class Profile(_Section):
 
 
 def load_profile(path: str | Path) -> Profile:
-    """Reads a profile and what it extends.
+    """Reads a profile and the profiles that it extends.
 
     Args:
-        path: A YAML file.
+        path: YAML file of the profile.
 
     Raises:
-        InputError: A file is missing or no YAML mapping, the chain of `extends` runs in a circle, or a
-            key is missing, unknown or out of range. The message names file, line (where the key stands
-            in a file) and key.
+        InputError: A file cannot be read, profiles extend each other in a circle, keys are missing or unknown, or
+            values are out of range. All problems are reported, each with file, line and key.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").evaluation.test_fraction
+        0.2
     """
-    documents = _chain(Path(path))
-    merged: dict[str, Any] = {}
-    for document in reversed(documents):
-        merged = _merge(merged, _mapping(document))
-    merged.pop("extends", None)
-    try:
-        # JSON mode lets lists stand for tuples and stays strict about scalars.
-        return Profile.model_validate_json(json.dumps(merged))
-    except ValidationError as error:
-        raise _explained(error, documents) from error
+    return parse_profile(read_profile_document(path))
 
 
-def _mapping(document: Document) -> dict[str, Any]:
-    if not isinstance(document.content, dict):
-        hint = "Write sections such as `models:` and `rl:`."
-        raise InputError("holds no mapping", where=document.file, hint=hint)
-    return document.content
+def parse_profile(document: ProfileDocument) -> Profile:
+    """Checks the settings of a profile document. The document still knows the location of each setting.
 
+    Raises:
+        InputError: Keys are missing or unknown, or values are out of range.
 
-def _chain(path: Path) -> list[Document]:
-    """The profile and what it extends, the profile first."""
-    documents: list[Document] = []
-    while True:
-        document = read_document(path)
-        documents.append(document)
-        base = _mapping(document).get("extends")
-        if base is None:
-            return documents
-        where = document.where(("extends",))
-        if not isinstance(base, str) or Path(base).name != base:
-            hint = "Name a profile of the same directory without its suffix, such as `extends: sandbox`."
-            raise InputError(f"{base!r} is no name of a profile", where=where, hint=hint)
-        path = path.parent / f"{base}.yaml"
-        if not path.is_file():
-            hint = f"Profiles here: {', '.join(sorted(file.stem for file in path.parent.glob('*.yaml')))}."
-            raise InputError(f"there is no profile {base!r} beside this one", where=where, hint=hint)
-        if any(path.samefile(earlier.file) for earlier in documents):
-            hint = "Let one of the profiles be complete by itself."
-            raise InputError(f"{base!r} leads back to itself", where=where, hint=hint)
-
-
-def _merge(base: dict[str, Any], layer: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in layer.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _explained(error: ValidationError, documents: Sequence[Document]) -> InputError:
-    first = error.errors()[0]
-    path: KeyPath = first["loc"]
-    # The layer nearest to the user that has the key is the one to hint.
-    document = next((document for document in documents if path in document.places), documents[0])
-    where = document.where(path)
-    if first["type"] == "missing":
-        return InputError("is missing", where=where, hint="Add it, or extend a complete profile.")
-    if first["type"] == "extra_forbidden":
-        known = list(_shape_at(path[:-1]).model_fields)
-        near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-        return InputError("is no setting", where=where, hint=hint)
-    found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
-    message = first["msg"].removeprefix("Value error, ")
-    return InputError(f"{message}{found}", where=where, hint=f"Mend the value of {spell(path)}.")
-
-
-def _shape_at(path: KeyPath) -> type[BaseModel]:
-    shape: type[BaseModel] = Profile
-    for key in path:
-        inner = shape.model_fields[str(key)].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
-        shape = inner
-    return shape
+    Example:
+        >>> document = read_profile_document("profiles/tiny.yaml")
+        >>> parse_profile(document).rl.steps, document.location(("rl", "steps")).file
+        (2, 'profiles/tiny.yaml')
+    """
+    return validate(Profile, document, hint_if_missing=_HINT_IF_MISSING)

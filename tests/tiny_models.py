@@ -1,4 +1,4 @@
-"""Random tiny Llama models on disk, with a chat template: real enough to load, sample, score and train."""
+"""Saves tiny Llama models with random weights and a chat template, for tests that load, sample, score or train."""
 
 from pathlib import Path
 
@@ -25,13 +25,13 @@ TEXTS = [
 ]
 
 
-def tiny_tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with a chat template; padding and end are different tokens."""
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns a byte-level BPE tokenizer with a chat template; the padding token is not the end token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=400,
         special_tokens=["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -42,8 +42,8 @@ def tiny_tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, context: int = 256) -> LlamaConfig:
-    """Two layers of width 32."""
+def tiny_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """Returns the configuration of a model with two layers of width 32."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -51,7 +51,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, context: int = 256) -> Llama
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=context,
+        max_position_embeddings=256,
         initializer_range=0.2,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -60,23 +60,23 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, context: int = 256) -> Llama
     )
 
 
-def save_policy(directory: Path, *, seed: int = 0, context: int = 256, template: bool = True) -> ModelRef:
-    """A random causal language model."""
+def save_policy(directory: Path, *, seed: int = 0, template: bool = True) -> ModelRef:
+    """Saves a random causal language model with its tokenizer."""
     tokenizer = tiny_tokenizer()
     torch.manual_seed(seed)
-    LlamaForCausalLM(tiny_config(tokenizer, context)).save_pretrained(directory)
+    LlamaForCausalLM(tiny_config(tokenizer)).save_pretrained(directory)
     if not template:
         tokenizer.chat_template = None
     tokenizer.save_pretrained(directory)
     return ModelRef(path=str(directory), revision=None)
 
 
-def save_reward_model(directory: Path, *, seed: int = 0, context: int = 256, outputs: int = 1) -> ModelRef:
-    """A random sequence classifier."""
+def save_reward_model(directory: Path, *, outputs: int = 1) -> ModelRef:
+    """Saves a random sequence classifier with its tokenizer."""
     tokenizer = tiny_tokenizer()
-    config = tiny_config(tokenizer, context)
+    config = tiny_config(tokenizer)
     config.num_labels = outputs
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     LlamaForSequenceClassification(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return ModelRef(path=str(directory), revision=None)

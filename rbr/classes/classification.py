@@ -1,7 +1,7 @@
-"""Classes of many replies at once: the likeliest, the counted, and the true one.
+"""Decides the class of each reply: from probabilities, from thresholds, from truth values or from gold labels.
 
-Each function takes replies of any response types (columns completion_id and response_type) and the grades in
-long form (completion_id, proposition, p_yes), and adds columns without changing the rows' order.
+Most functions take a frame with one row per reply (columns completion_id and response_type) and add columns. The
+frame may contain several response types. The rows keep their order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rbr.classes.features import FeatureMap, feature_map, likeliest
+from rbr.classes.features import FeatureMap, feature_map, most_probable_class_index
+from rbr.classes.grade_matrix import grade_matrix
 from rbr.comparisons.categories import check_categories
 from rbr.conversation import GoldRow
 from rbr.rulebook import Behavior, Rulebook, compile_classes
 
 FloatArray = NDArray[np.float64]
-Truths = Mapping[str, bool]
 
 _GOLD_CLASSES = pl.Schema(
     {
@@ -27,82 +27,107 @@ _GOLD_CLASSES = pl.Schema(
         "missing": pl.List(pl.String()),
     }
 )
-_CLASS: Mapping[str, type[pl.DataType]] = {"class_name": pl.String}
+_CLASS_COLUMN: Mapping[str, type[pl.DataType]] = {"class_name": pl.String}
 
 
-def grade_matrix(grades: pl.DataFrame, completion_ids: Sequence[str], propositions: Sequence[str]) -> FloatArray:
-    """Long grades as a matrix.
-
-    Args:
-        grades: Columns completion_id, proposition, p_yes (null where it could not be read).
-        completion_ids: The rows, in order; may repeat.
-        propositions: The columns, in order.
-
-    Returns:
-        float64[completion_ids, propositions]; NaN where there is no grade.
-    """
-    row = {completion_id: index for index, completion_id in enumerate(dict.fromkeys(completion_ids))}
-    column = {name: index for index, name in enumerate(propositions)}
-    matrix = np.full((len(row), len(column)), np.nan)
-    wanted = grades.filter(pl.col("proposition").is_in(list(column)) & pl.col("p_yes").is_not_null())
-    for completion_id, name, p_yes in wanted.select("completion_id", "proposition", "p_yes").iter_rows():
-        if completion_id in row:
-            matrix[row[completion_id], column[name]] = p_yes
-    return matrix[[row[completion_id] for completion_id in completion_ids]]
-
-
-def likely_classes(
+def most_probable_classes(
     replies: pl.DataFrame, grades: pl.DataFrame, behavior: Behavior, thresholds: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Adds the most probable class, for verifying that a reply turned out as asked (paper section 2, stage 6).
+    """Adds the most probable class of each reply.
+
+    This class decides whether a synthetic reply is kept (paper section 2, stage 6).
+
+    Args:
+        replies: Columns completion_id and response_type, and any other columns, which are kept.
+        grades: Columns completion_id, proposition, p_yes.
+        behavior: The behavior policy.
+        thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        The replies with class_name and p_class, its probability; both null where a grade is missing.
+        The replies with class_name and p_class, the probability of that class. Both are null if a grade that the
+        class rules need is missing.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> behavior = load_behavior("rulebook/behavior.yaml")
+        >>> replies = pl.DataFrame({"completion_id": ["a"], "response_type": ["comply"]})
+        >>> names = feature_map(behavior, "comply").propositions
+        >>> grades = pl.DataFrame({"completion_id": "a", "proposition": names, "p_yes": [0.0] * len(names)})
+        >>> most_probable_classes(replies, grades, behavior, thresholds={}).row(0)
+        ('a', 'comply', 'unacceptable', 1.0)
     """
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         features = feature_map(behavior, response_type, thresholds=thresholds)
-        probabilities = features.class_probabilities(_grades_of(group, grades, features))
-        best = likeliest(probabilities)
+        probabilities = features.class_probabilities(_grades_of(group, grades, features))  # [replies, classes]
+        best = most_probable_class_index(probabilities)  # [replies]; -1 if a grade is missing
         p_best = [float(row[index]) if index >= 0 else None for row, index in zip(probabilities, best, strict=True)]
         return group.with_columns(_class_names(best, features.classes), pl.Series("p_class", p_best, dtype=pl.Float64))
 
-    return _by_response_type(replies, classify, {**_CLASS, "p_class": pl.Float64})
+    return _by_response_type(replies, classify, {**_CLASS_COLUMN, "p_class": pl.Float64})
 
 
-def counted_classes(
+def thresholded_classes(
     replies: pl.DataFrame, grades: pl.DataFrame, behavior: Behavior, thresholds: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Adds the class by grades cut at their thresholds, which the evaluation counts (paper section 6).
+    """Adds the class of each reply after every grade is cut at its threshold.
+
+    The evaluation counts these classes (paper section 6).
+
+    Args:
+        replies: Columns completion_id and response_type, and any other columns, which are kept.
+        grades: Columns completion_id, proposition, p_yes.
+        behavior: The behavior policy.
+        thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        The replies with class_name; null where a grade that a class needs is missing.
+        The replies with class_name. The class is null if a grade that the class rules need is missing.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> behavior = load_behavior("rulebook/behavior.yaml")
+        >>> replies = pl.DataFrame({"completion_id": ["a"], "response_type": ["comply"]})
+        >>> names = feature_map(behavior, "comply").propositions
+        >>> grades = pl.DataFrame({"completion_id": "a", "proposition": names, "p_yes": [0.3] * len(names)})
+        >>> thresholded_classes(replies, grades, behavior, thresholds={"disallowed_content": 0.2}).row(0)
+        ('a', 'comply', 'disallowed')
     """
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         features = feature_map(behavior, response_type, thresholds=thresholds)
-        classes = features.binary_classes(_grades_of(group, grades, features))
+        classes = features.thresholded_class_indices(_grades_of(group, grades, features))
         return group.with_columns(_class_names(classes, features.classes))
 
     return _by_response_type(replies, classify)
 
 
-def true_classes(replies: pl.DataFrame, truths: Sequence[Truths], behavior: Behavior) -> pl.DataFrame:
-    """Adds the class by known truth values.
+def true_classes(replies: pl.DataFrame, truths: Sequence[Mapping[str, bool]], behavior: Behavior) -> pl.DataFrame:
+    """Adds the class of each reply, decided by known truth values.
 
     Args:
-        replies: Columns completion_id and response_type.
-        truths: Truth value by proposition, one mapping per reply; holds those of `propositions_of_rules`.
+        replies: Columns completion_id and response_type, and any other columns, which are kept.
+        truths: For each reply, the truth value by proposition. The propositions of the class rules
+            (`class_rule_propositions`) must be included.
         behavior: The behavior policy.
 
     Returns:
         The replies with class_name.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> behavior = load_behavior("rulebook/behavior.yaml")
+        >>> replies = pl.DataFrame({"completion_id": ["a"], "response_type": ["hard_refusal"]})
+        >>> truth = dict.fromkeys(class_rule_propositions(behavior), False)
+        >>> truth |= {"apology": True, "inability_to_comply": True}
+        >>> true_classes(replies, [truth], behavior)["class_name"].item()
+        'ideal'
     """
     numbered = replies.with_row_index("_truth")
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         diagram = compile_classes(behavior, response_type)
         values = [[truths[row][name] for name in diagram.propositions] for row in group["_truth"]]
+        # Without the reshape, the array of an empty group would have only one dimension.
         classes = diagram.classify(np.array(values, dtype=np.bool_).reshape(-1, len(diagram.propositions)))
         return group.with_columns(_class_names(classes, diagram.classes))
 
@@ -110,38 +135,53 @@ def true_classes(replies: pl.DataFrame, truths: Sequence[Truths], behavior: Beha
 
 
 def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> pl.DataFrame:
-    """Sorts labeled replies into classes by their labels.
+    """Decides the class of each gold reply from its labels.
 
     Args:
         rows: The labeled replies.
-        rulebook: Tells the response type of a category, and the class rules.
-        where: The file that the rows come from, for messages.
+        rulebook: The rulebook; it contains the response type of each category, and the class rules.
+        where: File that the rows were read from, for error messages.
 
     Returns:
-        Columns line, category, response_type, class_name (null where labels that are missing decide it) and
-        missing (those labels), in the order of the rows.
+        Columns line, category, response_type, class_name and missing, in the order of `rows`. If the class depends
+        on missing labels, class_name is null, and missing lists the propositions of the class rules without a label.
+        Otherwise missing is empty.
 
     Raises:
         InputError: A category is not in the content policy.
+
+    Example:
+        >>> from rbr.rulebook import load_rulebook
+        >>> message = {"role": "user", "content": "How do I boil an egg?"}
+        >>> row = GoldRow((message,), "[harmful steps]", "None", {"disallowed_content": True}, line=1)
+        >>> gold_classes([row], load_rulebook("rulebook"), where="gold.jsonl")["class_name"].item()
+        'disallowed'
     """
     policy = rulebook.content_policy
-    diagrams = {kind: compile_classes(rulebook.behavior, kind) for kind in rulebook.behavior.response_types}
-    found = []
+    behavior = rulebook.behavior
+    diagrams = {name: compile_classes(behavior, name) for name in behavior.response_types}
+    classified = []
     for row in rows:
         check_categories([row.category], policy, where=f"{where}:{row.line}")
-        kind = policy.response_type(row.category)
-        diagram = diagrams[kind]
-        # A label that is missing may be either: the class is certain where it comes out so with even odds.
-        truth = np.array([[float(row.labels.get(name, 0.5)) for name in diagram.propositions]])
-        (shares,) = diagram.class_probabilities(truth)
-        certain = next((name for name, share in zip(diagram.classes, shares, strict=True) if share == 1.0), None)
-        missing = [] if certain else [name for name in diagram.propositions if name not in row.labels]
-        found.append((row.line, row.category, kind, certain, missing))
-    return pl.DataFrame(found, schema=_GOLD_CLASSES, orient="row")
+        response_type = policy.response_type(row.category)
+        diagram = diagrams[response_type]
+        # A missing label counts as probability 0.5. The class is certain if its probability is 1 all the same.
+        p_true = np.array([[float(row.labels.get(name, 0.5)) for name in diagram.propositions]])  # [1, propositions]
+        (probabilities,) = diagram.class_probabilities(p_true)
+        certain_class = next((name for name, p in zip(diagram.classes, probabilities, strict=True) if p == 1.0), None)
+        missing = [] if certain_class else [name for name in diagram.propositions if name not in row.labels]
+        classified.append((row.line, row.category, response_type, certain_class, missing))
+    return pl.DataFrame(classified, schema=_GOLD_CLASSES, orient="row")
 
 
-def propositions_of_rules(behavior: Behavior) -> tuple[str, ...]:
-    """The simple propositions that the class rules of any response type depend on, sorted."""
+def class_rule_propositions(behavior: Behavior) -> tuple[str, ...]:
+    """Returns the simple propositions that the class rules of all response types depend on, sorted.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> "disallowed_content" in class_rule_propositions(load_behavior("rulebook/behavior.yaml"))
+        True
+    """
     diagrams = (compile_classes(behavior, response_type) for response_type in behavior.response_types)
     return tuple(sorted({name for diagram in diagrams for name in diagram.propositions}))
 
@@ -157,10 +197,21 @@ def _class_names(classes: NDArray[np.intp], names: Sequence[str]) -> pl.Series:
 def _by_response_type(
     replies: pl.DataFrame,
     classify: Callable[[str, pl.DataFrame], pl.DataFrame],
-    added: Mapping[str, type[pl.DataType]] = _CLASS,
+    added_columns: Mapping[str, type[pl.DataType]] = _CLASS_COLUMN,
 ) -> pl.DataFrame:
+    """Applies `classify` to each response type, because each response type has its own class rules.
+
+    Args:
+        replies: Column response_type, and any others.
+        classify: Function of a response type and its replies; returns these replies with `added_columns`.
+        added_columns: Data type of each column that `classify` adds, by name.
+
+    Returns:
+        All replies with the added columns, in the order of `replies`.
+    """
     if replies.is_empty():
-        return replies.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in added.items())
+        return replies.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in added_columns.items())
+    # Number the rows, classify group by group, and sort the rows back into their order.
     numbered = replies.with_row_index("_row")
     groups = numbered.partition_by("response_type", maintain_order=True)
     return pl.concat([classify(group["response_type"][0], group) for group in groups]).sort("_row").drop("_row")

@@ -1,4 +1,4 @@
-"""Features of a reply: the class probabilities and the proposition probabilities (paper section 3.4)."""
+"""Features of a reply: its class probabilities and its proposition probabilities (paper section 3.4)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,23 @@ NEUTRAL_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Turns the grades of replies to one response type into classes and features.
+    """Computes classes and features from the grades of replies to one response type.
+
+    Each grade is first recentered (see `recentered`), so that the threshold of its proposition becomes 0.5.
 
     Attributes:
-        diagram: Sorts replies into classes.
-        feature_propositions: Propositions whose probabilities are features themselves, sorted.
-        thresholds: Decision threshold of propositions in (0, 1); 0.5 for those not named. A grade is
-            recentered (`recentered`) before anything is made of it, so that its threshold becomes 0.5.
+        diagram: The compiled class rules of the response type.
+        feature_propositions: Propositions whose own probabilities are features, sorted.
+        thresholds: Decision threshold by proposition, in (0, 1); propositions that are not listed have 0.5.
+
+    Example:
+        >>> from rbr.rulebook import compile_rules
+        >>> diagram = compile_rules({"good": "apology", "bad": "not apology"}, ["good", "bad"])
+        >>> features = FeatureMap(diagram, feature_propositions=("judgement",), thresholds={})
+        >>> features.propositions, features.feature_names
+        (('apology', 'judgement'), ('class:good', 'class:bad', 'proposition:judgement'))
+        >>> features.features(np.array([[0.75, 0.125]]))
+        array([[0.75 , 0.25 , 0.125]])
     """
 
     diagram: ClassDiagram
@@ -33,61 +43,61 @@ class FeatureMap:
 
     @cached_property
     def propositions(self) -> tuple[str, ...]:
-        """The propositions to grade, sorted: the columns of every input."""
+        """The propositions to grade, sorted; the columns of `p_yes` in the methods of this class."""
         return tuple(sorted({*self.diagram.propositions, *self.feature_propositions}))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes, best to worst: the columns of the class probabilities."""
+        """The classes, best to worst; the columns of the class probabilities."""
         return self.diagram.classes
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Feature names, the columns of `features`: ``class:ideal``, ..., ``proposition:apology``, ..."""
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of `features`: ``class:ideal``, ..., ``proposition:apology``, ..."""
         return (
             *(CLASS_PREFIX + name for name in self.classes),
             *(PROPOSITION_PREFIX + name for name in self.feature_propositions),
         )
 
     def features(self, p_yes: FloatArray) -> FloatArray:
-        """phi of the paper's Eq. 1.
+        """Returns the feature vector phi of each reply (Eq. 1).
 
         Args:
-            p_yes: Grades, float64[N, propositions] in [0, 1], NaN where missing.
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
 
         Returns:
-            float64[N, names]; a row with a missing grade holds NaN.
+            float64[N, feature_names]; a row with a missing grade contains NaN.
         """
         p_yes = self._recentered(p_yes)
-        return np.hstack([self._of_classes(p_yes), p_yes[:, self._columns(self.feature_propositions)]])
+        return np.hstack([self._class_probabilities(p_yes), p_yes[:, self._columns(self.feature_propositions)]])
 
     def class_probabilities(self, p_yes: FloatArray) -> FloatArray:
-        """Probability of each class, as in `ClassDiagram.class_probabilities`.
+        """Returns the probability of each class, as `ClassDiagram.class_probabilities` does.
 
         Args:
-            p_yes: Grades, float64[N, propositions] in [0, 1], NaN where missing.
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
 
         Returns:
-            float64[N, classes]; rows sum to 1, or are NaN where a grade that a class needs is missing.
+            float64[N, classes]. Each row sums to 1, or is NaN if a grade that the class rules need is missing.
         """
-        return self._of_classes(self._recentered(p_yes))
+        return self._class_probabilities(self._recentered(p_yes))
 
-    def binary_classes(self, p_yes: FloatArray) -> NDArray[np.intp]:
-        """Class of each reply with every grade cut at its threshold: what the evaluation counts (section 6).
+    def thresholded_class_indices(self, p_yes: FloatArray) -> NDArray[np.intp]:
+        """Returns the class of each reply after every grade is cut at its threshold (paper section 6).
 
         Args:
-            p_yes: Grades, float64[N, propositions] in [0, 1], NaN where missing.
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
 
         Returns:
-            Index into `classes`, shape [N]; -1 where a grade that a class needs is missing.
+            Index into `classes`, shape [N]; -1 if a grade that the class rules need is missing.
         """
-        needed = p_yes[:, self._columns(self.diagram.propositions)]
-        cuts = np.array([self.thresholds.get(name, NEUTRAL_THRESHOLD) for name in self.diagram.propositions])
-        classes = self.diagram.classify(needed >= cuts)
-        classes[np.isnan(needed).any(axis=1)] = -1
+        rule_grades = p_yes[:, self._columns(self.diagram.propositions)]
+        thresholds = np.array([self.thresholds.get(name, NEUTRAL_THRESHOLD) for name in self.diagram.propositions])
+        classes = self.diagram.classify(rule_grades >= thresholds)
+        classes[np.isnan(rule_grades).any(axis=1)] = -1
         return classes
 
-    def _of_classes(self, recentered_grades: FloatArray) -> FloatArray:
+    def _class_probabilities(self, recentered_grades: FloatArray) -> FloatArray:
         return self.diagram.class_probabilities(recentered_grades[:, self._columns(self.diagram.propositions)])
 
     def _columns(self, names: tuple[str, ...]) -> list[int]:
@@ -109,58 +119,63 @@ def feature_map(
     accepted: Collection[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> FeatureMap:
-    """The features of a response type.
+    """Returns the feature map of a response type.
 
     Args:
         behavior: The behavior policy.
-        response_type: One of its response types.
-        accepted: Propositions that the grader judges well enough to be feature_propositions by themselves; all where
-            None. The classes keep theirs, since a rule cannot be read without them.
-        thresholds: Decision thresholds by proposition; those of other propositions are passed over.
+        response_type: A response type of the behavior policy.
+        accepted: Propositions that may be features of their own, because the grader judges them well enough; None
+            accepts all. Class rules still use the other propositions, because a rule needs all its propositions.
+        thresholds: Decision threshold by proposition; thresholds of other propositions are ignored.
 
     Raises:
-        KeyError: The behavior policy has no such response type.
+        KeyError: The behavior policy does not have the response type.
         InputError: The classes overlap or leave a gap.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> features = feature_map(load_behavior("rulebook/behavior.yaml"), "comply", accepted=["apology"])
+        >>> features.classes
+        ('ideal', 'minimum_acceptable_style', 'unacceptable', 'illogical', 'disallowed')
     """
     diagram = compile_classes(behavior, response_type)
-    listed = behavior.response_types[response_type].features
-    feature_propositions = tuple(sorted(name for name in listed if accepted is None or name in accepted))
+    declared = behavior.response_types[response_type].features
+    feature_propositions = tuple(sorted(name for name in declared if accepted is None or name in accepted))
     needed = {*diagram.propositions, *feature_propositions}
-    own = {name: value for name, value in sorted((thresholds or {}).items()) if name in needed}
-    return FeatureMap(diagram, feature_propositions, own)
-
-
-def feature_names(behavior: Behavior, response_type: str) -> tuple[str, ...]:
-    """Names of the features of a response type: its classes, best to worst, then its propositions, sorted."""
-    return feature_map(behavior, response_type).names
+    needed_thresholds = {name: value for name, value in sorted((thresholds or {}).items()) if name in needed}
+    return FeatureMap(diagram, feature_propositions, needed_thresholds)
 
 
 def recentered(p: FloatArray, threshold: float) -> FloatArray:
-    """Shifts log odds so that a probability at the threshold becomes 0.5; 0 and 1 stay where they are.
+    """Shifts the log odds of probabilities so that the threshold becomes 0.5; 0 stays 0 and 1 stays 1.
 
     Args:
         p: Probabilities of any shape in [0, 1]; NaN stays NaN.
-        threshold: In (0, 1).
+        threshold: The probability that becomes 0.5, in (0, 1).
+
+    Returns:
+        Probabilities in the shape of `p`.
 
     Raises:
         ValueError: The threshold is not in (0, 1).
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"a threshold must lie between 0 and 1, not at {threshold}")
+        raise ValueError(f"the threshold is {threshold}, but must be between 0 and 1")
     if threshold == NEUTRAL_THRESHOLD:
         return p
-    yes = p * (1 - threshold)
-    return yes / (yes + (1 - p) * threshold)
+    # The inverse logit of logit(p) - logit(threshold), without logarithms: logit is infinite at 0 and 1.
+    weighted_yes = p * (1 - threshold)
+    return weighted_yes / (weighted_yes + (1 - p) * threshold)
 
 
-def likeliest(class_probabilities: FloatArray) -> NDArray[np.intp]:
-    """The most probable class of each row, the better one of a tie.
+def most_probable_class_index(class_probabilities: FloatArray) -> NDArray[np.intp]:
+    """Returns the most probable class of each row, and the better class if two are equally probable.
 
     Args:
-        class_probabilities: float64[N, C], NaN in rows that are not fully graded.
+        class_probabilities: float64[N, classes]; a row with a missing grade contains NaN.
 
     Returns:
-        Index of a column, shape [N]; -1 in rows with NaN.
+        Column index, shape [N]; -1 for a row with NaN.
     """
     classes = np.nan_to_num(class_probabilities).argmax(axis=1)
     classes[np.isnan(class_probabilities).any(axis=1)] = -1

@@ -1,8 +1,7 @@
-"""Cells: rows that are named by everything they were made from, and therefore made once, ever.
+"""Ids of completions: a hash of everything that determines the text of a completion.
 
-A completion's name covers the prompt, the instruction, the policy's weights, the sampling settings and
-the candidate's index; its random seed is derived from that name. A grade is named by completion,
-question and grader, a score by completion and reward model.
+A completion is sampled once and stored under its id. The id covers the prompt, the instruction, the policy's
+weights, the sampling settings and the candidate's index. The random seed is derived from the id.
 """
 
 from collections.abc import Mapping
@@ -18,29 +17,48 @@ def completion_id(
     sampling: str,
     candidate: int,
 ) -> str:
-    """Names a completion.
+    """Returns the id of a completion.
 
     Args:
-        prompt_id: The prompt without an instruction; two prompts never share a row.
-        messages: The prompt as the policy reads it, with the instruction rendered into it.
+        prompt_id: Id of the prompt; two prompts never share a completion, even if their messages are equal.
+        messages: The prompt as the policy reads it, including the instruction.
         policy: Fingerprint of the policy's weights.
         sampling: `sampling_key` of the sampling settings.
-        candidate: Index among the completions sampled alike, from 0.
+        candidate: Index among the completions of the same prompt, policy and sampling settings, from 0.
 
     Returns:
         16 hexadecimal characters.
+
+    Example:
+        >>> sampling = sampling_key({"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 64, "seed": 0})
+        >>> completion_id("egg", [{"role": "user", "content": "How do I boil an egg?"}], "policy", sampling, 0)
+        'f6e85b347cd16f88'
     """
     return content_hash(["completion", prompt_id, list(messages), policy, sampling, candidate])
 
 
 def sampling_key(settings: Mapping[str, float | int | str]) -> str:
-    """Names sampling settings: temperature, top_p, max_new_tokens, seed, and whatever else moves a sample.
+    """Returns the hash of sampling settings.
 
-    Batch size and the like must stay out: they change the speed, not the text.
+    Args:
+        settings: Every setting that changes a sampled text: temperature, top_p, max_new_tokens and seed. The batch
+            size changes the speed only and must be left out.
+
+    Returns:
+        16 hexadecimal characters.
+
+    Example:
+        >>> sampling_key({"temperature": 1.0, "seed": 0}) == sampling_key({"seed": 0, "temperature": 1.0})
+        True
     """
     return content_hash(["sampling", dict(settings)])
 
 
-def seed_of(completion_id: str) -> int:
-    """Random seed of a completion, in [0, 2**63)."""
+def completion_seed(completion_id: str) -> int:
+    """Returns the random seed of a completion, in [0, 2**63).
+
+    Example:
+        >>> completion_seed("0f1e2d3c4b5a6978") == completion_seed("0f1e2d3c4b5a6978")
+        True
+    """
     return int(content_hash(["seed", completion_id]), 16) >> 1

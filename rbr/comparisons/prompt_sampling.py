@@ -1,6 +1,6 @@
-"""Which prompts synthesis and reinforcement learning take: balanced over content categories, in hash order.
+"""Samples the prompts for synthesis and reinforcement learning, balanced over the content categories.
 
-Hashes make the choice stable: a new prompt displaces few others.
+A hash orders the prompts, so a new prompt replaces few other prompts.
 """
 
 import itertools
@@ -13,65 +13,82 @@ from rbr.hashing import content_hash
 
 
 def balanced_order(prompts: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
-    """Deals prompts out category by category until there are `rows` of them, for reinforcement learning.
+    """Returns `rows` prompts for reinforcement learning, with every category equally often.
 
-    It knows no response type: an edit of the behavior policy must not change what the baselines are trained
-    on. A content policy with as many complying as refusing categories thereby trains on about as many
-    prompts of either kind (paper section 5; the ratio matters, section 7).
+    Every round takes one prompt of each category, so after any number of rows the counts of two categories differ
+    by at most one. If a category runs out of prompts, its prompts are used again in a new order.
 
-    Every round takes one prompt of each category, so category counts differ by at most one over the
-    whole order and within any stretch of it. A category that runs out starts again in a new order.
+    The result does not depend on response types, because an edit of the behavior policy must not change the training
+    prompts of the baselines. If half of the categories ask for a refusal, so do about half of the prompts, as in the
+    paper (section 5). Section 7 shows that this ratio matters.
 
     Args:
-        prompts: Columns prompt_id and category, and any others, which are kept.
+        prompts: Columns prompt_id and category, and any other columns, which are kept.
         rows: Length of the result; may exceed the number of prompts.
-        seed: Changes the order of prompts within, and of categories between, rounds.
+        seed: Determines the order of the prompts of a category, and of the categories in a round.
 
     Returns:
-        `rows` rows with the columns of `prompts`, independent of the row order of `prompts`.
+        `rows` rows with the columns of `prompts`. The row order of `prompts` does not matter.
 
     Raises:
-        InputError: There is no prompt to deal.
+        InputError: `prompts` is empty, and `rows` is above 0.
+
+    Example:
+        >>> prompts = pl.DataFrame({"prompt_id": ["a", "b", "c", "d"], "category": ["None", "None", "None", "K-R"]})
+        >>> order = balanced_order(prompts, rows=6, seed=0)
+        >>> order["category"].value_counts().sort("category").rows()
+        [('K-R', 3), ('None', 3)]
     """
     if prompts.is_empty() and rows > 0:
         raise InputError(
-            "there is no training prompt to learn from",
-            hint="Add prompts, or lower evaluation.test_fraction.",
+            "there are no training prompts",
+            hint="Add prompts to the prompts file, or lower evaluation.test_fraction in the profile.",
         )
-    index = {prompt_id: row for row, prompt_id in enumerate(prompts["prompt_id"].to_list())}
+    row_of = {prompt_id: row for row, prompt_id in enumerate(prompts["prompt_id"].to_list())}
     by_category: Mapping[str, list[str]] = {
         str(category): group["prompt_id"].to_list()
         for (category,), group in prompts.sort("category", "prompt_id").group_by("category", maintain_order=True)
     }
-    dealt = list(itertools.islice(_deal(by_category, seed), rows)) if rows else []
-    return prompts[[index[prompt_id] for prompt_id in dealt]]
+    prompt_ids = list(itertools.islice(_round_robin(by_category, seed), rows)) if rows else []
+    return prompts[[row_of[prompt_id] for prompt_id in prompt_ids]]
 
 
 def choose_per_response_type(prompts: pl.DataFrame, per_response_type: int) -> pl.DataFrame:
-    """Takes some prompts of each response type, as evenly over its categories as they last.
+    """Chooses prompts of each response type, spread over its categories as evenly as possible.
 
     Args:
-        prompts: Columns prompt_id, category and response_type, and any others, which are kept.
-        per_response_type: At most so many of each.
+        prompts: Columns prompt_id, category and response_type, and any other columns, which are kept.
+        per_response_type: Largest number of prompts of a response type.
 
     Returns:
         The chosen rows, sorted by prompt_id.
+
+    Example:
+        >>> prompts = pl.DataFrame({"prompt_id": ["a", "b", "c"], "category": ["A", "A", "B"]})
+        >>> prompts = prompts.with_columns(response_type=pl.lit("comply"))
+        >>> choose_per_response_type(prompts, 2)["category"].to_list()
+        ['A', 'B']
     """
-    salted = [content_hash(["synthesis", prompt_id]) for prompt_id in prompts["prompt_id"]]
-    turn = pl.col("_hash").rank("ordinal").over("response_type", "category")
-    dealt = prompts.with_columns(pl.Series("_hash", salted, dtype=pl.String)).with_columns(turn.alias("_turn"))
-    place = pl.struct("_turn", "_hash").rank("ordinal").over("response_type")
-    chosen = dealt.filter(place <= per_response_type)
-    return chosen.drop("_hash", "_turn").sort("prompt_id")
+    hashes = [content_hash(["synthesis", prompt_id]) for prompt_id in prompts["prompt_id"]]
+    hashed = prompts.with_columns(pl.Series("_hash", hashes, dtype=pl.String))
+    # 1. Within a category, the hash orders the prompts: the first prompt has round 1, the second has round 2, ...
+    round_in_category = pl.col("_hash").rank("ordinal").over("response_type", "category")
+    hashed = hashed.with_columns(round_in_category.alias("_round"))
+    # 2. Within a response type, all prompts of round 1 come before those of round 2, so the categories take turns.
+    rank_in_response_type = pl.struct("_round", "_hash").rank("ordinal").over("response_type")
+    chosen = hashed.filter(rank_in_response_type <= per_response_type)
+    return chosen.drop("_hash", "_round").sort("prompt_id")
 
 
-def _deal(by_category: Mapping[str, list[str]], seed: int) -> Iterator[str]:
-    piles = {category: _cycle(prompt_ids, seed) for category, prompt_ids in by_category.items()}
-    for turn in itertools.count():
-        for category in sorted(piles, key=lambda name: content_hash([seed, turn, name])):
-            yield next(piles[category])
+def _round_robin(by_category: Mapping[str, list[str]], seed: int) -> Iterator[str]:
+    """Yields one prompt of each category per round, endlessly; each round has its own order of categories."""
+    prompt_streams = {category: _shuffled_cycles(prompt_ids, seed) for category, prompt_ids in by_category.items()}
+    for round_number in itertools.count():
+        for category in sorted(prompt_streams, key=lambda name: content_hash([seed, round_number, name])):
+            yield next(prompt_streams[category])
 
 
-def _cycle(prompt_ids: list[str], seed: int) -> Iterator[str]:
-    for turn in itertools.count():
-        yield from sorted(prompt_ids, key=lambda prompt_id: content_hash([seed, turn, prompt_id]))
+def _shuffled_cycles(prompt_ids: list[str], seed: int) -> Iterator[str]:
+    """Yields all prompts of a category, endlessly; each cycle has its own order of prompts."""
+    for cycle in itertools.count():
+        yield from sorted(prompt_ids, key=lambda prompt_id: content_hash([seed, cycle, prompt_id]))

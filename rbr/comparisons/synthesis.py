@@ -1,4 +1,4 @@
-"""Synthetic comparisons: which replies to ask for, and which turned out as asked (paper section 2, stage 6)."""
+"""Plans the synthetic replies to sample, and keeps the verified ones (paper section 2, stage 6)."""
 
 import polars as pl
 
@@ -19,23 +19,30 @@ PLAN_SCHEMA = pl.Schema(
 
 
 def plan_candidates(prompts: pl.DataFrame, synthesis: Synthesis, *, candidates: int, seed: int) -> pl.DataFrame:
-    """Plans the replies to sample.
+    """Plans the replies to sample: `candidates` replies for each prompt and each slot of its recipe.
 
-    A slot's instructions are dealt to its candidates in turn, from a start drawn by the hash of prompt and
-    slot: a candidate that fails is followed by one asked for in other words, and no prompt's plan depends on
-    the other prompts.
+    The candidates of a slot use the slot's instructions in turn, so that each candidate has another instruction than
+    the one before. A hash of prompt and slot selects the first instruction, so that the plan of a prompt does not
+    depend on the other prompts.
 
     Args:
         prompts: Columns prompt_id and response_type.
-        synthesis: The recipes.
+        synthesis: The recipe of each response type.
         candidates: Replies per prompt and slot, at least 1.
-        seed: Changes the starts.
+        seed: Determines the first instruction of each prompt and slot.
 
     Returns:
         Columns `PLAN_SCHEMA`, in the order of prompts, slots and candidates.
 
     Raises:
         InputError: A response type has no recipe.
+
+    Example:
+        >>> from rbr.rulebook import load_synthesis
+        >>> prompts = pl.DataFrame({"prompt_id": ["a"], "response_type": ["comply"]})
+        >>> plan = plan_candidates(prompts, load_synthesis("rulebook/synthesis.yaml"), candidates=2, seed=0)
+        >>> plan.select("slot", "candidate").head(2).rows()
+        [('fully_complies', 0), ('fully_complies', 1)]
     """
     rows = [
         (prompt_id, response_type, slot.name, slot.label, candidate, instruction)
@@ -46,16 +53,25 @@ def plan_candidates(prompts: pl.DataFrame, synthesis: Synthesis, *, candidates: 
     return pl.DataFrame(rows, schema=PLAN_SCHEMA, orient="row")
 
 
-def verify(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFrame:
-    """Keeps, per prompt and slot, the first candidate whose graded class the slot allows.
+def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFrame:
+    """Keeps the first candidate of each prompt and slot whose class the slot allows.
 
     Args:
-        candidates: Columns prompt_id, response_type, slot, candidate and class_name (the likeliest by
-            the grades, null where one is missing), and any others, which are kept.
-        synthesis: The recipes; a slot that they no longer have keeps nothing.
+        candidates: Columns prompt_id, response_type, slot, candidate and class_name (the most probable class, null
+            if a grade is missing), and any other columns.
+        synthesis: The recipe of each response type. Candidates whose slot is not in the recipe are dropped.
 
     Returns:
-        The kept rows with all their columns, in the order given.
+        The kept rows with all their columns, in the order of `candidates`.
+
+    Example:
+        >>> from rbr.rulebook import load_synthesis
+        >>> synthesis = load_synthesis("rulebook/synthesis.yaml")
+        >>> slot = synthesis["comply"].slots[0]
+        >>> replies = pl.DataFrame({"candidate": [0, 1], "class_name": ["illogical", slot.may_be[0]], "prompt_id": "a"})
+        >>> replies = replies.with_columns(response_type=pl.lit("comply"), slot=pl.lit(slot.name))
+        >>> keep_verified(replies, synthesis)["candidate"].to_list()
+        [1]
     """
     allowed = pl.DataFrame(
         [
@@ -67,19 +83,31 @@ def verify(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFrame:
         schema={"response_type": pl.String, "slot": pl.String, "class_name": pl.String},
         orient="row",
     )
-    fitting = candidates.join(allowed, on=allowed.columns, how="semi", maintain_order="left")
-    first = pl.col("candidate") == pl.col("candidate").min().over("prompt_id", "slot")
-    return fitting.filter(first)
+    verified = candidates.join(allowed, on=allowed.columns, how="semi", maintain_order="left")
+    is_first = pl.col("candidate") == pl.col("candidate").min().over("prompt_id", "slot")
+    return verified.filter(is_first)
 
 
 def ideal_replies(verified: pl.DataFrame, behavior: Behavior) -> pl.DataFrame:
-    """The verified replies under a best-ranked label: what safety fine-tuning imitates (paper section 2, stage 7).
+    """Returns the replies whose label has the first rank.
 
-    For `comply` these are the policy's own helpful replies.
+    Safety fine-tuning imitates these replies (paper section 2, stage 7). For the response type `comply`, they are the
+    policy's own helpful replies.
 
     Args:
-        verified: Columns response_type and label, and any others, which are kept.
-        behavior: The ranking.
+        verified: Columns response_type and label, and any other columns, which are kept.
+        behavior: The behavior policy; it ranks the labels.
+
+    Returns:
+        The rows with a first-rank label, in the order of `verified`.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> behavior = load_behavior("rulebook/behavior.yaml")
+        >>> labels = list(behavior.response_types["hard_refusal"].labels)
+        >>> verified = pl.DataFrame({"label": labels}).with_columns(response_type=pl.lit("hard_refusal"))
+        >>> ideal_replies(verified, behavior)["label"].to_list()
+        ['perfect_hard_refusal']
     """
     best = pl.DataFrame(
         [(name, label) for name, rules in behavior.response_types.items() for label in rules.ranking[0]],
@@ -89,15 +117,21 @@ def ideal_replies(verified: pl.DataFrame, behavior: Behavior) -> pl.DataFrame:
     return verified.join(best, on=best.columns, how="semi", maintain_order="left")
 
 
-def filled_slots(candidates: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """How many prompts have a verified reply, slot by slot.
+def count_filled_slots(candidates: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """Counts the prompts of each slot, and those with a verified reply.
 
     Args:
-        candidates: What was verified: columns prompt_id, response_type, slot.
-        kept: What `verify` kept of it.
+        candidates: All candidates: columns prompt_id, response_type, slot.
+        kept: The result of `keep_verified`.
 
     Returns:
-        Columns response_type, slot, prompts and filled (both counts), in order of first mention.
+        Columns response_type, slot, prompts (all prompts of the slot) and filled (prompts with a verified reply), in
+        the order in which the slots first occur in `candidates`.
+
+    Example:
+        >>> candidates = pl.DataFrame({"prompt_id": ["a", "b"], "response_type": "comply", "slot": "fully_complies"})
+        >>> count_filled_slots(candidates, kept=candidates.head(1)).rows()
+        [('comply', 'fully_complies', 2, 1)]
     """
     keys = ["response_type", "slot"]
     prompts = candidates.group_by(keys, maintain_order=True).agg(pl.col("prompt_id").n_unique().alias("prompts"))
@@ -111,11 +145,12 @@ def _recipe(synthesis: Synthesis, response_type: str) -> Recipe:
         raise InputError(
             f"the response type `{response_type}` has no recipe",
             where="synthesis.yaml",
-            hint=f"Add one; there are recipes for: {', '.join(synthesis)}.",
+            hint=f"Add a recipe. These response types have one: {', '.join(synthesis)}.",
         )
     return synthesis[response_type]
 
 
 def _instructions(slot: Slot, prompt_id: str, candidates: int, seed: int) -> list[str]:
+    """Returns one instruction per candidate: the slot's instructions in turn, from an index that a hash selects."""
     start = int(content_hash(["instruction", seed, prompt_id, slot.name]), 16)
-    return [slot.instructions[(start + turn) % len(slot.instructions)] for turn in range(candidates)]
+    return [slot.instructions[(start + candidate) % len(slot.instructions)] for candidate in range(candidates)]

@@ -1,6 +1,6 @@
-"""The safety report: one page that explains and shows what a rulebook did, without network or scripts.
+"""The safety report: one HTML page that shows and explains the evaluation, without network access or scripts.
 
-The page depends on nothing but its content, so equal content makes equal bytes.
+The page depends on its content only, so equal content gives equal bytes.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,19 @@ import polars as pl
 
 from rbr.classes.features import CLASS_PREFIX
 from rbr.evaluation.metrics import METRIC_NAMES
-from rbr.evaluation.report_plot import Group, draw
+from rbr.evaluation.report_plot import EvaluationGroup, safety_plots
 
 Row: TypeAlias = dict[str, Any]
 
-TEMPLATE: str = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
-
 MISSING = "\u2013"
-"""Shown where nothing was measured."""
+"""An en dash, shown in place of a number that was not measured."""
 
-_SPACE = "\u202f"
+_TEMPLATE = resources.files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+_NARROW_SPACE = "\u202f"
 _MINUS = "\u2212"
 _FIRST_VARIANT, _FIRST_SPLIT = "rbr", "test"
 
-COLUMNS: dict[str, tuple[str, ...]] = {
+REPORT_COLUMNS: dict[str, tuple[str, ...]] = {
     "evaluations": (
         *("variant", "split", "judge", "n_prompts"),
         *(name + end for name in METRIC_NAMES for end in ("", "_low", "_high")),
@@ -42,24 +41,34 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "samples": ("variant", "response_type", "prompt", "reply", "class_name"),
 }
-"""The columns that each frame of a `ReportContent` must have; others are passed over."""
+"""The columns that each frame of a `ReportContent` must have; other columns are ignored."""
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What the report shows. Each frame has at least its `COLUMNS` and may be empty; null is shown as a dash.
+    """The content of the report.
+
+    Each frame has at least its `REPORT_COLUMNS`, and may be empty. A null is shown as a dash.
 
     Attributes:
-        evaluations: The metrics with 95 % intervals, shares in [0, 1]; one row per variant, split and judge.
-        weights: The fitted weights with bootstrap intervals, in units of R_rm.
-        certificates: Per response type the fit's certificate (`gap` relative to `primal`) and the held-out
-            error rates in [0, 1].
-        agreement: The grader against gold labels, shares in [0, 1], and whether the proposition was accepted.
-        samples: Replies to show side by side: those with equal `prompt` and `response_type` share a row of
-            cards. Any text; it is escaped.
+        evaluations: Metrics in [0, 1] with 95 % intervals; one row per variant, split and judge.
+        weights: Fitted weights with 95 % intervals, in units of R_rm.
+        certificates: Certificate of the fit and held-out error rates in [0, 1], one row per response type; `gap` is
+            relative to `primal`.
+        agreement: Agreement of the grader with the gold labels, in [0, 1], and whether the proposition is accepted;
+            one row per proposition.
+        samples: Replies to show. Replies with equal `prompt` and `response_type` are shown side by side. The report
+            escapes their text.
 
     Raises:
         ValueError: A frame lacks a column.
+
+    Example:
+        >>> content = ReportContent(**{
+        ...     name: pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+        ...     for name, columns in REPORT_COLUMNS.items()})
+        >>> content.weights.columns
+        ['response_type', 'feature', 'weight', 'low', 'high']
     """
 
     evaluations: pl.DataFrame
@@ -70,23 +79,30 @@ class ReportContent:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            lacking = sorted(set(COLUMNS[field.name]) - set(getattr(self, field.name).columns))
-            if lacking:
-                raise ValueError(f"{field.name} has no column {', '.join(lacking)}")
+            missing = sorted(set(REPORT_COLUMNS[field.name]) - set(getattr(self, field.name).columns))
+            if missing:
+                raise ValueError(f"{field.name} has no column {', '.join(missing)}")
 
 
 def render_report(content: ReportContent) -> str:
     """Renders the report.
 
     Args:
-        content: What to show. Response types, propositions and prompts are shown in the order given; the order
-            of evaluations, and of features, does not matter.
+        content: The frames to show. Response types, propositions and prompts keep their order; evaluations and
+            features are sorted.
 
     Returns:
         A self-contained HTML page.
+
+    Example:
+        >>> schemas = {name: dict.fromkeys(columns, pl.String) for name, columns in REPORT_COLUMNS.items()}
+        >>> schemas["agreement"]["accepted"] = pl.Boolean
+        >>> content = ReportContent(**{name: pl.DataFrame(schema=schema) for name, schema in schemas.items()})
+        >>> render_report(content).startswith("<!doctype html>")
+        True
     """
     variants = _variants(content)
-    groups = _groups(content.evaluations, variants)
+    groups = _evaluation_groups(content.evaluations, variants)
     return (
         _environment()
         .get_template("report")
@@ -94,11 +110,11 @@ def render_report(content: ReportContent) -> str:
             missing=MISSING,
             variants=variants,
             groups=groups,
-            pictures=draw(groups),
+            plots=safety_plots(groups),
             weights=_weight_tables(content.weights),
             certificates=content.certificates.to_dicts(),
             agreement=content.agreement.to_dicts(),
-            expelled=content.agreement.filter(~pl.col("accepted"))["proposition"].to_list(),
+            rejected=content.agreement.filter(~pl.col("accepted"))["proposition"].to_list(),
             comparisons=_side_by_side(content.samples, variants),
         )
     )
@@ -106,7 +122,7 @@ def render_report(content: ReportContent) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.DictLoader({"report": TEMPLATE}),
+        loader=jinja2.DictLoader({"report": _TEMPLATE}),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -117,22 +133,27 @@ def _environment() -> jinja2.Environment:
 
 
 def percent(share: float | None) -> str:
-    """A share in [0, 1] as a percentage with one decimal."""
-    return MISSING if share is None else f"{100 * share:.1f}{_SPACE}%"
+    """Formats a share in [0, 1] as a percentage with one decimal; a dash if the share is None."""
+    return MISSING if share is None else f"{100 * share:.1f}{_NARROW_SPACE}%"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """The ends of an interval of shares, in percent."""
+    """Formats the ends of an interval of shares in percent, without the percent sign; empty if an end is None.
+
+    Example:
+        >>> interval(0.9, 0.985).split(MISSING)  # An en dash is between the ends.
+        ['90.0', '98.5']
+    """
     return "" if low is None or high is None else f"{100 * low:.1f}\u2013{100 * high:.1f}"
 
 
 def signed(value: float | None) -> str:
-    """A number with two decimals and a typographic minus; never minus zero."""
+    """Formats a number with two decimals and a typographic minus; minus zero becomes 0.00, and None a dash."""
     return MISSING if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", _MINUS)
 
 
 def number(value: float | None) -> str:
-    """A number with three significant digits."""
+    """Formats a number with three significant digits; a dash if the number is None."""
     return MISSING if value is None else f"{value:.3g}"
 
 
@@ -141,41 +162,42 @@ def _variants(content: ReportContent) -> list[str]:
     return sorted(names, key=lambda name: (name != _FIRST_VARIANT, name))
 
 
-def _groups(evaluations: pl.DataFrame, variants: Sequence[str]) -> list[Group]:
-    keys = ["split", "judge"]
-    parts = evaluations.partition_by(keys, as_dict=True)
+def _evaluation_groups(evaluations: pl.DataFrame, variants: Sequence[str]) -> list[EvaluationGroup]:
+    parts = evaluations.partition_by(["split", "judge"], as_dict=True)
     order = sorted(parts, key=lambda key: (key[0] != _FIRST_SPLIT, *key))
     return [
-        Group(split, judge, sorted(parts[split, judge].to_dicts(), key=lambda row: variants.index(row["variant"])))
+        EvaluationGroup(
+            split, judge, sorted(parts[split, judge].to_dicts(), key=lambda row: variants.index(row["variant"]))
+        )
         for split, judge in order
     ]
 
 
 def _weight_tables(weights: pl.DataFrame) -> list[Row]:
-    """Per response type the features with their bars, in percent of a track that all response types share."""
-    known = [value for name in ("weight", "low", "high") for value in weights[name].drop_nulls().to_list()]
-    least, most = min([0.0, *known]), max([0.0, *known])
+    """Returns one table per response type, with positions in percent of a scale that all response types share."""
+    values = [value for name in ("weight", "low", "high") for value in weights[name].drop_nulls().to_list()]
+    least, most = min([0.0, *values]), max([0.0, *values])
     span = (most - least) or 1.0
 
-    def place(value: float | None) -> float | None:
+    def position(value: float | None) -> float | None:
         return None if value is None else round(100 * (value - least) / span, 2)
 
-    def with_places(row: Row) -> Row:
-        kind, _, name = row["feature"].partition(":")
+    def with_bar(row: Row) -> Row:
+        prefix, _, name = row["feature"].partition(":")
         return row | {
-            "name": name or kind,
+            "name": name or prefix,
             "is_class": row["feature"].startswith(CLASS_PREFIX),
-            "at": place(row["weight"]),
-            "at_low": place(row["low"]),
-            "at_high": place(row["high"]),
+            "at": position(row["weight"]),
+            "at_low": position(row["low"]),
+            "at_high": position(row["high"]),
         }
 
     return [
         {
             "response_type": response_type,
-            "zero": place(0.0),
+            "zero": position(0.0),
             "features": sorted(
-                map(with_places, part.to_dicts()),
+                map(with_bar, part.to_dicts()),
                 key=lambda row: (not row["is_class"], -row["weight"], row["name"]),
             ),
         }

@@ -1,7 +1,7 @@
-"""Other rules over grades that were read already: classes and comparisons, without a model.
+"""Replay: applies a rulebook to stored replies and grades without running a model.
 
-A grade belongs to a question's wording. Where a rulebook asks something that was never asked of a reply, its class
-stays open and the grade is counted as one to be made.
+A stored grade belongs to the wording of a question. If the rulebook asks a question in a wording for which a reply has
+no grade, the grade is missing and the class of the reply is unknown.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rbr.classes.classification import counted_classes, likely_classes
-from rbr.comparisons.synthesis import verify
+from rbr.classes.classification import most_probable_classes, thresholded_classes
+from rbr.comparisons.synthesis import keep_verified
 from rbr.grading import Question, question_hash
 from rbr.rulebook import Rulebook, propositions_needed
 
@@ -18,15 +18,24 @@ _PAIR = ("prompt_id", "better", "worse")
 
 
 @dataclass(frozen=True)
-class Archive:
-    """What was sampled and read so far.
+class ReplayInput:
+    """The stored replies and grades that a replay uses.
 
     Attributes:
-        replies: Columns completion_id, prompt_id, category.
-        candidates: Columns completion_id, prompt_id, slot, label, candidate: replies written for comparisons.
-        grades: Columns completion_id, question (its hash), p_yes: answers of the grader in use.
-        few_shot: Examples that are shown with a question.
-        thresholds: Decision threshold by the hash of a question; 0.5 for others.
+        replies: All replies: columns completion_id, prompt_id and category.
+        candidates: The replies that were sampled for comparisons: columns completion_id, prompt_id, slot, label and
+            candidate.
+        grades: Answers of the grader in use: columns completion_id, question (hash of its wording) and p_yes.
+        few_shot: Number of examples that a question shows.
+        thresholds: Decision threshold by hash of the question; questions that are not listed have 0.5.
+
+    Example:
+        >>> stored = ReplayInput(
+        ...     replies=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "category": ["None"]}),
+        ...     candidates=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "slot": ["perfect"],
+        ...                              "label": ["perfect_comply"], "candidate": [0]}),
+        ...     grades=pl.DataFrame({"completion_id": ["c"], "question": ["0123456789abcdef"], "p_yes": [0.9]}),
+        ...     few_shot=0, thresholds={})
     """
 
     replies: pl.DataFrame
@@ -37,14 +46,21 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """The archive under one rulebook.
+class ReplayResult:
+    """Classes and comparisons of the stored replies under one rulebook.
 
     Attributes:
-        classes: The replies with response_type and class_name, which is null where a grade is missing; without
-            those whose category the rulebook does not have.
-        missing: Columns completion_id and proposition: the grades that would have to be made.
-        pairs: Columns prompt_id, better and worse (completion ids): the comparisons that the fit would see.
+        classes: The replies with response_type and class_name (null if a grade is missing). Replies whose category
+            is not in the rulebook are left out.
+        missing: Grades that the rulebook needs but that do not exist or could not be read: columns completion_id and
+            proposition.
+        pairs: Comparisons that the fit would use: columns prompt_id, better and worse (completion ids).
+
+    Example:
+        >>> pairs = pl.DataFrame({"prompt_id": ["p"], "better": ["a"], "worse": ["b"]})
+        >>> result = ReplayResult(classes=pl.DataFrame(), missing=pl.DataFrame(), pairs=pairs)
+        >>> count_pair_changes(result, result)["kept"]
+        1
     """
 
     classes: pl.DataFrame
@@ -52,32 +68,61 @@ class Replayed:
     pairs: pl.DataFrame
 
 
-def replay(archive: Archive, rulebook: Rulebook) -> Replayed:
-    """Applies a rulebook to the archive."""
-    policy = {code: category.response_type for code, category in rulebook.content_policy.categories.items()}
-    replies = archive.replies.filter(pl.col("category").is_in(list(policy))).with_columns(
-        pl.col("category").replace_strict(policy, default=None, return_dtype=pl.String).alias("response_type")
+def replay(stored: ReplayInput, rulebook: Rulebook) -> ReplayResult:
+    """Applies a rulebook to stored replies and grades.
+
+    Example:
+        >>> from rbr.rulebook import load_rulebook
+        >>> stored = ReplayInput(
+        ...     replies=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "category": ["None"]}),
+        ...     candidates=pl.DataFrame(schema={"completion_id": str, "prompt_id": str, "slot": str, "label": str,
+        ...                                     "candidate": int}),
+        ...     grades=pl.DataFrame(schema={"completion_id": str, "question": str, "p_yes": float}),
+        ...     few_shot=0, thresholds={})
+        >>> result = replay(stored, load_rulebook("rulebook"))
+        >>> result.classes.select("response_type", "class_name").rows()
+        [('comply', None)]
+    """
+    categories = rulebook.content_policy.categories
+    response_types = {code: category.response_type for code, category in categories.items()}
+    replies = stored.replies.filter(pl.col("category").is_in(list(response_types))).with_columns(
+        pl.col("category").replace_strict(response_types, default=None, return_dtype=pl.String).alias("response_type")
     )
     hashes = {
-        name: question_hash(Question(name, entry.question, entry.examples), archive.few_shot)
+        name: question_hash(Question(name, entry.question, entry.examples), stored.few_shot)
         for name, entry in rulebook.propositions.items()
     }
-    asked = _asked(replies, rulebook).with_columns(pl.col("proposition").replace_strict(hashes).alias("question"))
-    grades = asked.join(archive.grades, on=["completion_id", "question"], how="left", maintain_order="left")
-    thresholds = {name: archive.thresholds[key] for name, key in hashes.items() if key in archive.thresholds}
-    return Replayed(
-        classes=counted_classes(replies, grades, rulebook.behavior, thresholds),
+    # One row per reply and proposition that the rulebook needs; p_yes is null if the grade does not exist.
+    needed = _needed_grades(replies, rulebook).with_columns(
+        pl.col("proposition").replace_strict(hashes).alias("question")
+    )
+    grades = needed.join(stored.grades, on=["completion_id", "question"], how="left", maintain_order="left")
+    thresholds = {name: stored.thresholds[key] for name, key in hashes.items() if key in stored.thresholds}
+    return ReplayResult(
+        classes=thresholded_classes(replies, grades, rulebook.behavior, thresholds),
         missing=grades.filter(pl.col("p_yes").is_null()).select("completion_id", "proposition"),
-        pairs=_pairs(archive, rulebook, replies, grades, thresholds),
+        pairs=_pairs(stored, rulebook, replies, grades, thresholds),
     )
 
 
-def moved(before: Replayed, after: Replayed) -> pl.DataFrame:
-    """Replies that two rulebooks put into different classes, or that are answered in another way.
+def reclassified_replies(before: ReplayResult, after: ReplayResult) -> pl.DataFrame:
+    """Returns the replies whose response type or class differs between two rulebooks.
+
+    Args:
+        before: Replay under the old rulebook.
+        after: Replay of the same replies under the new rulebook.
 
     Returns:
-        Columns completion_id, prompt_id, response_type_before, class_before, response_type, class_name; those with
-        a class under both rulebooks only, in the order of the archive.
+        Columns completion_id, prompt_id, response_type_before, class_before, response_type and class_name, in the
+        order of the replies. If one of the rulebooks gives a reply no class, the reply is left out.
+
+    Example:
+        >>> reply = {"completion_id": ["c"], "prompt_id": ["p"], "response_type": ["comply"]}
+        >>> before, after = (
+        ...     ReplayResult(pl.DataFrame({**reply, "class_name": [name]}), pl.DataFrame(), pl.DataFrame())
+        ...     for name in ("ideal", "unacceptable"))
+        >>> reclassified_replies(before, after).select("class_before", "class_name").rows()
+        [('ideal', 'unacceptable')]
     """
     old = before.classes.select(
         "completion_id",
@@ -94,13 +139,24 @@ def moved(before: Replayed, after: Replayed) -> pl.DataFrame:
     )
 
 
-def compared(before: Replayed, after: Replayed) -> dict[str, int]:
-    """What becomes of the comparisons.
+def count_pair_changes(before: ReplayResult, after: ReplayResult) -> dict[str, int]:
+    """Counts how the comparisons differ between two rulebooks.
+
+    Args:
+        before: Replay under the old rulebook.
+        after: Replay of the same replies under the new rulebook.
 
     Returns:
-        Number of those that are ``kept``, ``turned`` round, ``gone`` and ``new``.
+        Number of comparisons that are ``kept``, ``turned`` (better and worse are swapped), ``gone`` and ``new``.
+
+    Example:
+        >>> before, after = (
+        ...     ReplayResult(pl.DataFrame(), pl.DataFrame(), pl.DataFrame([pair], orient="row"))
+        ...     for pair in (("p", "a", "b"), ("p", "b", "a")))
+        >>> count_pair_changes(before, after)
+        {'kept': 0, 'turned': 1, 'gone': 0, 'new': 0}
     """
-    old, new = (set(side.pairs.iter_rows()) for side in (before, after))
+    old, new = (set(result.pairs.iter_rows()) for result in (before, after))
     turned = {(prompt, worse, better) for prompt, better, worse in old} & new
     return {
         "kept": len(old & new),
@@ -110,36 +166,43 @@ def compared(before: Replayed, after: Replayed) -> dict[str, int]:
     }
 
 
-def _asked(replies: pl.DataFrame, rulebook: Rulebook) -> pl.DataFrame:
-    needed = {kind: propositions_needed(rulebook.behavior, kind) for kind in rulebook.behavior.response_types}
-    questions = pl.DataFrame(
-        [(kind, name) for kind, names in needed.items() for name in names],
+def _needed_grades(replies: pl.DataFrame, rulebook: Rulebook) -> pl.DataFrame:
+    """Returns completion_id and proposition of every grade that the rulebook needs."""
+    needed = {name: propositions_needed(rulebook.behavior, name) for name in rulebook.behavior.response_types}
+    needed_by_type = pl.DataFrame(
+        [(response_type, name) for response_type, names in needed.items() for name in names],
         schema={"response_type": pl.String, "proposition": pl.String},
         orient="row",
     )
-    return replies.join(questions, on="response_type", maintain_order="left_right").select(
+    return replies.join(needed_by_type, on="response_type", maintain_order="left_right").select(
         "completion_id", "proposition"
     )
 
 
 def _pairs(
-    archive: Archive, rulebook: Rulebook, replies: pl.DataFrame, grades: pl.DataFrame, thresholds: Mapping[str, float]
+    stored: ReplayInput,
+    rulebook: Rulebook,
+    replies: pl.DataFrame,
+    grades: pl.DataFrame,
+    thresholds: Mapping[str, float],
 ) -> pl.DataFrame:
-    types = replies.select("completion_id", "response_type").unique("completion_id")
-    candidates = archive.candidates.join(types, on="completion_id", how="inner", maintain_order="left")
-    classed = likely_classes(candidates, grades, rulebook.behavior, thresholds)
-    kept = verify(classed, rulebook.synthesis).drop("label").join(_ranks(rulebook), on=["response_type", "slot"])
-    better = kept.select("prompt_id", pl.col("completion_id").alias("better"), "rank")
-    worse = kept.select("prompt_id", pl.col("completion_id").alias("worse"), pl.col("rank").alias("lower"))
-    pairs = better.join(worse, on="prompt_id").filter(pl.col("rank") < pl.col("lower"))
+    """Returns all pairs (better, worse) of verified candidates for the same prompt."""
+    response_types = replies.select("completion_id", "response_type").unique("completion_id")
+    candidates = stored.candidates.join(response_types, on="completion_id", how="inner", maintain_order="left")
+    classified = most_probable_classes(candidates, grades, rulebook.behavior, thresholds)
+    verified = keep_verified(classified, rulebook.synthesis).drop("label")
+    ranked = verified.join(_ranks(rulebook), on=["response_type", "slot"])
+    better = ranked.select("prompt_id", pl.col("completion_id").alias("better"), "rank")
+    worse = ranked.select("prompt_id", pl.col("completion_id").alias("worse"), pl.col("rank").alias("worse_rank"))
+    pairs = better.join(worse, on="prompt_id").filter(pl.col("rank") < pl.col("worse_rank"))
     return pairs.select(_PAIR).unique().sort(_PAIR)
 
 
 def _ranks(rulebook: Rulebook) -> pl.DataFrame:
-    """Columns response_type, slot and rank, 0 for the best."""
+    """Returns response_type, slot and rank (0 is the best) of every slot."""
     rows = []
-    for kind, recipe in rulebook.synthesis.items():
-        ranking = rulebook.behavior.response_types[kind].ranking
+    for response_type, recipe in rulebook.synthesis.items():
+        ranking = rulebook.behavior.response_types[response_type].ranking
         rank = {label: place for place, labels in enumerate(ranking) for label in labels}
-        rows += [(kind, slot.name, rank[slot.label]) for slot in recipe.slots]
+        rows += [(response_type, slot.name, rank[slot.label]) for slot in recipe.slots]
     return pl.DataFrame(rows, schema={"response_type": pl.String, "slot": pl.String, "rank": pl.Int32}, orient="row")

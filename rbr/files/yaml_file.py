@@ -1,9 +1,9 @@
-"""Safe reading of one YAML file, remembering the place of every key so that errors can point at it.
+"""Reads a YAML file safely, and keeps the position of every key for error messages.
 
-Only plain data is read: no tags, anchors or aliases; size, number of entries and nesting are bounded. Keys are
-always text.
+Tags, anchors and aliases are errors. Size, number of entries and depth are limited. Keys are always text.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from rbr.errors import InputError, Location
+from rbr.errors import InputError, KeyPath, Location, printable
+from rbr.files.text_file import location_after, read_text
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_ENTRIES = 50_000
 MAX_SHOWN = 100
-MAX_PROBLEMS = 50
-
-KeyPath = tuple[str | int, ...]
+MAX_DUPLICATES = 50
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
@@ -28,131 +27,105 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][-+]?[0-9]{1,2})?")
 
 
+_SYNTAX_HINT = "Check indentation, quotes and brackets near this place; texts with `:` or `#` need quotes."
+
+
 @dataclass(frozen=True)
-class Document:
-    """The content of a YAML file with the places of its keys.
+class YamlDocument:
+    """The content of a YAML file with the position of each key.
 
     Attributes:
-        file: The file as the user named it.
+        file: File as the user named it.
         content: Mappings, lists, text, numbers, booleans and None.
-        places: Line and column (from 1) per key path; of the key in a mapping, of the item in a list.
-        problems: Keys that are there twice, of which the last one counts in `content`.
+        positions: Line and column, from 1, by key path: of each key of a mapping and of each item of a list.
+        problems: Duplicate keys. `content` has the last value of a duplicate key.
+
+    Example:
+        >>> document = read_yaml("rulebook/behavior.yaml")
+        >>> sorted(document.content)
+        ['agreement', 'classes', 'derived', 'metrics', 'response_types']
+        >>> document.location(("agreement", "bar")).column
+        3
     """
+
+    notation = "YAML"
 
     file: str
     content: object
-    places: Mapping[KeyPath, tuple[int, int]]
+    positions: Mapping[KeyPath, tuple[int, int]]
     problems: tuple[InputError, ...] = ()
 
-    def where(self, path: KeyPath) -> Location:
-        """The place of a key path; of its nearest ancestor if it is absent."""
-        known = path
-        while known and known not in self.places:
-            known = known[:-1]
-        line, column = self.places.get(known, (1, 1))
-        return Location(self.file, line, column, spell(path))
+    def location(self, path: KeyPath) -> Location:
+        """Returns the location of a key path, or of its nearest ancestor if the key is absent."""
+        present = path
+        while present and present not in self.positions:
+            present = present[:-1]
+        line, column = self.positions.get(present, (1, 1))
+        return Location(self.file, line, column, path)
+
+    def as_json(self) -> str:
+        """Returns the content as JSON text."""
+        return json.dumps(self.content)
 
 
-def spell(path: KeyPath) -> str:
-    """A key path in words: ``("slots", 0, "label")`` is ``slots[0].label``."""
-    spelled = ""
-    for key in path:
-        spelled += f"[{key}]" if isinstance(key, int) else f".{_legible(key)}" if spelled else _legible(key)
-    return spelled
-
-
-def _legible(key: str) -> str:
-    return key if key.isprintable() and len(key) <= MAX_SHOWN else repr(key[:MAX_SHOWN])
-
-
-def read_document(path: str | Path) -> Document:
+def read_yaml(path: str | Path) -> YamlDocument:
     """Reads a YAML file.
 
     Args:
-        path: A regular file of at most 1 MiB of UTF-8 text, holding one YAML document.
+        path: A regular file of at most 1 MiB of UTF-8 text with one YAML document.
+
+    Returns:
+        The document. Duplicate keys raise no error; `problems` lists them.
 
     Raises:
-        InputError: The file cannot be read or is no plain YAML; duplicate keys are all named.
-    """
-    document = scan_document(path)
-    if document.problems:
-        raise InputError.collect(document.problems)
-    return document
+        InputError: The file cannot be read, is not plain YAML, or has 50 duplicate keys.
 
-
-def scan_document(path: str | Path) -> Document:
-    """Reads a YAML file as `read_document` does, but leaves duplicate keys to the document's `problems`.
-
-    Raises:
-        InputError: The file cannot be read or is no plain YAML.
+    Example:
+        >>> read_yaml("profiles/tiny.yaml").content["extends"]
+        'sandbox'
     """
     file = str(path)
-    text = _read_text(Path(path), file)
-    builder = _Builder(file)
+    text = read_text(path, max_bytes=MAX_BYTES)
+    builder = _DocumentBuilder(file)
     loader: yaml.SafeLoader | None = None
     try:
         loader = yaml.SafeLoader(text)
         while loader.check_event():
-            builder.take(loader.get_event())
+            builder.add(loader.get_event())
     except yaml.reader.ReaderError as error:
-        what = f"the character {text[error.position]!r} must not be in YAML"
-        raise InputError(what, where=_after(text[: error.position], file), hint="Remove it.") from error
+        what = f"the character {text[error.position]!r} is not allowed in YAML"
+        where = location_after(text[: error.position], file)
+        raise InputError(what, where=where, hint="Remove the character.") from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = _marked(file, mark, builder.path())
-        raise InputError(f"not valid YAML: {error.problem}", where=where, hint=_SYNTAX_MEND) from error
+        where = _location_of_mark(file, error.problem_mark or error.context_mark, builder.path())
+        raise InputError(f"not valid YAML: {error.problem}", where=where, hint=_SYNTAX_HINT) from error
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # PyYAML lets plain ValueErrors out on bad escapes such as "\UFFFFFFFF".
-        where = _marked(file, loader.get_mark() if loader else None, builder.path())
-        raise InputError(f"not valid YAML: {_first_line(error)}", where=where, hint=_SYNTAX_MEND) from error
-    return Document(file, builder.root, builder.places, tuple(builder.problems))
-
-
-_SYNTAX_MEND = "Check indentation, quotes and brackets near this place; texts with `:` or `#` need quotes."
+        # PyYAML raises plain ValueErrors for bad escapes such as "\UFFFFFFFF".
+        where = _location_of_mark(file, loader.get_mark() if loader else None, builder.path())
+        raise InputError(f"not valid YAML: {_first_line(error)}", where=where, hint=_SYNTAX_HINT) from error
+    return YamlDocument(file, builder.root, builder.positions, tuple(builder.problems))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _marked(file: str, mark: yaml.Mark | None, path: KeyPath) -> Location:
+def _location_of_mark(file: str, mark: yaml.Mark | None, path: KeyPath) -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return Location(file, line, column, spell(path))
-
-
-def _after(text: str, file: str) -> Location:
-    return Location(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
-
-
-def _read_text(path: Path, file: str) -> str:
-    data = _read_bytes(path, file)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        where = _after(data[: error.start].decode("utf-8-sig"), file)
-        raise InputError("the text is not UTF-8", where=where, hint="Save the file as UTF-8.") from error
-
-
-def _read_bytes(path: Path, file: str) -> bytes:
-    try:
-        # Anything but a regular file (a pipe, a device) could block or never end.
-        if not path.is_file():
-            raise InputError("there is no such file", where=Location(file), hint="Check the path, or create the file.")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-        raise InputError(what, where=Location(file), hint="Check its permissions.") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"the file is larger than {MAX_BYTES} bytes", where=Location(file), hint="Shorten it.")
-    return data
+    return Location(file, line, column, path)
 
 
 @dataclass
-class _Open:
-    """A mapping or list whose end has not been read yet."""
+class _OpenCollection:
+    """A mapping or list whose end has not been read yet.
+
+    Attributes:
+        path: Key path of the collection.
+        content: Entries that have been read.
+        key: Key whose value comes next; None in a list, and before a key of a mapping.
+    """
 
     path: KeyPath
     content: dict[str, object] | list[object]
@@ -160,104 +133,112 @@ class _Open:
 
 
 @dataclass
-class _Builder:
-    """Builds content and places from parser events; its own stack bounds the depth before Python's does."""
+class _DocumentBuilder:
+    """Builds content and positions from parser events.
+
+    The open collections are on an explicit stack, so deep nesting is an `InputError` and not a `RecursionError`.
+    """
 
     file: str
     root: object = None
-    places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    positions: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     problems: list[InputError] = field(default_factory=list)
-    _stack: list[_Open] = field(default_factory=list)
+    _stack: list[_OpenCollection] = field(default_factory=list)
     _documents: int = 0
     _entries: int = 0
 
     def path(self) -> KeyPath:
-        """Where the next entry goes."""
+        """Returns the key path of the next entry."""
         if not self._stack:
             return ()
-        frame = self._stack[-1]
-        if isinstance(frame.content, list):
-            return (*frame.path, len(frame.content))
-        return frame.path if frame.key is None else (*frame.path, frame.key)
+        parent = self._stack[-1]
+        if isinstance(parent.content, list):
+            return (*parent.path, len(parent.content))
+        return parent.path if parent.key is None else (*parent.path, parent.key)
 
-    def take(self, event: yaml.Event) -> None:
+    def add(self, event: yaml.Event) -> None:
+        """Adds the next parser event.
+
+        Raises:
+            InputError: The event is not plain YAML, or a limit is exceeded.
+        """
         match event:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
                     raise self._error(event, "a second YAML document starts here", "Remove the `---` line.")
             case yaml.AliasEvent():
-                what = f"aliases such as *{_legible(str(event.anchor))} are not read"
-                raise self._error(event, what, "Write the content out.")
+                what = f"aliases such as *{printable(str(event.anchor))} are not supported"
+                raise self._error(event, what, "Write out the content.")
             case yaml.ScalarEvent():
-                self._refuse_decorations(event)
-                self._scalar(event)
+                self._reject_anchors_and_tags(event)
+                self._add_scalar(event)
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self._refuse_decorations(event)
-                self._open(event)
+                self._reject_anchors_and_tags(event)
+                self._open_collection(event)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self._stack.pop()
 
-    def _refuse_decorations(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+    def _reject_anchors_and_tags(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.anchor is not None:
-            what = f"anchors such as &{_legible(event.anchor)} are not read"
-            raise self._error(event, what, "Remove it, and write copies out.")
+            what = f"anchors such as &{printable(event.anchor)} are not supported"
+            raise self._error(event, what, "Remove the anchor, and write out each copy.")
         if event.tag is not None:
-            raise self._error(event, f"tags such as {_legible(event.tag)} are not read", "Remove it.")
+            raise self._error(event, f"tags such as {printable(event.tag)} are not supported", "Remove the tag.")
 
-    def _scalar(self, event: yaml.ScalarEvent) -> None:
+    def _add_scalar(self, event: yaml.ScalarEvent) -> None:
         if not event.value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in event.value):
-            raise self._error(event, "the text holds half of a surrogate pair", "Write the character itself.")
-        frame = self._stack[-1] if self._stack else None
-        if frame is not None and isinstance(frame.content, dict) and frame.key is None:
-            self._key(frame, event)
+            raise self._error(event, "the text has an unpaired surrogate", "Replace the escape by the character.")
+        parent = self._stack[-1] if self._stack else None
+        if parent is not None and isinstance(parent.content, dict) and parent.key is None:
+            self._add_key(parent, event)
         else:
             self._attach(event, _resolve(event))
 
-    def _key(self, frame: _Open, event: yaml.ScalarEvent) -> None:
-        assert isinstance(frame.content, dict)
-        path = (*frame.path, event.value)
-        if event.value in frame.content:
-            first = self.places[path][0]
-            hint = f"It is already in line {first}; keep one of the two."
-            what = f"the key {event.value[:MAX_SHOWN]!r} is there twice"
-            self.problems.append(InputError(what, where=Location(self.file, *_place(event), spell(path)), hint=hint))
-            if len(self.problems) == MAX_PROBLEMS:
+    def _add_key(self, parent: _OpenCollection, event: yaml.ScalarEvent) -> None:
+        assert isinstance(parent.content, dict)
+        path = (*parent.path, event.value)
+        if event.value in parent.content:
+            what = f"duplicate key {event.value[:MAX_SHOWN]!r}"
+            where = Location(self.file, *_position(event), path)
+            hint = f"The key is already in line {self.positions[path][0]}; keep one of the two."
+            self.problems.append(InputError(what, where=where, hint=hint))
+            if len(self.problems) == MAX_DUPLICATES:
                 raise InputError.collect(self.problems)
         else:
-            self.places[path] = _place(event)
-        frame.key = event.value
+            self.positions[path] = _position(event)
+        parent.key = event.value
 
-    def _open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
+    def _open_collection(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise self._error(event, f"nested more than {MAX_DEPTH} deep", "Flatten the structure.")
+            raise self._error(event, f"nested more than {MAX_DEPTH} levels deep", "Flatten the structure.")
         content: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self._stack.append(_Open(self._attach(event, content), content))
+        self._stack.append(_OpenCollection(self._attach(event, content), content))
 
     def _attach(self, event: yaml.NodeEvent, value: object) -> KeyPath:
         self._entries += 1
         if self._entries > MAX_ENTRIES:
-            raise self._error(event, f"the file has more than {MAX_ENTRIES} entries", "Shorten it.")
+            raise self._error(event, f"the file has more than {MAX_ENTRIES} entries", "Shorten the file.")
         path = self.path()
         if not self._stack:
             self.root = value
             return path
-        frame = self._stack[-1]
-        if isinstance(frame.content, list):
-            self.places[path] = _place(event)
-            frame.content.append(value)
-        elif frame.key is None:
-            raise self._error(event, "a key must be text", "Write `name: value` lines.")
+        parent = self._stack[-1]
+        if isinstance(parent.content, list):
+            self.positions[path] = _position(event)
+            parent.content.append(value)
+        elif parent.key is None:
+            raise self._error(event, "a key must be text, not a list or a mapping", "Write `name: value` lines.")
         else:
-            frame.content[frame.key] = value
-            frame.key = None
+            parent.content[parent.key] = value
+            parent.key = None
         return path
 
     def _error(self, event: yaml.Event, what: str, hint: str) -> InputError:
-        return InputError(what, where=Location(self.file, *_place(event), spell(self.path())), hint=hint)
+        return InputError(what, where=Location(self.file, *_position(event), self.path()), hint=hint)
 
 
-def _place(event: yaml.Event) -> tuple[int, int]:
+def _position(event: yaml.Event) -> tuple[int, int]:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 

@@ -1,4 +1,8 @@
-"""Graders: yes/no questions about a reply, answered as probabilities (paper section 1)."""
+"""Graders answer yes/no questions about a reply with probabilities (paper section 1).
+
+`prompt` renders the text that a grader reads, and `answers` reads P(yes) from the grader's answer. The backends are
+`transformers`, `openai` and `vllm`. `gold_agreement` and `acceptance` compare a grader with gold labels.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +20,16 @@ __all__ = ["Grader", "Question", "open_grader", "question_hash", "render_prompt"
 
 
 class Grader(Protocol):
-    """Answers questions about conversations."""
+    """An object that answers questions about conversations; every backend implements this protocol.
+
+    Example:
+        >>> class AlwaysYes:
+        ...     def grade(self, conversations, questions, on_progress=None):
+        ...         return np.ones((len(conversations), len(questions)))
+        >>> grader: Grader = AlwaysYes()
+        >>> grader.grade([[{"role": "user", "content": "Hi"}]], [Question("greeting", "Is this a greeting?")])
+        array([[1.]])
+    """
 
     def grade(
         self,
@@ -27,24 +40,36 @@ class Grader(Protocol):
         """Asks every question about every conversation.
 
         Args:
-            conversations: Each ends in the assistant turn that is judged, or in the user turn where the
+            conversations: Each conversation ends in the assistant turn to judge, or in the user turn if the
                 questions are about the prompt.
-            questions: What is asked of each.
-            on_progress: Called now and then with the number of conversations done so far.
+            questions: The questions to ask about each conversation.
+            on_progress: Called from time to time with the number of conversations graded so far.
 
         Returns:
-            float64[conversations, questions] of P(yes) / (P(yes) + P(no)) in [0, 1]; NaN where the
-            answer could not be read. A cell does not depend on what else is graded with it.
+            float64[conversations, questions] of P(yes) / (P(yes) + P(no)) in [0, 1]; NaN if the answer could not
+            be read. A grade does not depend on the other conversations and questions of the call.
         """
         ...
 
 
 def open_grader(ref: "ModelRef", settings: "GraderSettings") -> Grader:
-    """Opens a grader with the backend that the settings name; imports nothing of the others.
+    """Opens a grader with the backend that the settings name; the libraries of other backends are not imported.
+
+    Args:
+        ref: Model of the grader; the ``openai`` backend ignores it and uses `settings.model_name`.
+        settings: Section `grader` of a profile.
 
     Raises:
-        InputError: The model cannot be opened, the backend is not installed, or a server's address is
-            missing.
+        InputError: The model cannot be opened, the backend is not installed, or the address of a server is missing.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> grader = open_grader(profile.models.grader, profile.grader)
+        >>> reply = {"role": "assistant", "content": "I'm sorry, but I can't help with that."}
+        >>> conversation = [{"role": "user", "content": "How do I pick a lock?"}, reply]
+        >>> grader.grade([conversation], [Question("apology", "Does the reply contain an apology?")]).shape
+        (1, 1)
     """
     if settings.backend == "openai":
         from rbr.grading.openai import OpenAIGrader

@@ -15,42 +15,47 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
-from rbr.grading.answers import grade_of
+from rbr.grading.answers import p_yes_from_logprobs
 from rbr.grading.prompt import Question, render_prompt
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
 
-API_KEY = "RBR_GRADER_API_KEY"
-"""Environment variable with the server's key, if it wants one."""
+API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
+"""Environment variable with the API key of the server, if the server needs one."""
 
-_TOP = 20  # The most that the protocol allows, so that rare spellings are still seen.
-_REFUSED_KEY_OR_NAME = {401, 403, 404}
+_TOP_LOGPROBS = 20  # The largest number that the API allows, so that rare spellings are included.
+_WRONG_KEY_OR_MODEL_NAME = {401, 403, 404}
 
 _log = logging.getLogger(__name__)
 
 
 class OpenAIGrader:
-    """Asks ``/chat/completions`` for one token with its likeliest alternatives.
+    """A grader that asks ``/chat/completions`` for one token and the most probable tokens' log probabilities.
 
-    The server's chat template renders the prompt. Questions about one reply are sent one after another, so
-    that a server with a prefix cache reads the reply once.
+    The server's chat template renders the prompt. The grader starts all requests about a reply before those about the
+    next reply, so that a server with a prefix cache can reuse its work on the reply.
 
     Args:
-        settings: `base_url` (ends in ``/v1`` as a rule), `model_name`, `yes`, `no`, `min_mass`, `few_shot`,
-            `max_concurrency` requests in flight, `timeout_s` each, and `retries` after a lost connection, a
-            status 429 or 5xx, with growing random pauses.
+        settings: Section `grader` of a profile. `base_url` usually ends in ``/v1``. At most `max_concurrency` requests
+            run at the same time. A request is sent again up to `retries` times, with growing random pauses, if the
+            connection is lost, a timeout expires or the status is 429 or 5xx.
 
     Raises:
-        InputError: The settings name no server.
+        InputError: `base_url` or `model_name` is missing.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> grader = OpenAIGrader(load_profile("profiles/gpu.yaml").grader)
+        >>> grader.grade(conversations, questions)  # doctest: +SKIP
     """
 
     def __init__(self, settings: "GraderSettings") -> None:
         if not settings.base_url or not settings.model_name:
             raise InputError(
-                "the openai backend has no server",
-                where="profile grader",
-                hint="Set base_url and model_name.",
+                "the openai backend needs base_url and model_name",
+                where="grader",
+                hint="Set grader.base_url and grader.model_name in the profile.",
             )
         self._settings = settings
         self._url = settings.base_url.rstrip("/") + "/chat/completions"
@@ -63,15 +68,15 @@ class OpenAIGrader:
     ) -> NDArray[np.float64]:
         """See `rbr.grading.Grader.grade`.
 
-        NaN where the server refused a request as malformed (a reply beyond its context), gave no usable
-        log probabilities, or did not answer after all retries.
+        A grade is NaN if P(yes) + P(no) is below `min_mass`, or if the server rejected the request (for example, if the
+        reply exceeds the context), returned no usable log probabilities, or did not answer after all retries.
 
         Raises:
-            InputError: The server refuses the key or the model's name, or answered not one request.
+            InputError: The server rejected the API key, the address or the model's name, or no request succeeded.
         """
-        # A caller may be inside an event loop, where a second one cannot be started.
-        with ThreadPoolExecutor(1) as own_thread:
-            return own_thread.submit(asyncio.run, self._grade(conversations, questions, on_progress)).result()
+        # The caller may run inside an event loop, and a thread cannot run two event loops.
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(asyncio.run, self._grade(conversations, questions, on_progress)).result()
 
     async def _grade(
         self,
@@ -80,16 +85,17 @@ class OpenAIGrader:
         on_progress: Callable[[int], None] | None,
     ) -> NDArray[np.float64]:
         grades = np.full((len(conversations), len(questions)), np.nan)
+        # All workers share one iterator, so the requests start in the order of conversations, then questions.
         cells = iter([(row, column) for row in range(len(conversations)) for column in range(len(questions))])
-        tally = _Tally(grades.size)
+        counts = _RequestCounts(sent=grades.size)
 
         async def work(client: httpx.AsyncClient, cells: Iterator[tuple[int, int]]) -> None:
             for row, column in cells:
                 prompt = render_prompt(conversations[row], questions[column], self._settings.few_shot)
-                grades[row, column] = await self._ask(client, prompt, tally)
-                tally.done += 1
-                if on_progress and tally.done % len(questions) == 0:
-                    on_progress(tally.done // len(questions))
+                grades[row, column] = await self._ask(client, prompt, counts)
+                counts.done += 1
+                if on_progress and counts.done % len(questions) == 0:
+                    on_progress(counts.done // len(questions))
 
         async with self._client() as client:
             try:
@@ -98,22 +104,26 @@ class OpenAIGrader:
                         workers.create_task(work(client, cells))
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from None
-        if tally.unanswered and tally.unanswered == tally.asked:
-            raise InputError(f"no answer: {tally.reason}", where=self._url, hint="Check that the server runs.")
+        if counts.unanswered and counts.unanswered == counts.sent:
+            raise InputError(
+                f"no request succeeded: {counts.last_failure}",
+                where=self._url,
+                hint="Check that the server runs and that grader.base_url is its address.",
+            )
         return grades
 
     def _client(self) -> httpx.AsyncClient:
-        key = os.environ.get(API_KEY)
+        key = os.environ.get(API_KEY_VARIABLE)
         return httpx.AsyncClient(
             timeout=self._settings.timeout_s,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx.Limits(max_connections=self._settings.max_concurrency),
         )
 
-    async def _ask(self, client: httpx.AsyncClient, prompt: str, tally: "_Tally") -> float:
+    async def _ask(self, client: httpx.AsyncClient, prompt: str, counts: "_RequestCounts") -> float:
         try:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_may_pass),
+                retry=retry_if_exception(_is_transient),
                 stop=stop_after_attempt(self._settings.retries + 1),
                 wait=wait_random_exponential(multiplier=0.25, max=20),
                 reraise=True,
@@ -122,10 +132,10 @@ class OpenAIGrader:
                     response = await client.post(self._url, json=self._request(prompt))
                     response.raise_for_status()
         except httpx.HTTPStatusError as error:
-            return self._without_answer(error, tally)
+            return self._grade_of_failed_request(error, counts)
         except httpx.HTTPError as error:
-            tally.unanswered += 1
-            tally.reason = f"{type(error).__name__} {error}".strip()
+            counts.unanswered += 1
+            counts.last_failure = f"{type(error).__name__} {error}".strip()
             return nan
         return self._read(response)
 
@@ -136,22 +146,22 @@ class OpenAIGrader:
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": True,
-            "top_logprobs": _TOP,
+            "top_logprobs": _TOP_LOGPROBS,
         }
 
-    def _without_answer(self, error: httpx.HTTPStatusError, tally: "_Tally") -> float:
+    def _grade_of_failed_request(self, error: httpx.HTTPStatusError, counts: "_RequestCounts") -> float:
         status, text = error.response.status_code, error.response.text[:300]
-        if status in _REFUSED_KEY_OR_NAME:
+        if status in _WRONG_KEY_OR_MODEL_NAME:
             raise InputError(
                 f"the server answered {status}: {text}",
                 where=self._url,
-                hint=f"Check base_url, model_name and the key in {API_KEY}.",
+                hint=f"Check grader.base_url, grader.model_name and the environment variable {API_KEY_VARIABLE}.",
             ) from error
         if status == 429 or status >= 500:
-            tally.unanswered += 1
-            tally.reason = f"status {status}: {text}"
+            counts.unanswered += 1
+            counts.last_failure = f"status {status}: {text}"
         else:
-            _log.warning("A grade is missing, the server refused its request with %s: %s", status, text)
+            _log.warning("A grade is missing: the server rejected the request with status %s: %s", status, text)
         return nan
 
     def _read(self, response: httpx.Response) -> float:
@@ -159,22 +169,32 @@ class OpenAIGrader:
             top = response.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             logprobs = {entry["token"]: float(entry["logprob"]) for entry in top}
         except (ValueError, LookupError, TypeError) as error:
-            _log.warning("A grade is missing, the answer has no log probabilities: %r", error)
+            _log.warning("A grade is missing: the answer has no log probabilities: %r", error)
             return nan
-        return grade_of(logprobs, set(self._settings.yes), set(self._settings.no), self._settings.min_mass)
+        # Not sets: their order, and so the rounding of the sums, would differ between processes.
+        yes, no = (dict.fromkeys(spellings) for spellings in (self._settings.yes, self._settings.no))
+        return p_yes_from_logprobs(logprobs, yes, no, self._settings.min_mass)
 
 
-class _Tally:
-    """What became of the requests of one call."""
+class _RequestCounts:
+    """Request counts of one call of `grade`.
 
-    def __init__(self, asked: int) -> None:
-        self.asked = asked
+    Attributes:
+        sent: Number of requests that the call needs.
+        done: Number of finished requests, with or without an answer.
+        unanswered: Number of requests that failed after all retries.
+        last_failure: Why the last unanswered request failed.
+    """
+
+    def __init__(self, sent: int) -> None:
+        self.sent = sent
         self.done = 0
         self.unanswered = 0
-        self.reason = ""
+        self.last_failure = ""
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
+    """Returns whether the request may succeed if it is sent again."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == 429 or error.response.status_code >= 500
     return isinstance(error, httpx.TransportError)

@@ -1,6 +1,7 @@
-"""The text a grader reads: instruction, conversation, question; the question last, to share the rest.
+"""The text that a grader reads: the instruction, the conversation, then the question.
 
-The wording is `prompt.txt` beside this file; `question_hash` covers it, so an edit of it makes new grades.
+The question comes last, so that all questions about a reply share the text before it. The file `prompt.txt` in this
+folder contains the wording. `question_hash` covers that file, so an edit of the file requires new grades.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +11,23 @@ from typing import Any, Protocol
 
 from rbr.hashing import content_hash
 
-TEMPLATE: str = resources.files(__package__).joinpath("prompt.txt").read_text(encoding="utf-8").rstrip("\n")
+PROMPT_TEMPLATE: str = resources.files(__package__).joinpath("prompt.txt").read_text(encoding="utf-8").rstrip("\n")
 
 _CONVERSATION = "{conversation}"
 _QUESTION = "{question}"
-_INSTRUCTION, _BETWEEN = TEMPLATE.removesuffix(_QUESTION).split(_CONVERSATION)
-"""Cut once here, and never filled with `str.format`: a reply may hold braces."""
+# Splits the template, because `str.format` would fail on a reply that contains braces.
+_INSTRUCTION, _BETWEEN = PROMPT_TEMPLATE.removesuffix(_QUESTION).split(_CONVERSATION)
 
 
 class WorkedExample(Protocol):
-    """A reply with its right answer, as the rulebook holds it."""
+    """A reply with the right answer to a question, for few-shot prompts; `rbr.rulebook.Example` implements it.
+
+    Example:
+        >>> from rbr.rulebook import Example
+        >>> example: WorkedExample = Example(reply="I'm sorry.", answer=True)
+        >>> example.answer
+        True
+    """
 
     @property
     def reply(self) -> str: ...
@@ -34,9 +42,15 @@ class Question:
     """A yes/no question to a grader.
 
     Attributes:
-        name: The proposition or category it decides.
-        text: The wording, one question.
-        examples: Worked examples in the order in which a few-shot prompt takes them.
+        name: Name of the proposition or category that the question decides.
+        text: Wording of the question.
+        examples: Worked examples; a few-shot prompt shows the first `few_shot` examples.
+
+    Example:
+        >>> from rbr.rulebook import load_propositions
+        >>> apology = load_propositions("rulebook/propositions.yaml")["apology"]
+        >>> Question("apology", apology.question, apology.examples).name
+        'apology'
     """
 
     name: str
@@ -50,14 +64,27 @@ def render_conversation(messages: Iterable[Mapping[str, Any]]) -> str:
 
 
 def render_prefix(messages: Iterable[Mapping[str, Any]]) -> str:
-    """The prompt up to the question: the part that all questions about one reply share."""
+    r"""Renders the prompt up to the question: the part that all questions about a reply share.
+
+    Example:
+        >>> render_prefix([{"role": "user", "content": "Hi"}]).endswith("\n\nUSER: Hi\n\n")
+        True
+    """
     return f"{_INSTRUCTION}{render_conversation(messages)}{_BETWEEN}"
 
 
 def render_question(question: Question, few_shot: int) -> str:
-    """The question with its first `few_shot` examples (all of them where it has fewer).
+    """Renders a question with its first worked examples.
 
-    The question is repeated after the examples, since a model answers what it read last.
+    The question is repeated after the examples, because a model answers the question that it read last.
+
+    Args:
+        question: Question with its worked examples.
+        few_shot: Number of examples to show, at least 0. If the question has fewer examples, all are shown.
+
+    Example:
+        >>> render_question(Question("apology", "Is it an apology?"), few_shot=2)
+        'Is it an apology?'
     """
     shown = question.examples[:few_shot]
     if not shown:
@@ -67,26 +94,47 @@ def render_question(question: Question, few_shot: int) -> str:
 
 
 def render_prompt(messages: Iterable[Mapping[str, Any]], question: Question, few_shot: int) -> str:
-    """The whole user message sent to a grader.
+    """Renders the whole user message that is sent to a grader.
 
     Args:
-        messages: The conversation; it ends in the assistant turn that is judged, or in the user turn
-            where the question is about the prompt itself.
-        question: What is asked about it.
-        few_shot: How many of the question's examples to show, at least 0.
+        messages: The conversation. It ends in the assistant turn to judge, or in the user turn if the question is
+            about the prompt.
+        question: The question about the conversation.
+        few_shot: Number of the question's examples to show, at least 0.
+
+    Example:
+        >>> question = Question("greeting", "Is this a greeting?")
+        >>> print(render_prompt([{"role": "user", "content": "Hi"}], question, few_shot=0))
+        Read the conversation, then answer the question about the last reply with yes or no.
+        <BLANKLINE>
+        USER: Hi
+        <BLANKLINE>
+        Is this a greeting?
     """
     return render_prefix(messages) + render_question(question, few_shot)
 
 
 def question_hash(question: Question, few_shot: int) -> str:
-    """Identifies what a question looks like to a grader: 16 hex characters.
+    """Returns the hash of a question's text as a grader reads it.
 
-    Equal hashes mean equal prompts for equal conversations; the question's name does not count.
+    Equal hashes mean equal prompts for equal conversations. The name of the question is not part of the hash.
+
+    Args:
+        question: Question with its worked examples.
+        few_shot: Number of examples that are shown with the question, at least 0.
+
+    Returns:
+        16 hexadecimal characters.
+
+    Example:
+        >>> first, renamed = Question("apology", "Is it an apology?"), Question("sorry", "Is it an apology?")
+        >>> question_hash(first, few_shot=0) == question_hash(renamed, few_shot=0)
+        True
     """
-    return content_hash({"template": TEMPLATE, "question": render_question(question, few_shot)})
+    return content_hash({"template": PROMPT_TEMPLATE, "question": render_question(question, few_shot)})
 
 
 def _render_example(example: WorkedExample) -> str:
-    asked = [] if example.prompt is None else [{"role": "user", "content": example.prompt}]
-    shown = render_conversation([*asked, {"role": "assistant", "content": example.reply}])
-    return f"Example:\n{shown}\nAnswer: {'yes' if example.answer else 'no'}"
+    user_turn = [] if example.prompt is None else [{"role": "user", "content": example.prompt}]
+    conversation = render_conversation([*user_turn, {"role": "assistant", "content": example.reply}])
+    return f"Example:\n{conversation}\nAnswer: {'yes' if example.answer else 'no'}"

@@ -1,4 +1,4 @@
-"""Sampling replies so that each one depends on its own seed and not on its neighbors in a batch."""
+"""Samples replies from a policy. A reply depends on its own seed, and not on the other replies of its batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,13 @@ class Completion:
     """A sampled reply.
 
     Attributes:
-        text: The reply without special tokens and surrounding white space.
-        n_tokens: Tokens sampled, the end token included.
-        finished: Whether the model ended the reply itself; False where `max_new_tokens` cut it.
+        text: The reply, without special tokens and without surrounding white space.
+        n_tokens: Number of sampled tokens, including the end token.
+        finished: Whether the model ended the reply; False if `max_new_tokens` cut it off.
+
+    Example:
+        >>> Completion("I'm sorry.", n_tokens=4, finished=True).text
+        "I'm sorry."
     """
 
     text: str
@@ -36,19 +40,27 @@ class Policy:
 
     Args:
         ref: The model; its tokenizer needs a chat template.
-        batch_size: Rows generated together. It moves the speed, not the replies.
+        batch_size: Number of replies that are generated together; affects the speed, not the replies.
 
     Raises:
         InputError: The model cannot be opened or has no chat template.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> policy = Policy(ModelRef(path="rbr_sandbox/models/policy", revision=None), batch_size=2)
+        >>> prompt = [{"role": "user", "content": "How do I boil an egg?"}]
+        >>> first, again = policy.sample([prompt, prompt], [7, 7], temperature=1.0, top_p=1.0, max_new_tokens=8)
+        >>> first == again
+        True
     """
 
     def __init__(self, ref: "ModelRef", batch_size: int) -> None:
-        self._where = ref.path
+        self._path = ref.path
         self._batch_size = batch_size
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForCausalLM, ref)
-        self._end = _end_tokens(self._model, self._tokenizer)
-        # `generate` fills what a call leaves open from here, and a Hub model may bring penalties and top_k.
+        self._end_tokens = _end_tokens(self._model, self._tokenizer)
+        # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
 
     def sample(
@@ -62,34 +74,36 @@ class Policy:
     ) -> list[Completion]:
         """Samples one reply to each conversation.
 
-        Each row draws its tokens by inverse CDF from its own random stream, one uniform a token, so it
-        is the same alone and in any batch (up to floating point: a uniform within rounding error of the
-        border between two tokens may fall on either side).
+        Each reply has its own random stream with one uniform number per token. The inverse CDF turns the number into a
+        token. A reply is therefore the same alone and in any batch, with one exception: if a number is within rounding
+        error of the border between two tokens, either token may be sampled.
 
         Args:
             conversations: Prompts, each ending in a user turn.
-            seeds: One for each conversation, in [0, 2**128).
-            temperature: At least 0; 0 takes the likeliest token.
-            top_p: In (0, 1]; tokens outside the smallest set with this probability are not drawn.
-            max_new_tokens: At most this many tokens a reply.
+            seeds: Seed of each conversation, in [0, 2**128).
+            temperature: Sampling temperature, at least 0; at 0, the reply consists of the most probable tokens.
+            top_p: Probability of the nucleus, in (0, 1]. Only tokens of the nucleus are sampled: the smallest set of
+                most probable tokens with at least this probability.
+            max_new_tokens: Largest number of tokens in a reply.
             on_progress: Called after each batch with the number of replies sampled so far.
 
         Returns:
-            Replies in the order of `conversations`.
+            One reply per conversation, in the order of `conversations`.
 
         Raises:
-            InputError: A prompt leaves no room for `max_new_tokens` in the model's context.
+            InputError: The longest prompt and `max_new_tokens` together exceed the model's context.
         """
         prompts = [self._encode(conversation) for conversation in conversations]
-        self._check_room(prompts, max_new_tokens)
+        self._check_context(prompts, max_new_tokens)
+        # Prompts of similar length share a batch, because shorter prompts are padded.
         order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), row))
         replies: dict[int, Completion] = {}
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            draw = (
-                [_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens)] if temperature else []
-            )
-            batch = self._generate([prompts[row] for row in rows], LogitsProcessorList(draw), max_new_tokens)
+            processors = LogitsProcessorList()
+            if temperature:
+                processors.append(_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens))
+            batch = self._generate([prompts[row] for row in rows], processors, max_new_tokens)
             replies.update(zip(rows, batch, strict=True))
             if on_progress:
                 on_progress(len(replies))
@@ -99,71 +113,85 @@ class Policy:
         text = self._tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
         return self._tokenizer.encode(text, add_special_tokens=False)
 
-    def _check_room(self, prompts: list[list[int]], max_new_tokens: int) -> None:
+    def _check_context(self, prompts: list[list[int]], max_new_tokens: int) -> None:
         longest = max(map(len, prompts), default=0)
         if longest + max_new_tokens > (limit := context_length(self._model)):
             raise InputError(
-                f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the context of {limit}",
-                where=self._where,
-                hint="Shorten the prompt, or lower max_new_tokens.",
+                f"a prompt of {longest} tokens and {max_new_tokens} new tokens exceed the context of {limit} tokens",
+                where=self._path,
+                hint="Shorten or remove the longest prompt, or lower max_new_tokens in the profile.",
             )
 
     @torch.inference_mode()
-    def _generate(self, prompts: list[list[int]], draw: LogitsProcessorList, max_new_tokens: int) -> list[Completion]:
+    def _generate(
+        self, prompts: list[list[int]], processors: LogitsProcessorList, max_new_tokens: int
+    ) -> list[Completion]:
+        # Pad the prompts on the left, so that the reply begins in the same column in every row.
         width = max(map(len, prompts))
         ids = [[self._tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         out = self._model.generate(
             input_ids=torch.tensor(ids, device=self._model.device),
             attention_mask=torch.tensor(mask, device=self._model.device),
-            logits_processor=draw,
+            logits_processor=processors,
             generation_config=GenerationConfig(
-                do_sample=False,
+                do_sample=False,  # if the temperature is above 0, the processor samples
                 max_new_tokens=max_new_tokens,
-                eos_token_id=self._end,
+                eos_token_id=self._end_tokens,
                 pad_token_id=self._tokenizer.pad_token_id,
             ),
         )
         return [self._completion(row) for row in out[:, width:].tolist()]
 
     def _completion(self, tokens: list[int]) -> Completion:
-        end = next((place for place, token in enumerate(tokens) if token in self._end), None)
+        end = next((index for index, token in enumerate(tokens) if token in self._end_tokens), None)
         kept = tokens if end is None else tokens[: end + 1]
         text = self._tokenizer.decode(kept, skip_special_tokens=True).strip()
         return Completion(text, len(kept), finished=end is not None)
 
 
 class _InverseCdf(LogitsProcessor):
-    """Leaves one token possible in each row: the one at which the row's uniform falls in its CDF."""
+    """Samples a token for each row by inverse CDF and makes every other token impossible.
+
+    A row's token is the first one at which the cumulative probability exceeds the row's uniform number.
+    """
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_p: float, max_new_tokens: int) -> None:
-        draws = [np.random.Generator(np.random.Philox(seed)).random(max_new_tokens) for seed in seeds]
-        self._uniforms = torch.from_numpy(np.stack(draws))
+        streams = [np.random.Generator(np.random.Philox(seed)).random(max_new_tokens) for seed in seeds]
+        self._uniforms = torch.from_numpy(np.stack(streams))  # [rows, max_new_tokens], in [0, 1)
         self._temperature = temperature
         self._top_p = top_p
         self._step = 0
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        # 1. Probabilities of the next token, float64[rows, vocabulary], and their running sum.
         probabilities = torch.softmax(scores.double() / self._temperature, dim=-1)
         if self._top_p < 1.0:
             probabilities = _nucleus(probabilities, self._top_p)
         cdf = probabilities.cumsum(dim=-1)
-        total = cdf[:, -1:].contiguous()
-        place = self._uniforms[:, self._step, None].to(scores.device) * total
-        # The last token with any mass, for a product that rounds up to the total.
+        # 2. Scale each row's uniform number to the row's total, which is below 1 if only the nucleus is left.
+        total = cdf[:, -1:].contiguous()  # [rows, 1]
+        target = self._uniforms[:, self._step, None].to(scores.device) * total  # [rows, 1]
+        # 3. Find the token. If rounding makes the target equal to the total, take the last token with any probability.
         last = torch.searchsorted(cdf, total)
-        token = torch.minimum(torch.searchsorted(cdf, place, right=True), last)
+        token = torch.minimum(torch.searchsorted(cdf, target, right=True), last)  # [rows, 1]
         self._step += 1
+        # 4. Give the token the logit 0 and every other token minus infinity.
         return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Sets the probabilities outside the nucleus to 0; argument and result are [rows, vocabulary].
+
+    The nucleus is the smallest set of most probable tokens whose probabilities sum to at least `top_p`.
+    """
     descending, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    before = descending.cumsum(dim=-1) - descending
-    return probabilities.scatter(1, order, descending.masked_fill(before >= top_p, 0.0))
+    sum_before = descending.cumsum(dim=-1) - descending
+    return probabilities.scatter(1, order, descending.masked_fill(sum_before >= top_p, 0.0))
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    named = model.generation_config.eos_token_id
-    listed = named if isinstance(named, list) else [named]
+    """Returns the ids of the tokens that end a reply, from the model's generation settings and from the tokenizer."""
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})

@@ -1,4 +1,4 @@
-"""Opening models and tokenizers: safetensors only, no remote code, fp32 on a CPU, pinned revisions."""
+"""Opens models and tokenizers: safetensors only, no remote code, fp32 on a CPU, pinned revisions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +12,33 @@ if TYPE_CHECKING:
     from rbr.profile import ModelRef
 
 
-def device() -> torch.device:
-    """The first CUDA device if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def open_model(kind: Any, ref: "ModelRef", **options: Any) -> PreTrainedModel:
-    """Loads a model for inference.
+def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedModel:
+    """Loads a model for inference, on the first CUDA device if there is one, else on the CPU.
 
     Args:
-        kind: An ``AutoModelFor...`` class.
+        auto_class: An ``AutoModelFor...`` class of transformers.
         ref: A local directory, or a Hub id with a revision.
-        **options: Passed on to ``from_pretrained``.
+        **options: More keyword arguments of ``from_pretrained``.
+
+    Returns:
+        The model in evaluation mode.
 
     Raises:
-        InputError: The model cannot be found or read, or lacks weights that `kind` needs.
+        InputError: The model cannot be found or read, or its files lack weights that `auto_class` needs.
+
+    Example:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from rbr.profile import ModelRef
+        >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        >>> model.training
+        False
     """
-    _check_place(ref)
-    # On a CPU fp32 is the faster type and the reproducible one; on a GPU the model's own type is what fits.
-    dtype = torch.float32 if device().type == "cpu" else "auto"
+    _check_directory(ref)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # On a CPU, fp32 is faster and reproducible. On a GPU, the type in which the weights are stored saves memory.
+    dtype = torch.float32 if device.type == "cpu" else "auto"
     try:
-        model, loading = kind.from_pretrained(
+        model, loading = auto_class.from_pretrained(
             ref.path,
             revision=_revision(ref),
             use_safetensors=True,
@@ -41,28 +47,39 @@ def open_model(kind: Any, ref: "ModelRef", **options: Any) -> PreTrainedModel:
             **options,
         )
     except (OSError, ValueError) as error:
-        raise _unreadable(ref, error) from error
+        raise _cannot_be_opened(ref, error) from error
     if missing := sorted(loading["missing_keys"]):
-        # They would be filled with random numbers: a chat model opened as a reward model scores noise.
+        # transformers fills missing weights with random numbers: a chat model opened as a reward model scores noise.
         raise InputError(
             f"the files lack the weights {', '.join(missing[:3])}",
             where=ref.path,
-            hint="Give a model that was trained for this use.",
+            hint="Use a model that was trained for this role. A chat model, for example, is not a reward model.",
         )
-    return model.to(device()).eval()
+    return model.to(device).eval()
 
 
 def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of a chat model; one without a padding token pads with its end token.
+    """Loads the tokenizer of a chat model.
+
+    A tokenizer without a padding token pads with its end token.
+
+    Args:
+        ref: A local directory, or a Hub id with a revision.
 
     Raises:
-        InputError: It cannot be found or read, or has no chat template.
+        InputError: The tokenizer cannot be found or read, or has no chat template.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> tokenizer = open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        >>> tokenizer.eos_token
+        '<|end|>'
     """
-    _check_place(ref)
+    _check_directory(ref)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(ref.path, revision=_revision(ref))
     except (OSError, ValueError) as error:
-        raise _unreadable(ref, error) from error
+        raise _cannot_be_opened(ref, error) from error
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", where=ref.path, hint="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
@@ -71,16 +88,24 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """Most tokens a sequence may have; effectively unbounded where the configuration names no limit."""
+    """Returns the largest number of tokens that a model accepts in a sequence; 2**31 if its configuration has no limit.
+
+    Example:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from rbr.profile import ModelRef
+        >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        >>> context_length(model)
+        512
+    """
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
 
-def _check_place(ref: "ModelRef") -> None:
+def _check_directory(ref: "ModelRef") -> None:
     if ref.revision is None and not Path(ref.path).is_dir():
         raise InputError(
-            "there is no such directory",
+            "the directory does not exist",
             where=ref.path,
-            hint="Check the model's path in the profile; a Hub id needs a revision.",
+            hint="Correct the model's path in the profile. If the path is a Hub id, add a revision.",
         )
 
 
@@ -88,10 +113,10 @@ def _revision(ref: "ModelRef") -> str:
     return ref.revision or "main"
 
 
-def _unreadable(ref: "ModelRef", error: Exception) -> InputError:
+def _cannot_be_opened(ref: "ModelRef", error: Exception) -> InputError:
     reason = str(error).strip().split("\n")[0]
     return InputError(
         f"the model cannot be opened: {reason}",
         where=ref.path,
-        hint="Give a directory with config, tokenizer and *.safetensors, or a Hub id with its revision.",
+        hint="Use a directory with config, tokenizer and *.safetensors, or a Hub id with its revision.",
     )

@@ -1,4 +1,4 @@
-"""R_rm: the score that a reward model gives to a reply (paper section 1, coefficient 1 in R_tot)."""
+"""R_rm: the score that a reward model gives to a reply (paper section 1). Its coefficient in R_tot is 1."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 
 class RewardModel:
-    """A sequence classifier with one output, read on prompt and reply rendered with its chat template.
+    """A sequence classifier with one output, which scores a prompt and its reply in the model's chat template.
 
     Args:
-        ref: The model.
-        batch_size: Rows scored together. It moves the speed, not the scores.
+        ref: The model; its tokenizer needs a chat template.
+        batch_size: Number of replies that are scored together; affects the speed, not the scores.
 
     Raises:
-        InputError: The model cannot be opened, has no chat template or more than one output.
+        InputError: The model cannot be opened, has no chat template, or does not have exactly one output.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> path = "rbr_sandbox/models/helpful_reward_model"
+        >>> reward_model = RewardModel(ModelRef(path=path, revision=None), batch_size=2)
+        >>> prompt = [{"role": "user", "content": "How do I boil an egg?"}]
+        >>> reward_model.score([prompt, prompt], ["Boil it for ten minutes.", "I'm sorry, I can't."]).shape
+        (2,)
     """
 
     def __init__(self, ref: "ModelRef", batch_size: int) -> None:
@@ -34,11 +42,11 @@ class RewardModel:
         outputs = self._model.config.num_labels
         if outputs != 1:
             raise InputError(
-                f"the reward model has {outputs} outputs",
+                f"the reward model has {outputs} outputs instead of 1",
                 where=ref.path,
                 hint="Use a model with num_labels = 1.",
             )
-        # The classifier finds a row's last token by the padding token, so both must mean the same one.
+        # The classifier scores the last token before the padding, so its configuration needs the padding token.
         self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
 
     def score(
@@ -51,23 +59,25 @@ class RewardModel:
 
         Args:
             conversations: Prompts, each ending in a user turn.
-            replies: One for each prompt.
+            replies: One reply per prompt.
             on_progress: Called after each batch with the number of replies scored so far.
 
         Returns:
-            float64[N], unbounded, in the order given. NaN where prompt and reply exceed the model's
-            context: a score of the head of a reply would not be a score of the reply.
+            float64[N], unbounded, in the order of `conversations`. NaN if prompt and reply exceed the model's context,
+            because the score of a truncated reply is not the score of the reply.
         """
         pairs = zip(conversations, replies, strict=True)
         rows = [self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs]
         scores = np.full(len(rows), np.nan)
-        fitting = [row for row in range(len(rows)) if len(rows[row]) <= context_length(self._model)]
-        order = sorted(fitting, key=lambda row: (len(rows[row]), row))
+        # Replies of similar length share a batch, because shorter replies are padded.
+        rows_in_context = [row for row in range(len(rows)) if len(rows[row]) <= context_length(self._model)]
+        order = sorted(rows_in_context, key=lambda row: (len(rows[row]), row))
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
             scores[batch] = self._forward([rows[row] for row in batch])
             if on_progress:
-                on_progress(len(rows) - len(order) + start + len(batch))
+                too_long = len(rows) - len(order)
+                on_progress(too_long + start + len(batch))
         return scores
 
     def _encode(self, messages: Conversation) -> list[int]:

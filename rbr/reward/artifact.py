@@ -1,7 +1,7 @@
-"""A fitted reward as a file: everything that R_rbr is computed from (paper section 4, Eq. 1).
+"""The fitted reward as a file: everything that R_rbr is computed from (paper section 4, Eq. 1).
 
-A reward directory holds `reward.json` alone. It names its models by fingerprint and carries everything else:
-questions, class rules, thresholds, weights, and which response type each content category asks for.
+A reward directory contains one file, `reward.json`: the questions, the class rules, the thresholds, the weights and
+the response type of each content category. The file also contains the fingerprints of the grader and the reward model.
 """
 
 import json
@@ -11,35 +11,47 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from rbr.classes.features import FeatureMap
 from rbr.errors import InputError
+from rbr.files.json_document import parse_json
+from rbr.files.schema_errors import validate
+from rbr.files.text_file import read_text
 from rbr.grading import Question
 from rbr.hashing import content_hash
 from rbr.rulebook import ClassDiagram, ContentPolicy, Proposition, Propositions
 
-FILE = "reward.json"
-
 FloatArray = NDArray[np.float64]
 
+_REWARD_FILE = "reward.json"
+_DAMAGED_HINT = "The reward file is damaged or from another version. Materialize the asset `reward` again."
 
-class _Part(BaseModel):
+
+class _RewardPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RewardRules(_Part):
-    """The reward of replies to one response type.
+class RewardRules(_RewardPart):
+    """The rules and weights that reward the replies of one response type.
 
     Attributes:
         classes: Class names, best to worst.
         rule_propositions: Propositions that the class rules depend on, sorted.
-        tests: Inner nodes of the class rules' decision diagram, as in `ClassDiagram.tests`. Rules that say
-            the same in other words have the same diagram.
-        root: Its root.
-        feature_propositions: Propositions whose probabilities are features themselves, sorted.
+        tests: Inner nodes of the decision diagram of the class rules, as in `ClassDiagram.tests`. Rules with the
+            same meaning have the same diagram, even if their text differs.
+        root: Target to start at, as in `ClassDiagram.root`.
+        feature_propositions: Propositions whose probabilities are features of their own, sorted.
         thresholds: Decision threshold by proposition, in (0, 1).
-        weights: One per feature: classes, then feature_propositions propositions; in units of R_rm.
+        weights: One weight per feature, in units of R_rm: first the classes, then the feature_propositions.
+
+    Example:
+        >>> from rbr.rulebook import compile_rules
+        >>> diagram = compile_rules({"good": "apology", "bad": "not apology"}, ["good", "bad"])
+        >>> rules = RewardRules(classes=("good", "bad"), rule_propositions=("apology",), tests=diagram.tests,
+        ...                     root=diagram.root, feature_propositions=(), thresholds={}, weights=(2.0, -2.0))
+        >>> rules.r_rbr(np.array([[1.0], [0.75], [0.0]]))
+        array([ 2.,  1., -2.])
     """
 
     classes: tuple[str, ...]
@@ -57,27 +69,36 @@ class RewardRules(_Part):
         return FeatureMap(diagram, self.feature_propositions, self.thresholds)
 
     def r_rbr(self, p_yes: FloatArray) -> FloatArray:
-        """R_rbr of graded replies (Eq. 1).
+        """Returns R_rbr of graded replies (Eq. 1).
 
         Args:
-            p_yes: float64[N, features.propositions] in [0, 1], NaN where missing.
+            p_yes: Grades, float64[N, features.propositions] in [0, 1]; NaN if a grade is missing.
 
         Returns:
-            float64[N] in units of R_rm; NaN where a grade is missing.
+            float64[N] in units of R_rm; NaN if a grade is missing.
         """
         return self.features.features(p_yes) @ np.array(self.weights)
 
 
-class RewardArtifact(_Part):
-    """Everything that R_rbr depends on, apart from the grader's own weights.
+class RewardArtifact(_RewardPart):
+    """Everything that R_rbr depends on, except the weights of the grader.
 
     Attributes:
-        propositions: The propositions that the rules need, with the examples that are shown and no others.
-        rules: By response type; one that could not be fitted is not here, and gets R_rm alone.
+        propositions: The propositions that the rules need, by name, with the examples that questions show.
+        rules: Rules by response type. A response type without fitted weights has no rules; its R_rbr is 0.
         response_types: Response type by content category.
-        few_shot: Examples shown with a question.
+        few_shot: Number of examples that a question shows.
         grader: Fingerprint of the grader that the weights were fitted with.
-        reward_model: Fingerprint of the R_rm that the weights were fitted on top of.
+        reward_model: Fingerprint of the reward model R_rm that the weights were fitted with.
+
+    Example:
+        >>> import tempfile
+        >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={"None": "comply"}, few_shot=0,
+        ...                           grader="0123456789abcdef", reward_model="fedcba9876543210")
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     artifact.save(directory)
+        ...     RewardArtifact.load(directory) == artifact
+        True
     """
 
     propositions: dict[str, Proposition]
@@ -89,39 +110,43 @@ class RewardArtifact(_Part):
 
     @property
     def identity(self) -> str:
-        """Content hash: what a checkpoint trained on this reward is named after."""
+        """Content hash of the artifact; the name of a checkpoint depends on the identity of its reward."""
         return content_hash(self)
 
     def questions_of(self, response_type: str) -> list[Question]:
-        """What to ask the grader about replies to a response type, in the order of its features' inputs."""
+        """Returns the questions for replies of a response type, in the order of ``features.propositions``."""
         names = self.rules[response_type].features.propositions
         return [Question(name, self.propositions[name].question, self.propositions[name].examples) for name in names]
 
     def save(self, directory: str | Path) -> None:
-        """Writes the reward directory."""
+        """Writes the reward directory; creates it if it does not exist."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
-        (directory / FILE).write_text(f"{text}\n", encoding="utf-8")
+        (directory / _REWARD_FILE).write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | Path) -> "RewardArtifact":
         """Reads a reward directory.
 
         Raises:
-            InputError: There is none, or its file is damaged.
+            InputError: The directory contains no reward file, or the file is damaged. All problems are reported, each
+                with file and key.
         """
-        path = Path(directory) / FILE
+        path = Path(directory) / _REWARD_FILE
         if not path.is_file():
-            raise InputError("there is no reward", where=str(path), hint="Materialize `reward`, or run `rbr run`.")
+            hint = "Run `rbr run`, or materialize the asset `reward`."
+            raise InputError("the reward file does not exist", where=str(path), hint=hint)
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            what = f"is no reward of this version: {error.errors()[0]['msg']}"
-            raise InputError(what, where=str(path), hint="Materialize `reward` again.") from error
+            return validate(cls, parse_json(read_text(path), str(path), hint=_DAMAGED_HINT))
+        except InputError as error:
+            # Nobody edits this file, so no hint says how to correct an entry.
+            raise InputError.collect(
+                InputError(problem.what, where=problem.where, hint=_DAMAGED_HINT) for problem in error.problems
+            ) from error
 
 
-def assemble(
+def build_artifact(
     weights: Mapping[str, Mapping[str, float]],
     features: Mapping[str, FeatureMap],
     propositions: Propositions,
@@ -131,22 +156,36 @@ def assemble(
     grader: str,
     reward_model: str,
 ) -> RewardArtifact:
-    """Puts a reward together.
+    """Builds a reward artifact from fitted weights.
 
     Args:
-        weights: Weight by feature name, by response type.
-        features: The features of each response type that has weights.
-        propositions: All propositions; those that no feature needs are left out.
-        content_policy: Response type by category.
-        few_shot: Examples shown with a question.
+        weights: Fitted weights, by response type and feature name.
+        features: Feature map of each response type that has weights.
+        propositions: The propositions of the rulebook; the artifact keeps only those that a feature needs.
+        content_policy: The content policy; it gives the response type of each category.
+        few_shot: Number of examples that a question shows.
         grader: Fingerprint of the grader.
-        reward_model: Fingerprint of R_rm.
+        reward_model: Fingerprint of the reward model R_rm.
+
+    Example:
+        >>> from rbr.classes.features import feature_map
+        >>> from rbr.rulebook import load_rulebook
+        >>> rulebook = load_rulebook("rulebook")
+        >>> features = feature_map(rulebook.behavior, "comply", accepted=[])
+        >>> weights = dict.fromkeys(features.feature_names, 0.5)
+        >>> artifact = build_artifact({"comply": weights}, {"comply": features}, rulebook.propositions,
+        ...                           rulebook.content_policy, few_shot=0, grader="...", reward_model="...")
+        >>> artifact.rules["comply"].weights
+        (0.5, 0.5, 0.5, 0.5, 0.5)
     """
-    rules = {name: _rules(features[name], of_features) for name, of_features in sorted(weights.items())}
-    needed = sorted({name for kind in rules.values() for name in kind.features.propositions})
-    shown = {name: propositions[name].examples[:few_shot] for name in needed}
+    rules = {
+        response_type: _reward_rules(features[response_type], feature_weights)
+        for response_type, feature_weights in sorted(weights.items())
+    }
+    needed = sorted({name for entry in rules.values() for name in entry.features.propositions})
+    examples = {name: propositions[name].examples[:few_shot] for name in needed}
     return RewardArtifact(
-        propositions={name: propositions[name].model_copy(update={"examples": shown[name]}) for name in needed},
+        propositions={name: propositions[name].model_copy(update={"examples": examples[name]}) for name in needed},
         rules=rules,
         response_types={code: entry.response_type for code, entry in sorted(content_policy.categories.items())},
         few_shot=few_shot,
@@ -155,7 +194,7 @@ def assemble(
     )
 
 
-def _rules(features: FeatureMap, weights: Mapping[str, float]) -> RewardRules:
+def _reward_rules(features: FeatureMap, weights: Mapping[str, float]) -> RewardRules:
     return RewardRules(
         classes=features.classes,
         rule_propositions=features.diagram.propositions,
@@ -163,5 +202,5 @@ def _rules(features: FeatureMap, weights: Mapping[str, float]) -> RewardRules:
         root=features.diagram.root,
         feature_propositions=features.feature_propositions,
         thresholds=dict(features.thresholds),
-        weights=tuple(weights[name] for name in features.names),
+        weights=tuple(weights[name] for name in features.feature_names),
     )

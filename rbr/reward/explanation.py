@@ -1,4 +1,4 @@
-"""Why a reply gets the reward it gets: its grades, its class, and R_tot term by term (paper section 4, Eq. 1)."""
+"""Explains the reward of one reply: its grades, its class, and the terms of R_tot (paper section 4, Eq. 1)."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,17 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Graded:
-    """One proposition about the reply.
+class PropositionGrade:
+    """The grade of one proposition.
 
     Attributes:
-        proposition: Its name.
-        p_yes: P(yes) in [0, 1]; None where the answer could not be read.
-        threshold: From which P(yes) on it counts as true.
+        proposition: Name of the proposition.
+        p_yes: P(yes) in [0, 1]; None if the answer could not be read.
+        threshold: The smallest P(yes) that counts as true.
+
+    Example:
+        >>> PropositionGrade("apology", p_yes=0.8, threshold=0.5).holds
+        True
     """
 
     proposition: str
@@ -27,18 +31,22 @@ class Graded:
 
     @property
     def holds(self) -> bool | None:
-        """Whether it counts as true; None where the answer could not be read."""
+        """Whether the proposition counts as true; None if the answer could not be read."""
         return None if self.p_yes is None else self.p_yes >= self.threshold
 
 
 @dataclass(frozen=True)
-class Term:
-    """One summand of R_rbr.
+class RewardTerm:
+    """One term of R_rbr: a weight times a feature.
 
     Attributes:
-        feature: Its name, such as ``class:ideal`` or ``proposition:judgement``.
-        value: phi, in [0, 1].
-        weight: w, in units of R_rm.
+        feature: Name of the feature, such as ``class:ideal`` or ``proposition:judgement``.
+        value: The feature phi, in [0, 1].
+        weight: The weight w, in units of R_rm.
+
+    Example:
+        >>> RewardTerm("class:ideal", value=0.5, weight=3.0).reward
+        1.5
     """
 
     feature: str
@@ -47,75 +55,93 @@ class Term:
 
     @property
     def reward(self) -> float:
-        """w * phi, in units of R_rm."""
+        """The product w * phi, in units of R_rm."""
         return self.weight * self.value
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The reward of one reply, taken apart.
+    """The reward of one reply with all its terms.
 
     Attributes:
-        grades: The propositions that its response type asks about.
-        class_name: The class that the evaluation counts it as; None where a grade that the rules need is missing.
-        class_probabilities: Probability by class, best to worst; empty where a grade is missing.
-        r_rm: The reward model's score; None where it could not be computed.
-        terms: The summands of R_rbr, the largest first; empty where a grade is missing, or nothing was fitted.
-        is_graded: Whether all grades that the rules need are there.
+        grades: Grades of the propositions that the response type needs.
+        class_name: Class after every grade is cut at its threshold, as in the evaluation; None if a grade that the
+            class rules need is missing.
+        class_probabilities: Probability by class, best to worst; empty if a grade that the class rules need is missing.
+        r_rm: Score of the reward model; None if it could not be computed.
+        terms: Terms of R_rbr, by decreasing absolute value; empty if a grade is missing or the response type has no
+            rules.
+        is_graded: Whether every grade that the features need exists.
+
+    Example:
+        >>> terms = (RewardTerm("class:ideal", 0.5, 3.0), RewardTerm("class:disallowed", 0.5, -1.0))
+        >>> explanation = Explanation((), "ideal", {}, r_rm=0.25, terms=terms, is_graded=True)
+        >>> explanation.r_rbr, explanation.r_tot
+        (1.0, 1.25)
     """
 
-    grades: tuple[Graded, ...]
+    grades: tuple[PropositionGrade, ...]
     class_name: str | None
     class_probabilities: dict[str, float]
     r_rm: float | None
-    terms: tuple[Term, ...]
+    terms: tuple[RewardTerm, ...]
     is_graded: bool
 
     @property
     def r_rbr(self) -> float | None:
-        """The sum of the terms; None where a grade is missing."""
+        """The sum of the terms, in units of R_rm; None if a grade is missing."""
         return sum(term.reward for term in self.terms) if self.is_graded else None
 
     @property
     def r_tot(self) -> float | None:
-        """R_rm + R_rbr; None where either is missing."""
+        """R_rm + R_rbr; None if one of the two is missing."""
         return None if self.r_rm is None or self.r_rbr is None else self.r_rm + self.r_rbr
 
 
 def explain(rules: RewardRules | None, p_yes: FloatArray, r_rm: float) -> Explanation:
-    """Takes the reward of a reply apart.
+    """Explains the reward of a reply.
 
     Args:
-        rules: The fitted reward of its response type; None where there is none, so that R_rm alone counts.
-        p_yes: Its grades, float64[rules.features.propositions] in [0, 1], NaN where missing.
-        r_rm: The reward model's score, NaN where it could not be computed.
+        rules: Rules of the reply's response type; None if the response type has no rules, so that R_rbr is 0.
+        p_yes: Grades, float64[rules.features.propositions] in [0, 1]; NaN if a grade is missing. Without rules, the
+            grades are ignored.
+        r_rm: Score of the reward model; NaN if it could not be computed.
+
+    Example:
+        >>> from rbr.rulebook import compile_rules
+        >>> diagram = compile_rules({"good": "apology", "bad": "not apology"}, ["good", "bad"])
+        >>> rules = RewardRules(classes=("good", "bad"), rule_propositions=("apology",), tests=diagram.tests,
+        ...                     root=diagram.root, feature_propositions=(), thresholds={}, weights=(2.0, -2.0))
+        >>> explanation = explain(rules, p_yes=np.array([0.75]), r_rm=0.5)
+        >>> explanation.class_name, explanation.r_rbr, explanation.r_tot
+        ('good', 1.0, 1.5)
     """
     score = None if np.isnan(r_rm) else float(r_rm)
     if rules is None:
         return Explanation((), None, {}, score, (), is_graded=True)
     features = rules.features
     grades = tuple(
-        Graded(name, None if np.isnan(value) else float(value), rules.thresholds.get(name, NEUTRAL_THRESHOLD))
+        PropositionGrade(name, None if np.isnan(value) else float(value), rules.thresholds.get(name, NEUTRAL_THRESHOLD))
         for name, value in zip(features.propositions, p_yes, strict=True)
     )
-    row = p_yes[np.newaxis]
-    (counted,) = features.binary_classes(row)
+    row = p_yes[np.newaxis]  # [1, propositions]
+    (class_index,) = features.thresholded_class_indices(row)
     (values,) = features.features(row)
     (probabilities,) = features.class_probabilities(row)
     is_graded = not np.isnan(values).any()
-    summands = zip(features.names, values, rules.weights, strict=True)
-    terms = [Term(name, float(value), weight) for name, value, weight in summands]
+    columns = zip(features.feature_names, values, rules.weights, strict=True)
+    terms = [RewardTerm(name, float(value), weight) for name, value, weight in columns]
     return Explanation(
         grades=grades,
-        class_name=features.classes[counted] if counted >= 0 else None,
-        class_probabilities=_named(features.classes, probabilities),
+        class_name=features.classes[class_index] if class_index >= 0 else None,
+        class_probabilities=_probability_by_class(features.classes, probabilities),
         r_rm=score,
         terms=tuple(sorted(terms, key=lambda term: -abs(term.reward))) if is_graded else (),
         is_graded=is_graded,
     )
 
 
-def _named(classes: tuple[str, ...], probabilities: FloatArray) -> dict[str, float]:
+def _probability_by_class(classes: tuple[str, ...], probabilities: FloatArray) -> dict[str, float]:
     if np.isnan(probabilities).any():
         return {}
-    return {name: float(value) for name, value in zip(classes, probabilities, strict=True)}
+    return {name: float(probability) for name, probability in zip(classes, probabilities, strict=True)}

@@ -1,5 +1,6 @@
 """R_tot = R_rm + R_rbr as a reward function for TRL (paper section 4, Eq. 1)."""
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,29 @@ FloatArray = NDArray[np.float64]
 
 
 class RuleBasedReward:
-    """A TRL reward function that returns R_tot; with no artifact, R_rm alone.
+    """A TRL reward function that returns R_tot = R_rm + R_rbr; without an artifact, R_rm alone.
 
-    R_rm and R_rbr come from one function because TRL adds what several return and takes a missing one for 0.
-    Here a completion without a score or without a grade has no reward at all.
+    If a grade or the score of a completion is missing, its reward is None. One function computes both terms, because
+    TRL adds the values of several reward functions and counts a missing value as 0.
 
     Args:
-        reward_model: R_rm.
-        artifact: The fitted reward; None for a baseline that reads no rule.
-        grader: Reads the propositions; needed with an artifact.
+        reward_model: The reward model R_rm.
+        artifact: The fitted reward; None for a baseline without rules.
+        grader: The grader that answers the propositions; required with an artifact.
+
+    Raises:
+        ValueError: There is an artifact, but no grader.
+
+    Example:
+        >>> class Length:  # Anything with this method can be the reward model.
+        ...     def score(self, prompts, replies):
+        ...         return np.array([len(reply) / 10 for reply in replies])
+        >>> reward = RuleBasedReward(Length())
+        >>> reward([[{"role": "user", "content": "Hi."}]], [[{"role": "assistant", "content": "Hello."}]])
+        [0.6]
     """
 
-    # TRL names a reward function by this in its logs.
+    # TRL uses this name in its logs.
     __name__ = "r_tot"
 
     def __init__(
@@ -56,29 +68,30 @@ class RuleBasedReward:
         grader_settings: "GraderSettings",
         batch_size: int = 64,
     ) -> "RuleBasedReward":
-        """Opens a reward directory with its models.
+        """Opens a reward directory with the models that its weights were fitted with.
 
         Args:
-            directory: As `RewardArtifact.save` wrote it.
-            reward_model: R_rm, the one it was fitted on.
-            grader: The grader, the one it was fitted with.
-            grader_settings: How it is asked.
-            batch_size: Replies scored together by R_rm.
+            directory: A directory that `RewardArtifact.save` wrote, such as ``var/reward`` after `rbr run`.
+            reward_model: The reward model R_rm.
+            grader: The grader that answers the propositions.
+            grader_settings: Section `grader` of a profile.
+            batch_size: Number of replies that R_rm scores together; affects the speed, not the scores.
 
         Raises:
-            InputError: There is no reward, or a model is not the one that the weights belong to.
+            InputError: The directory contains no reward, a model cannot be opened, or the weights were fitted with
+                another grader, another reward model or another `few_shot`.
         """
-        from rbr.models.reward_model import RewardModel
-
         artifact = RewardArtifact.load(directory)
         _check_model("grader", grader, artifact.grader)
         _check_model("reward model", reward_model, artifact.reward_model)
         if grader_settings.few_shot != artifact.few_shot:
             raise InputError(
-                f"is {grader_settings.few_shot}; the weights were fitted with {artifact.few_shot}",
+                f"few_shot is {grader_settings.few_shot}, but the weights were fitted with {artifact.few_shot}",
                 where="grader.few_shot",
-                hint=f"Set it to {artifact.few_shot}, or fit again.",
+                hint=f"Set few_shot to {artifact.few_shot}, or fit the weights again.",
             )
+        from rbr.models.reward_model import RewardModel
+
         return cls(RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings))
 
     def __call__(
@@ -90,19 +103,20 @@ class RuleBasedReward:
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
     ) -> list[float | None]:
-        """Rewards completions.
+        """Returns the reward of each completion.
 
         Args:
-            prompts: Messages, each ending in a user turn.
-            completions: One reply each, as a list of one assistant message.
-            category: Content category of each prompt; needed with an artifact.
-            log_metric: Takes the mean R_rm, the mean R_rbr and the share of each class.
+            prompts: Messages of each prompt; the last message is a user turn.
+            completions: One reply per prompt, as a list with one assistant message.
+            category: Content category of each prompt; required with an artifact.
+            log_metric: Called with a name and a mean value, for R_rm, R_rbr and the probability of each class.
+            **_: Other columns of the data set, which TRL passes; they are ignored.
 
         Returns:
-            R_tot of each completion; None where a grade or the score is missing.
+            R_tot of each completion, in the order of `completions`; None if a grade or the score is missing.
 
         Raises:
-            InputError: There is an artifact and no category, or one that it does not know.
+            InputError: There is an artifact, and `category` is missing or contains an unknown category.
         """
         replies = [turns[-1]["content"] for turns in completions]
         r_rm = self._reward_model.score(prompts, replies)
@@ -110,9 +124,9 @@ class RuleBasedReward:
         r_tot = r_rm
         if self._artifact is not None:
             response_types = _response_types(self._artifact, category)
-            r_rbr, classes = self._by_rules(prompts, replies, response_types)
+            r_rbr, class_probabilities = self._by_rules(prompts, replies, response_types)
             logged["r_rbr"] = r_rbr
-            logged |= {f"class/{name}": share for name, share in classes.items()}
+            logged |= {f"class/{name}": values for name, values in class_probabilities.items()}
             r_tot = r_rm + r_rbr
         if log_metric is not None:
             for name, values in logged.items():
@@ -123,21 +137,26 @@ class RuleBasedReward:
     def _by_rules(
         self, prompts: Sequence[Conversation], replies: Sequence[str], response_types: Sequence[str]
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """R_rbr, and the probability of each class, NaN where it is not one of the response type."""
+        """Returns R_rbr of the N replies, and the probability of each class by name; float64[N] each.
+
+        R_rbr is 0 if the reply's response type has no rules. The probability of a class is NaN if the response type
+        does not have the class.
+        """
         assert self._artifact is not None and self._grader is not None
         r_rbr = np.zeros(len(replies))
-        names = dict.fromkeys(name for rules in self._artifact.rules.values() for name in rules.classes)
-        classes = {name: np.full(len(replies), np.nan) for name in names}
+        class_names = dict.fromkeys(name for rules in self._artifact.rules.values() for name in rules.classes)
+        class_probabilities = {name: np.full(len(replies), np.nan) for name in class_names}
         for response_type, rules in self._artifact.rules.items():
-            rows = [row for row, kind in enumerate(response_types) if kind == response_type]
+            rows = [row for row, row_type in enumerate(response_types) if row_type == response_type]
             if not rows:
                 continue
-            judged = [[*prompts[row], Message(role="assistant", content=replies[row])] for row in rows]
-            p_yes = self._grader.grade(judged, self._artifact.questions_of(response_type))
+            conversations = [[*prompts[row], Message(role="assistant", content=replies[row])] for row in rows]
+            p_yes = self._grader.grade(conversations, self._artifact.questions_of(response_type))
             r_rbr[rows] = rules.r_rbr(p_yes)
-            for name, share in zip(rules.classes, rules.features.class_probabilities(p_yes).T, strict=True):
-                classes[name][rows] = share
-        return r_rbr, classes
+            probabilities = rules.features.class_probabilities(p_yes)  # [rows, classes]
+            for name, column in zip(rules.classes, probabilities.T, strict=True):
+                class_probabilities[name][rows] = column
+        return r_rbr, class_probabilities
 
 
 def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) -> list[str]:
@@ -149,18 +168,21 @@ def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) ->
         )
     unknown = sorted(set(category) - set(artifact.response_types))
     if unknown:
+        near = difflib.get_close_matches(unknown[0], artifact.response_types, n=1)
+        question = f"Did you mean {near[0]}? " if near else ""
         raise InputError(
-            f"the reward knows no category {unknown[0]!r}",
+            f"unknown category {unknown[0]!r}",
             where="category",
-            hint=f"Use one of {', '.join(artifact.response_types)}.",
+            hint=f"{question}Categories of the reward: {', '.join(artifact.response_types)}.",
         )
     return [artifact.response_types[code] for code in category]
 
 
 def _check_model(role: str, ref: "ModelRef", fingerprint: str) -> None:
-    if model_fingerprint(ref) != fingerprint:
+    actual = model_fingerprint(ref)
+    if actual != fingerprint:
         raise InputError(
-            f"is not the {role} that the weights were fitted with",
+            f"the weights were fitted with another {role}; this one has the fingerprint {actual}",
             where=ref.path,
-            hint=f"Give the {role} with the fingerprint {fingerprint}, or fit again.",
+            hint=f"Use the {role} with the fingerprint {fingerprint}, or fit the weights again.",
         )

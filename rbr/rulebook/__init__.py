@@ -1,22 +1,24 @@
-"""The rulebook: propositions, recipes, behavior policy and content policy, as files a safety team edits."""
+"""The rulebook: propositions, recipes, behavior policy and content policy, in files that a safety team edits."""
 
 from rbr.rulebook.class_diagram import ClassDiagram, compile_classes, compile_rules
 from rbr.rulebook.dependencies import propositions_needed
-from rbr.rulebook.expressions import Expression, names, parse
+from rbr.rulebook.expressions import Expression, names_in, parse_expression
 from rbr.rulebook.load import (
     BEHAVIOR_FILE,
     CONTENT_POLICY_FILE,
     PROPOSITIONS_FILE,
     SYNTHESIS_FILE,
+    RulebookFile,
+    RulebookFiles,
     default_rulebook,
     load_behavior,
     load_content_policy,
     load_propositions,
     load_rulebook,
     load_synthesis,
-    rulebook_hash,
+    read_rulebook_files,
 )
-from rbr.rulebook.models import (
+from rbr.rulebook.parts import (
     Agreement,
     Behavior,
     Category,
@@ -52,6 +54,8 @@ __all__ = [
     "Recipe",
     "ResponseTypeRules",
     "Rulebook",
+    "RulebookFile",
+    "RulebookFiles",
     "Slot",
     "Synthesis",
     "compile_classes",
@@ -62,8 +66,8 @@ __all__ = [
     "load_propositions",
     "load_rulebook",
     "load_synthesis",
-    "names",
-    "parse",
+    "names_in",
+    "parse_expression",
     "propositions_needed",
-    "rulebook_hash",
+    "read_rulebook_files",
 ]

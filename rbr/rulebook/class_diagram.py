@@ -1,4 +1,7 @@
-"""Classes of a response type as one decision diagram: exact class probabilities, overlaps and gaps found."""
+"""Compiles the classes of a response type to one decision diagram.
+
+The diagram gives exact class probabilities, and shows whether classes overlap or leave a gap.
+"""
 
 import operator
 from collections import Counter
@@ -9,11 +12,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbr.errors import InputError
-from rbr.rulebook.decision_diagram import DecisionBuilder
-from rbr.rulebook.dependencies import derived_in_use, leaves
-from rbr.rulebook.expressions import Expression, parse
-from rbr.rulebook.models import Behavior
+from rbr.errors import InputError, KeyPath, Location
+from rbr.rulebook.decision_diagram import DiagramBuilder
+from rbr.rulebook.dependencies import derived_in_use, simple_propositions
+from rbr.rulebook.expressions import Expression, parse_expression
+from rbr.rulebook.parts import Behavior
 
 MAX_PROPOSITIONS = 200
 MAX_COUNTEREXAMPLES = 5
@@ -23,13 +26,23 @@ _Values = TypeVar("_Values", bound=np.generic)
 
 @dataclass(frozen=True)
 class ClassDiagram:
-    """Sorts replies into classes, of which every truth assignment satisfies exactly one.
+    """A decision diagram that assigns each reply to exactly one class.
 
     Attributes:
-        propositions: The simple propositions that the classes depend on, sorted; the columns of every input.
-        classes: The classes, best to worst; the columns of the probabilities.
-        tests: Inner nodes ``(column, if false, if true)``, parents before children, the root first. Targets
-            below ``len(tests)`` are inner nodes, the others are ``len(tests) + class index``.
+        propositions: The simple propositions that the classes depend on, sorted. They are the columns of every input.
+        classes: The classes, best to worst. They are the columns of the probabilities.
+        tests: Inner nodes ``(column, target if false, target if true)``, parents before children, the root first.
+            A target below ``len(tests)`` is the index of an inner node. Any other target is ``len(tests)`` plus the
+            index of a class.
+        root: The target that every reply starts at.
+
+    Example:
+        >>> rules = {"good": "apology and not judgement", "bad": "not apology or judgement"}
+        >>> diagram = compile_rules(rules, order=["good", "bad"])
+        >>> diagram.propositions
+        ('apology', 'judgement')
+        >>> diagram.class_probabilities(np.array([[0.5, 0.5]]))
+        array([[0.25, 0.75]])
     """
 
     propositions: tuple[str, ...]
@@ -39,30 +52,32 @@ class ClassDiagram:
 
     @property
     def reachable_classes(self) -> frozenset[str]:
-        """The classes that some reply falls into."""
+        """The classes that at least one possible reply falls into."""
         targets = {self.root, *(target for _, low, high in self.tests for target in (low, high))}
         return frozenset(self.classes[target - len(self.tests)] for target in targets if target >= len(self.tests))
 
     @property
     def deciding_propositions(self) -> frozenset[str]:
-        """The propositions that change the class of some reply."""
+        """The propositions that change the class of at least one possible reply."""
         return frozenset(self.propositions[column] for column, _, _ in self.tests)
 
     def class_probabilities(self, p: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The probability of each class if the propositions were independent (paper section 3.3).
+        """Returns the probability of each class if the propositions are independent (paper section 3.3).
 
         Args:
-            p: Probabilities in [0, 1] that each proposition is true, shape ``[N, propositions]``.
+            p: Probability in [0, 1] that each proposition is true, shape ``[N, propositions]``.
 
         Returns:
-            Shape ``[N, classes]``; each row sums to 1, or is NaN throughout where the row of `p` holds a NaN.
+            Shape ``[N, classes]``. Each row sums to 1; a row is all NaN if its row of `p` has a NaN.
 
         Raises:
-            ValueError: The shape does not fit, or a value is outside [0, 1].
+            ValueError: The shape is wrong, or a value is outside [0, 1].
         """
         columns = np.ascontiguousarray(self._checked(np.asarray(p, dtype=np.float64)).T)
         if np.any((columns < 0) | (columns > 1)):
             raise ValueError("probabilities must be in [0, 1]")
+        # Pass probability mass from the root down to the classes.
+        # columns: [propositions, N]; mass: [nodes + classes, N].
         mass = np.zeros((len(self.tests) + len(self.classes), columns.shape[1]))
         mass[self.root] = 1.0
         for node, (column, low, high) in enumerate(self.tests):
@@ -70,30 +85,31 @@ class ClassDiagram:
             mass[high] += true
             mass[low] += mass[node] - true
         shares = mass[len(self.tests) :].T.copy()
-        # A path that never tests the missing proposition would give a number to a row not fully graded.
+        # A row with a missing grade gets no number, even if its path never tests the missing proposition.
         shares[np.isnan(columns).any(axis=0)] = np.nan
         return shares
 
     def classify(self, truth: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The class of each truth assignment.
+        """Returns the class of each truth assignment.
 
         Args:
             truth: Booleans, shape ``[N, propositions]``.
 
         Returns:
-            Shape ``[N]``, indices into `classes`.
+            Indices into `classes`, shape ``[N]``.
 
         Raises:
-            ValueError: The shape does not fit, or the values are no booleans.
+            ValueError: The shape is wrong, or the values are not booleans.
         """
         truth = self._checked(np.asarray(truth))
         if truth.dtype != np.bool_:
             raise ValueError(f"truth values must be booleans, not {truth.dtype}")
-        at = np.full(len(truth), self.root, dtype=np.intp)
+        # Move every row through the diagram together. nodes: the node that each row is at, [N].
+        nodes = np.full(len(truth), self.root, dtype=np.intp)
         for node, (column, low, high) in enumerate(self.tests):
-            here = at == node
-            at[here] = np.where(truth[here, column], high, low)
-        return at - len(self.tests)
+            here = nodes == node
+            nodes[here] = np.where(truth[here, column], high, low)
+        return nodes - len(self.tests)
 
     def _checked(self, values: NDArray[_Values]) -> NDArray[_Values]:
         if values.ndim != 2 or values.shape[1] != len(self.propositions):
@@ -105,13 +121,18 @@ def compile_classes(behavior: Behavior, response_type: str) -> ClassDiagram:
     """Compiles the classes of a response type.
 
     Raises:
-        KeyError: The behavior policy has no such response type.
-        InputError: Classes overlap or leave a gap (with a counterexample), or derived propositions
-            refer to each other in a circle.
+        KeyError: The behavior policy does not define the response type.
+        InputError: Classes overlap or leave a gap (the message describes a reply that shows it), derived propositions
+            refer to each other in a circle, or the rules are too complex.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> compile_classes(load_behavior("rulebook/behavior.yaml"), "comply").classes[0]
+        'ideal'
     """
     rules = behavior.response_types[response_type].classes
-    where = f"response_types.{response_type}.classes"
-    return compile_rules(rules, behavior.class_names(response_type), behavior.derived, where=where)
+    path = ("response_types", response_type, "classes")
+    return compile_rules(rules, behavior.class_names(response_type), behavior.derived, path=path)
 
 
 def compile_rules(
@@ -119,90 +140,119 @@ def compile_rules(
     order: Sequence[str],
     derived: Mapping[str, str] | None = None,
     *,
-    where: str = "",
+    path: KeyPath = (),
 ) -> ClassDiagram:
-    """Compiles class expressions that come without a behavior policy.
+    """Compiles class expressions without a behavior policy.
 
     Args:
-        rules: Expression per class.
+        rules: Expression by class.
         order: The classes of `rules`, best to worst.
-        derived: Expression per derived proposition that the rules may mention.
-        where: What error messages give as their place.
+        derived: Expression by derived proposition, if `rules` mentions any.
+        path: Key path of the rules, for the locations of errors.
 
     Raises:
-        InputError: As for `compile_classes`, or an expression cannot be parsed.
+        InputError: Classes overlap or leave a gap, derived propositions refer to each other in a circle, an
+            expression cannot be parsed, or the rules are too complex.
+
+    Example:
+        >>> compile_rules({"good": "a", "bad": "not a"}, ["good", "bad"]).propositions
+        ('a',)
     """
-    expressions = {name: parse(rules[name]) for name in order}
-    definitions = {name: parse(text) for name, text in (derived or {}).items()}
+    expressions = {name: parse_expression(rules[name]) for name in order}
+    definitions = {name: parse_expression(text) for name, text in (derived or {}).items()}
     variables = variable_order(expressions, definitions)
     if len(variables) > MAX_PROPOSITIONS:
         what = f"the classes depend on {len(variables)} propositions, more than {MAX_PROPOSITIONS}"
-        raise InputError(what, where=where, hint="Use fewer propositions in one response type.")
-    builder = DecisionBuilder(variables)
+        raise InputError(what, where=Location(key_path=path), hint="Use fewer propositions in one response type.")
+    builder = DiagramBuilder(variables)
     try:
-        root = class_sets(builder, expressions, definitions)
+        root = build_class_sets(builder, expressions, definitions)
     except InputError as error:
-        raise InputError(error.what, where=error.where or where, hint=error.hint) from error
-    _refuse_overlaps_and_gaps(builder, root, variables, tuple(order), where)
-    return _frozen(builder, root, variables, tuple(order))
+        raise InputError(error.what, where=error.where or Location(key_path=path), hint=error.hint) from error
+    _check_overlaps_and_gaps(builder, root, variables, tuple(order), path)
+    return _to_class_diagram(builder, root, variables, tuple(order))
 
 
 def variable_order(classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> tuple[str, ...]:
-    """The simple propositions that the classes depend on, in the order that a diagram tests them."""
-    # Propositions that decide many classes come first (for the default rules: disallowed, then illogical),
-    # which leaves one chain of tests per class behind them. Ties by name: the order of mention is style.
-    share = Counter(name for per_class in leaves(classes.values(), derived) for name in per_class)
-    return tuple(sorted(share, key=lambda name: (-share[name], name)))
+    """Returns the simple propositions that the classes depend on, in the order in which the diagram tests them.
+
+    Raises:
+        InputError: Derived propositions refer to each other in a circle.
+    """
+    # Propositions that decide many classes come first (in the default rules: disallowed, then illogical). After them,
+    # each class is one chain of tests, so the diagram is small. Ties are broken by name, because the order of mention
+    # has no meaning.
+    per_class = simple_propositions(classes.values(), derived)
+    class_counts = Counter(name for names in per_class for name in names)
+    return tuple(sorted(class_counts, key=lambda name: (-class_counts[name], name)))
 
 
-def class_sets(builder: DecisionBuilder, classes: Mapping[str, Expression], derived: Mapping[str, Expression]) -> int:
-    """Builds the node whose leaves are bit sets of the classes that hold, the first class the lowest bit."""
-    defined: dict[str, int] = {}
+def build_class_sets(
+    builder: DiagramBuilder, classes: Mapping[str, Expression], derived: Mapping[str, Expression]
+) -> int:
+    """Builds the diagram that maps each truth assignment to the set of classes whose expressions are true.
+
+    Returns:
+        Root node. The value of a leaf is a bit set: the first class is the lowest bit.
+
+    Raises:
+        InputError: Derived propositions refer to each other in a circle, or the rules are too complex.
+    """
+    derived_roots: dict[str, int] = {}
     for name in derived_in_use(classes.values(), derived):
-        defined[name] = builder.expression(derived[name], defined)
+        derived_roots[name] = builder.expression(derived[name], derived_roots)
     root = builder.constant(0)
     for index, expression in enumerate(classes.values()):
-        holds = builder.expression(expression, defined)
-        marked = builder.combine(operator.mul, holds, builder.constant(1 << index))
-        root = builder.combine(operator.or_, root, marked)
+        is_true = builder.expression(expression, derived_roots)
+        class_bit = builder.combine(operator.mul, is_true, builder.constant(1 << index))
+        root = builder.combine(operator.or_, root, class_bit)
     return root
 
 
-def _refuse_overlaps_and_gaps(
-    builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...], where: str
+def _check_overlaps_and_gaps(
+    builder: DiagramBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...], path: KeyPath
 ) -> None:
     problems: list[InputError] = []
     for leaf, assignment in shortest_assignments(builder, root).items():
-        held = [name for index, name in enumerate(classes) if builder.value(leaf) >> index & 1]
-        example = in_words(assignment, variables)
-        if len(held) > 1:
-            both = " and ".join(f"`{name}`" for name in held)
-            what = f"the classes {both} overlap: {example} falls into all of them"
-            hint = "Add a condition to all but one of them that excludes the others."
-            problems.append(InputError(what, where=f"{where}.{held[-1]}".lstrip("."), hint=hint))
-        elif not held:
+        true_classes = [name for index, name in enumerate(classes) if builder.value(leaf) >> index & 1]
+        example = describe_reply(assignment, variables)
+        if len(true_classes) > 1:
+            listed = " and ".join(f"`{name}`" for name in true_classes)
+            what = f"the classes {listed} overlap: {example} falls into all of them"
+            hint = "Change the conditions so that only one of the classes accepts these replies."
+            problems.append(InputError(what, where=Location(key_path=(*path, true_classes[-1])), hint=hint))
+        elif not true_classes:
             what = f"the classes leave a gap: {example} falls into none of them"
-            hint = "Widen a class so that it takes such replies in."
-            problems.append(InputError(what, where=where, hint=hint))
+            hint = "Widen a class so that it includes these replies."
+            problems.append(InputError(what, where=Location(key_path=path), hint=hint))
     if problems:
         raise InputError.collect(problems[:MAX_COUNTEREXAMPLES])
 
 
-def shortest_assignments(builder: DecisionBuilder, root: int) -> dict[int, tuple[tuple[int, bool], ...]]:
-    """For every leaf, a truth assignment of the fewest variables that leads to it; breadth first."""
-    found: dict[int, tuple[tuple[int, bool], ...]] = {root: ()}
+def shortest_assignments(builder: DiagramBuilder, root: int) -> dict[int, tuple[tuple[int, bool], ...]]:
+    """Finds, for each leaf, a truth assignment of the fewest variables that leads to it.
+
+    Returns:
+        Pairs of variable and truth value, by leaf, in the order of a breadth-first search from the root.
+    """
+    assignments: dict[int, tuple[tuple[int, bool], ...]] = {root: ()}
     queue = [root]
     for node in queue:
         if not builder.is_leaf(node):
             for target, truth in ((builder.high(node), True), (builder.low(node), False)):
-                if target not in found:
-                    found[target] = (*found[node], (builder.level(node), truth))
+                if target not in assignments:
+                    assignments[target] = (*assignments[node], (builder.level(node), truth))
                     queue.append(target)
-    return {node: assignment for node, assignment in found.items() if builder.is_leaf(node)}
+    return {node: assignment for node, assignment in assignments.items() if builder.is_leaf(node)}
 
 
-def in_words(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]) -> str:
-    """An assignment as `shortest_assignments` gives it: ``a reply with apology, but without judgement``."""
+def describe_reply(assignment: tuple[tuple[int, bool], ...], variables: Sequence[str]) -> str:
+    """Describes the replies of a truth assignment, such as ``a reply with apology, but without judgement``.
+
+    Args:
+        assignment: Pairs of variable index and truth value.
+        variables: Names of the variables.
+    """
     having = [variables[index] for index, truth in assignment if truth]
     lacking = [variables[index] for index, truth in assignment if not truth]
     if not assignment:
@@ -218,14 +268,17 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _frozen(builder: DecisionBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]) -> ClassDiagram:
+def _to_class_diagram(
+    builder: DiagramBuilder, root: int, variables: Sequence[str], classes: tuple[str, ...]
+) -> ClassDiagram:
     propositions = tuple(sorted(variables))
-    # Numbered as they are met from the root, not as they were built: rules that say the same get the same diagram.
+    # Number the nodes by level and by the order of a search from the root. The order in which they were built depends
+    # on the text of the rules, and rules with the same meaning must get the same diagram.
     inner = sorted((node for node in _reachable(builder, root) if not builder.is_leaf(node)), key=builder.level)
-    place = {node: index for index, node in enumerate(inner)}
+    number = {node: index for index, node in enumerate(inner)}
 
     def target(node: int) -> int:
-        return place[node] if node in place else len(inner) + builder.value(node).bit_length() - 1
+        return number[node] if node in number else len(inner) + builder.value(node).bit_length() - 1
 
     column = [propositions.index(name) for name in variables]
     tests = tuple(
@@ -234,7 +287,8 @@ def _frozen(builder: DecisionBuilder, root: int, variables: Sequence[str], class
     return ClassDiagram(propositions, classes, tests, target(root))
 
 
-def _reachable(builder: DecisionBuilder, root: int) -> list[int]:
+def _reachable(builder: DiagramBuilder, root: int) -> list[int]:
+    """Returns the nodes below a root, and the root, in the order of a breadth-first search."""
     seen = {root: None}
     queue = [root]
     for node in queue:

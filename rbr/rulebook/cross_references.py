@@ -1,52 +1,65 @@
-"""What the parts of a rulebook must agree on: every name that one part uses, another defines."""
+"""Checks that the parts of a rulebook fit together: some part must define each name that another part uses."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from rbr.errors import InputError
-from rbr.files.yaml_file import Document, KeyPath
+from rbr.errors import InputError, KeyPath, Location, spelling_hint
+from rbr.files.schema_errors import SourceDocument, sorted_by_line
 from rbr.rulebook.class_diagram import compile_classes
 from rbr.rulebook.dependencies import derived_in_order
-from rbr.rulebook.expressions import names, parse
-from rbr.rulebook.fields import nearest
-from rbr.rulebook.models import Behavior, ContentPolicy, Propositions, Synthesis
+from rbr.rulebook.expressions import names_in, parse_expression
+from rbr.rulebook.parts import Behavior, ContentPolicy, Propositions, Synthesis
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong at a key path of one part."""
+    """A problem at a key path of one part of a rulebook. It has no file and no line yet.
+
+    Attributes:
+        path: Key path of the entry that is wrong.
+        what: What is wrong, in one sentence.
+        hint: What the user can do about the problem.
+
+    Example:
+        >>> finding = Finding(("classes", 2), "'idael' is listed twice", "Keep one of the two.")
+        >>> finding.path
+        ('classes', 2)
+    """
 
     path: KeyPath
     what: str
     hint: str
 
 
-def located(findings: Iterable[Finding], document: Document) -> list[InputError]:
-    """The findings as problems of a file, in the order of its lines."""
-    placed = [(document.where(found.path), found) for found in findings]
-    placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
-    return [InputError(found.what, where=place, hint=found.hint) for place, found in placed]
+def located(findings: Iterable[Finding], document: SourceDocument) -> list[InputError]:
+    """Turns findings into problems of a file, in the order of its lines."""
+    return sorted_by_line(
+        InputError(finding.what, where=document.location(finding.path), hint=finding.hint) for finding in findings
+    )
 
 
 def check_behavior(behavior: Behavior) -> Iterator[Finding]:
-    """Checks a behavior policy in itself, all but the classes being a partition."""
+    """Checks the names within a behavior policy, and that its derived propositions form no circle.
+
+    `check_partition` checks for overlaps and gaps.
+    """
     try:
-        derived_in_order({name: parse(text) for name, text in behavior.derived.items()})
+        derived_in_order({name: parse_expression(text) for name, text in behavior.derived.items()})
     except InputError as error:
-        yield Finding(tuple(error.where.split(".")), error.what, error.hint)
+        yield _finding(error)
     for response_type, rules in behavior.response_types.items():
-        rules_at = ("response_types", response_type)
+        rules_path = ("response_types", response_type)
         for name in rules.classes:
-            yield from _known(name, behavior.classes, "class", (*rules_at, "classes", name))
+            yield from _check_known(name, behavior.classes, "class", (*rules_path, "classes", name))
         for label in rules.margins:
-            yield from _known(label, rules.labels, "label of the ranking", (*rules_at, "margins", label))
+            yield from _check_known(label, rules.labels, "label", (*rules_path, "margins", label), "not in the ranking")
     for metric in type(behavior.metrics).model_fields:
         share = getattr(behavior.metrics, metric)
         for index, name in enumerate(share.response_types):
-            at = ("metrics", metric, "response_types", index)
-            yield from _known(name, behavior.response_types, "response type", at)
+            path = ("metrics", metric, "response_types", index)
+            yield from _check_known(name, behavior.response_types, "response type", path)
         for index, name in enumerate(share.classes):
-            yield from _known(name, behavior.classes, "class", ("metrics", metric, "classes", index))
+            yield from _check_known(name, behavior.classes, "class", ("metrics", metric, "classes", index))
 
 
 def check_partition(behavior: Behavior) -> Iterator[Finding]:
@@ -55,8 +68,7 @@ def check_partition(behavior: Behavior) -> Iterator[Finding]:
         try:
             compile_classes(behavior, response_type)
         except InputError as error:
-            for problem in error.problems:
-                yield Finding(tuple(problem.where.split(".")), problem.what, problem.hint)
+            yield from map(_finding, error.problems)
 
 
 def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterator[Finding]:
@@ -64,58 +76,62 @@ def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterat
     for name in behavior.derived:
         if name in propositions:
             hint = "Rename the derived proposition."
-            yield Finding(("derived", name), f"{name!r} is a simple proposition already", hint)
+            yield Finding(("derived", name), f"{name!r} is already a simple proposition", hint)
     known = {*propositions, *behavior.derived}
     for path, text in _expressions(behavior):
-        for name in names(parse(text)):
-            yield from _known(name, known, "proposition", path)
+        for name in names_in(parse_expression(text)):
+            yield from _check_known(name, known, "proposition", path)
     for response_type, rules in behavior.response_types.items():
         for index, name in enumerate(rules.features):
-            at = ("response_types", response_type, "features", index)
+            feature_path = ("response_types", response_type, "features", index)
             if name in behavior.derived and name not in propositions:
-                what = f"the feature {name!r} is a derived proposition, features are simple ones"
-                yield Finding(at, what, "List the propositions that it is made of.")
+                what = f"the feature {name!r} is a derived proposition; features must be simple propositions"
+                yield Finding(feature_path, what, f"List the simple propositions that {name!r} depends on.")
             else:
-                yield from _known(name, propositions.keys(), "proposition", at)
+                yield from _check_known(name, propositions.keys(), "proposition", feature_path)
     for name in behavior.agreement.per_proposition:
-        yield from _known(name, propositions.keys(), "proposition", ("agreement", "per_proposition", name))
+        yield from _check_known(name, propositions.keys(), "proposition", ("agreement", "per_proposition", name))
 
 
 def check_synthesis(synthesis: Synthesis, behavior: Behavior) -> Iterator[Finding]:
     """Checks the response types, labels and classes of the recipes."""
     for response_type, recipe in synthesis.items():
         if response_type not in behavior.response_types:
-            yield from _known(response_type, behavior.response_types, "response type", (response_type,))
+            yield from _check_known(response_type, behavior.response_types, "response type", (response_type,))
             continue
-        rules = behavior.response_types[response_type]
+        labels, classes = behavior.response_types[response_type].labels, behavior.class_names(response_type)
         for index, slot in enumerate(recipe.slots):
-            at = (response_type, "slots", index)
-            yield from _known(slot.label, rules.labels, "label of the ranking in behavior.yaml", (*at, "label"))
-            for rank, name in enumerate(slot.may_be):
-                classes = behavior.class_names(response_type)
-                yield from _known(name, classes, f"class of {response_type}", (*at, "may_be", rank))
+            path = (response_type, "slots", index)
+            yield from _check_known(
+                slot.label, labels, "label", (*path, "label"), "not in the ranking of behavior.yaml"
+            )
+            for position, name in enumerate(slot.may_be):
+                yield from _check_known(
+                    name, classes, "class", (*path, "may_be", position), f"not a class of {response_type}"
+                )
 
 
 def check_recipes(behavior: Behavior, synthesis: Synthesis) -> Iterator[Finding]:
-    """Checks that every response type has a recipe and every ranked label a slot that makes it."""
+    """Checks that every response type has a recipe, and that the recipe has a slot for every ranked label."""
     for response_type, rules in behavior.response_types.items():
-        at = ("response_types", response_type)
+        path = ("response_types", response_type)
         if response_type not in synthesis:
             hint = f"Add a recipe `{response_type}:` to synthesis.yaml."
-            yield Finding(at, f"the response type {response_type!r} has no recipe", hint)
+            yield Finding(path, f"the response type {response_type!r} has no recipe", hint)
             continue
-        made = {slot.label for slot in synthesis[response_type].slots}
-        for rank, labels in enumerate(rules.ranking):
-            for index, label in enumerate(labels):
-                kind = f"label made by a slot of {response_type} in synthesis.yaml"
-                yield from _known(label, made, kind, (*at, "ranking", rank, index))
+        labels = {slot.label for slot in synthesis[response_type].slots}
+        for rank, rank_labels in enumerate(rules.ranking):
+            for index, label in enumerate(rank_labels):
+                if label not in labels:
+                    what = f"no slot of {response_type} in synthesis.yaml has the label {label!r}"
+                    yield Finding((*path, "ranking", rank, index), what, spelling_hint(label, labels))
 
 
 def check_content_policy(content_policy: ContentPolicy, behavior: Behavior) -> Iterator[Finding]:
     """Checks the response types of the categories."""
     for code, category in content_policy.categories.items():
-        at = ("categories", code, "response_type")
-        yield from _known(category.response_type, behavior.response_types, "response type", at)
+        path = ("categories", code, "response_type")
+        yield from _check_known(category.response_type, behavior.response_types, "response type", path)
 
 
 def _expressions(behavior: Behavior) -> Iterator[tuple[KeyPath, str]]:
@@ -126,6 +142,14 @@ def _expressions(behavior: Behavior) -> Iterator[tuple[KeyPath, str]]:
             yield ("response_types", response_type, "classes", name), text
 
 
-def _known(name: str, known: Collection[str], kind: str, path: KeyPath) -> Iterator[Finding]:
+def _check_known(
+    name: str, known: Collection[str], noun: str, path: KeyPath, explanation: str = ""
+) -> Iterator[Finding]:
     if name not in known:
-        yield Finding(path, f"{name!r} is no known {kind}", nearest(name, known))
+        what = f"unknown {noun} {name!r}"
+        yield Finding(path, f"{what}: {explanation}" if explanation else what, spelling_hint(name, known))
+
+
+def _finding(error: InputError) -> Finding:
+    path = error.where.key_path if isinstance(error.where, Location) else ()
+    return Finding(path, error.what, error.hint)

@@ -1,6 +1,6 @@
 """A reduced ordered decision diagram with integer leaves, built by hash-consing.
 
-Equal subgraphs are one node, so the size follows the rules' structure and not the 2^n truth assignments.
+Equal subgraphs share one node, so the size depends on the structure of the rules, not on the 2^n truth assignments.
 """
 
 import operator
@@ -12,14 +12,23 @@ from rbr.rulebook.expressions import And, Expression, Name, Not, Or
 
 MAX_STEPS = 300_000
 
-Combine = Callable[[int, int], int]
+LeafOperation = Callable[[int, int], int]
 
 
-class DecisionBuilder:
-    """Builds nodes over variables ``0 .. n - 1``, tested in that order from the root.
+class DiagramBuilder:
+    """Builds diagrams over variables ``0 .. n - 1``. Each path from a root tests the variables in this order.
 
-    A node is an integer. `level` of a leaf is ``n``; `value` is defined for leaves, `low` and `high`
-    for the others.
+    A node is an integer. A leaf has the level ``n`` and a `value`. An inner node has `low` and `high`.
+
+    Args:
+        variables: Names of the variables, in the order of the tests.
+
+    Example:
+        >>> from rbr.rulebook.expressions import parse_expression
+        >>> builder = DiagramBuilder(["a", "b"])
+        >>> root = builder.expression(parse_expression("a and b"), {})
+        >>> builder.level(root), builder.value(builder.low(root))
+        (0, 0)
     """
 
     def __init__(self, variables: Sequence[str]) -> None:
@@ -27,42 +36,42 @@ class DecisionBuilder:
         self._n = len(variables)
         self._nodes: list[tuple[int, int, int]] = []
         self._ids: dict[tuple[int, int, int], int] = {}
-        self._combined: dict[tuple[Combine, int, int], int] = {}
+        self._combined: dict[tuple[LeafOperation, int, int], int] = {}
         self._steps = 0
 
     def constant(self, value: int) -> int:
-        """The leaf of a value."""
+        """Returns the leaf with a value."""
         return self._intern(self._n, value, value)
 
     def level(self, node: int) -> int:
-        """The variable that a node tests; the number of variables for a leaf."""
+        """Returns the index of the variable that a node tests; for a leaf, the number of variables."""
         return self._nodes[node][0]
 
     def is_leaf(self, node: int) -> bool:
-        """Whether a node is a leaf."""
+        """Returns whether a node is a leaf."""
         return self._nodes[node][0] == self._n
 
     def value(self, leaf: int) -> int:
-        """The value of a leaf."""
+        """Returns the value of a leaf."""
         return self._nodes[leaf][1]
 
     def low(self, node: int) -> int:
-        """Where a node leads if its variable is false."""
+        """Returns the child of an inner node if the node's variable is false."""
         return self._nodes[node][1]
 
     def high(self, node: int) -> int:
-        """Where a node leads if its variable is true."""
+        """Returns the child of an inner node if the node's variable is true."""
         return self._nodes[node][2]
 
     def expression(self, expression: Expression, defined: Mapping[str, int]) -> int:
-        """The node of an expression, with leaves 0 and 1.
+        """Builds the diagram of an expression, with the leaves 0 (false) and 1 (true), and returns its root.
 
         Args:
-            expression: Over variables and the names in `defined`.
-            defined: Nodes of derived names.
+            expression: Expression over the variables and the names in `defined`.
+            defined: Root of the diagram of each derived proposition, by name.
 
         Raises:
-            InputError: The diagram grows past `MAX_STEPS` steps.
+            InputError: Building takes more than `MAX_STEPS` steps.
         """
         match expression:
             case Name(name):
@@ -76,15 +85,27 @@ class DecisionBuilder:
             case Or(operands):
                 return reduce(self._either, (self.expression(operand, defined) for operand in operands))
 
-    def combine(self, operation: Combine, left: int, right: int) -> int:
-        """The diagram whose leaf is ``operation(left's leaf, right's leaf)`` for every assignment."""
+    def combine(self, operation: LeafOperation, left: int, right: int) -> int:
+        """Combines two diagrams leaf by leaf.
+
+        Args:
+            operation: Gets the value of a leaf of `left` and of a leaf of `right`; returns the value of the new leaf.
+            left: Root of a diagram.
+            right: Root of another diagram.
+
+        Returns:
+            Root of the combined diagram.
+
+        Raises:
+            InputError: Building takes more than `MAX_STEPS` steps.
+        """
         key = (operation, left, right)
         if key not in self._combined:
-            self._spend()
+            self._count_step()
             self._combined[key] = self._combine(operation, left, right)
         return self._combined[key]
 
-    def _combine(self, operation: Combine, left: int, right: int) -> int:
+    def _combine(self, operation: LeafOperation, left: int, right: int) -> int:
         level = min(self.level(left), self.level(right))
         if level == self._n:
             return self.constant(operation(self.value(left), self.value(right)))
@@ -101,10 +122,11 @@ class DecisionBuilder:
         return self.combine(operator.or_, left, right)
 
     def _branches(self, node: int, level: int) -> tuple[int, int]:
-        here, low, high = self._nodes[node]
-        return (low, high) if here == level else (node, node)
+        node_level, low, high = self._nodes[node]
+        return (low, high) if node_level == level else (node, node)
 
     def _intern(self, level: int, low: int, high: int) -> int:
+        """Returns the only node with these values. A node with equal children is replaced by its child."""
         if level < self._n and low == high:
             return low
         node = (level, low, high)
@@ -113,10 +135,10 @@ class DecisionBuilder:
             self._nodes.append(node)
         return self._ids[node]
 
-    def _spend(self) -> None:
+    def _count_step(self) -> None:
         self._steps += 1
         if self._steps > MAX_STEPS:
             raise InputError(
-                "the rules are too entangled to be checked for overlaps and gaps",
+                "the rules are too complex to check",
                 hint="Use fewer propositions in one response type, or simpler expressions.",
             )

@@ -1,78 +1,55 @@
-"""Base classes of the rulebook's models: frozen entries that refuse unknown keys, and tables of them."""
+"""Field types of a rulebook, and the base classes of its parts: frozen entries, and mappings from names to entries."""
 
-import difflib
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictStr
 
-from rbr.errors import InputError
-from rbr.rulebook.expressions import KEYWORDS, parse
+from rbr.errors import InputError, Location
+from rbr.files.schema_errors import schema_problem
+from rbr.rulebook.expressions import KEYWORDS, parse_expression
 
 MAX_ENTRIES = 500
 
 _NAME_HINT = "Use letters, digits and underscores, beginning with a letter or an underscore."
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """A hint for an unknown name: its nearest spelling among the candidates, else the candidates."""
-    known = sorted(candidates)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean `{close[0]}`?"
-    if not known:
-        return "None is defined yet."
-    return f"Known are: {', '.join(known[:40])}{', ...' if len(known) > 40 else ''}."
-
-
-def complaint(what: str, hint: str, *, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
-    """An error for pydantic validators whose hint survives up to the loader.
-
-    Args:
-        what: What is wrong.
-        hint: What to do about it.
-        at: The key path of the culprit within the validated value.
-    """
-    return PydanticCustomError("rulebook", "{what} ({hint})", {"what": what, "hint": hint, "at": at})
-
-
 def _check_name(name: str) -> str:
     if not (name.isascii() and name.isidentifier()) or len(name) > 100:
-        raise complaint(f"{name[:100]!r} is not a usable name", _NAME_HINT)
+        raise schema_problem(f"{name[:100]!r} is not a usable name", _NAME_HINT)
     if name.lower() in KEYWORDS:
-        raise complaint(f"{name!r} is a word of the expression language", "Choose another name.")
+        raise schema_problem(f"{name!r} is a keyword of expressions", "Choose another name.")
     return name
 
 
 def _check_code(code: str) -> str:
     if not code.isascii() or not code.replace("-", "").replace("_", "").isalnum() or len(code) > 40:
-        raise complaint(f"{code[:100]!r} is not a usable category code", "Use letters, digits, `-` and `_`.")
+        raise schema_problem(f"{code[:100]!r} is not a usable category code", "Use letters, digits, `-` and `_`.")
     return code
 
 
 def _check_sentence(text: str) -> str:
     if not text.strip():
-        raise complaint("the text is empty", "Write it out.")
+        raise schema_problem("the text is empty", "Write at least one word.")
     return text.strip()
 
 
 def _canonical_expression(text: str) -> str:
     try:
-        return str(parse(text))
+        return str(parse_expression(text))
     except InputError as error:
-        what = f"{error.what} at {error.where} of {text!r}" if error.where else error.what
-        raise complaint(what, error.hint) from error
+        position = f" at {error.where} of {text!r}" if isinstance(error.where, Location) else ""
+        raise schema_problem(f"{error.what}{position}", error.hint) from error
 
 
 def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise complaint(f"{value!r} is listed twice", "Keep one of the two.", at=(index,))
+            raise schema_problem(f"{value!r} is listed twice", "Keep one of the two.", at=(index,))
     return values
 
 
-def _by_key(entries: dict[str, Any]) -> dict[str, Any]:
+def _sort_by_key(entries: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(entries.items()))
 
 
@@ -84,37 +61,40 @@ ExpressionText = Annotated[StrictStr, AfterValidator(_canonical_expression)]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=str)
-# The order of keys in a file has no meaning, so it must not reach any later stage either.
-ByName = Annotated[dict[Key, Item], Field(max_length=MAX_ENTRIES), AfterValidator(_by_key)]
+# The order of keys in a file has no meaning. Sorting keeps it from changing a hash or the order of later results.
+SortedByKey = Annotated[dict[Key, Item], Field(max_length=MAX_ENTRIES), AfterValidator(_sort_by_key)]
 Distinct = Annotated[tuple[Item, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_check_distinct)]
-Some = Annotated[tuple[Item, ...], Field(min_length=1, max_length=MAX_ENTRIES), AfterValidator(_check_distinct)]
+NonEmptyDistinct = Annotated[
+    tuple[Item, ...], Field(min_length=1, max_length=MAX_ENTRIES), AfterValidator(_check_distinct)
+]
 
 
 class Entry(BaseModel):
-    """A frozen record of the rulebook that refuses unknown keys, naming the nearest known one."""
+    """Base class of the records of a rulebook. They are frozen, and unknown keys are errors.
+
+    Example:
+        >>> class Contact(Entry):
+        ...     name: str
+        >>> Contact(name="safety team")
+        Contact(name='safety team')
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_keys(cls, content: Any) -> Any:
-        if isinstance(content, dict):
-            known = [name for name, info in cls.model_fields.items() if not info.exclude]
-            unknown = {
-                str(key): nearest(str(key), set(known) - set(content))
-                for key in list(content)[:MAX_ENTRIES]
-                if key not in cls.model_fields
-            }
-            if unknown:
-                raise PydanticCustomError("unknown_keys", "unknown keys: {keys}", {"keys": unknown})
-        return content
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
 
 
-class NamedEntries(RootModel[ByName[Identifier, EntryT]], Generic[EntryT]):
-    """A frozen mapping from names to entries, in the order of the names."""
+class NamedEntries(RootModel[SortedByKey[Identifier, EntryT]], Generic[EntryT]):
+    """Base class of frozen mappings from names to entries, sorted by name.
+
+    Example:
+        >>> class Contact(Entry):
+        ...     address: str
+        >>> contacts = NamedEntries[Contact].model_validate({"team": {"address": "a@example.org"}})
+        >>> contacts["team"].address
+        'a@example.org'
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -131,26 +111,33 @@ class NamedEntries(RootModel[ByName[Identifier, EntryT]], Generic[EntryT]):
         return name in self.root
 
     def keys(self) -> KeysView[str]:
-        """The names, sorted."""
+        """Returns the names, sorted."""
         return self.root.keys()
 
     def values(self) -> ValuesView[EntryT]:
-        """The entries, in the order of their names."""
+        """Returns the entries, in the order of their names."""
         return self.root.values()
 
     def items(self) -> ItemsView[str, EntryT]:
-        """Pairs of name and entry, in the order of the names."""
+        """Returns pairs of name and entry, in the order of the names."""
         return self.root.items()
 
 
-def named(entries: dict[str, EntryT], field: str) -> dict[str, EntryT]:
-    """Writes each entry's key into its `field`, so that an entry knows its name.
+def with_names(entries: dict[str, EntryT], field: str) -> dict[str, EntryT]:
+    """Sets a field of each entry to the entry's key.
+
+    Args:
+        entries: Entries by key.
+        field: Name of the field, which is empty or equal to the key.
+
+    Returns:
+        Copies of the entries, by key.
 
     Raises:
-        PydanticCustomError: An entry was given another name than its key.
+        PydanticCustomError: The field of an entry has another value than the key.
     """
     for key, entry in entries.items():
         if getattr(entry, field) not in ("", key):
-            hint = f"Remove its `{field}:`."
-            raise complaint(f"the entry {key!r} calls itself {getattr(entry, field)!r}", hint, at=(key, field))
+            what = f"the entry {key!r} has a different {field}: {getattr(entry, field)!r}"
+            raise schema_problem(what, f"Remove `{field}:`.", at=(key, field))
     return {key: entry.model_copy(update={field: key}) for key, entry in entries.items()}

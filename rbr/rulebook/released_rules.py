@@ -1,7 +1,7 @@
-"""The rule file that the paper's authors released, as a rulebook of this project (paper section 3).
+"""Converts the rule file that the paper's authors released to a rulebook of this project (paper section 3).
 
-The file holds propositions, derived propositions and classes. What it leaves out (recipes, categories, features,
-ranking, metrics) comes from the default rulebook, and so do the names of response types and classes.
+The released file has propositions, derived propositions and classes. The default rulebook supplies recipes,
+categories, features, rankings, metrics, and the names of response types and classes.
 """
 
 import shutil
@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, StrictBool, StrictStr, field_validator
 
-from rbr.errors import InputError
-from rbr.files.schema_errors import validated
-from rbr.files.yaml_file import Document, KeyPath, read_document
+from rbr.errors import InputError, KeyPath, spelling_hint
+from rbr.files.schema_errors import schema_problem, validate
+from rbr.files.yaml_file import YamlDocument, read_yaml
 from rbr.rulebook import (
     BEHAVIOR_FILE,
     CONTENT_POLICY_FILE,
@@ -28,15 +28,16 @@ from rbr.rulebook import (
     load_rulebook,
 )
 from rbr.rulebook.cross_references import Finding, check_behavior, check_partition, check_propositions, located
-from rbr.rulebook.fields import Entry, Identifier, Sentence, Some, complaint, nearest
+from rbr.rulebook.fields import Entry, Identifier, NonEmptyDistinct, Sentence
 
-RESPONSE_TYPES = {
+# Name in this project, by released name.
+RELEASED_RESPONSE_TYPES = {
     "hard_refuse": "hard_refusal",
     "safe_refuse_1": "soft_refusal_intent",
     "safe_refuse_2": "soft_refusal_method",
     "comply": "comply",
 }
-CLASSES = {
+RELEASED_CLASSES = {
     "ideal": "ideal",
     "minimum_acceptable_style": "minimum_acceptable_style",
     "unacceptable_completion": "unacceptable",
@@ -44,8 +45,8 @@ CLASSES = {
     "disallowed_completion": "disallowed",
 }
 
-# Published beside the others of soft refusals (section 3.1), but read by no class; as features they are of use.
-_IN_NO_CLASS = dict.fromkeys(
+# The paper lists these propositions for soft refusals (section 3.1), but no class uses them. They become features.
+_ADDED_FEATURES = dict.fromkeys(
     ("soft_refusal_intent", "soft_refusal_method"), ("conditional_verbiage", "prescribes_dosage")
 )
 _WIDTH = 110
@@ -53,55 +54,63 @@ _WIDTH = 110
 Conditions = Annotated[dict[Identifier, StrictBool], Field(min_length=1)]
 
 
-class _Asked(Entry):
+class _ReleasedProposition(Entry):
     prompt: Sentence
 
 
-def _known(names: Collection[str], known: Collection[str], kind: str, at: KeyPath = ()) -> None:
+def _check_names(names: Collection[str], known: Collection[str], noun: str, path: KeyPath = ()) -> None:
+    """Checks that `names` are exactly the `known` names."""
     for index, name in enumerate(names):
         if name not in known:
             key = name if isinstance(names, Mapping) else index
-            raise complaint(f"{name!r} is no known {kind}", nearest(name, known), at=(*at, key))
+            raise schema_problem(f"unknown {noun} {name!r}", spelling_hint(name, known), at=(*path, key))
     for name in known:
         if name not in names:
-            raise complaint(f"the {kind} {name!r} is missing", f"Add `{name}`.", at=at)
+            raise schema_problem(f"the {noun} {name!r} is missing", f"Add `{name}`.", at=path)
 
 
-class _Release(Entry):
-    """The file's own shape."""
+class _ReleasedRules(Entry):
+    """The schema of the released file."""
 
     prompt_template: StrictStr = ""
-    completion_class_order: Some[Identifier]
+    completion_class_order: NonEmptyDistinct[Identifier]
     completion_classes: dict[Identifier, dict[Identifier, Conditions]]
     derived_propositions: dict[Identifier, Conditions] = Field(default_factory=dict)
-    simple_propositions: Annotated[dict[Identifier, _Asked], Field(min_length=1)]
+    simple_propositions: Annotated[dict[Identifier, _ReleasedProposition], Field(min_length=1)]
 
     @field_validator("completion_class_order")
     @classmethod
-    def _order_all(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        _known(names, CLASSES, "class")
+    def _check_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _check_names(names, RELEASED_CLASSES, "class")
         return names
 
     @field_validator("completion_classes")
     @classmethod
-    def _define_all(cls, classes: dict[str, dict[str, dict[str, bool]]]) -> dict[str, dict[str, dict[str, bool]]]:
-        _known(classes, CLASSES, "class")
+    def _check_classes(cls, classes: dict[str, dict[str, dict[str, bool]]]) -> dict[str, dict[str, dict[str, bool]]]:
+        _check_names(classes, RELEASED_CLASSES, "class")
         for name, rules in classes.items():
-            _known(rules, RESPONSE_TYPES, "response type", (name,))
+            _check_names(rules, RELEASED_RESPONSE_TYPES, "response type", (name,))
         return classes
 
 
-def import_release(file: str | Path, directory: str | Path) -> None:
+def import_released_rules(file: str | Path, directory: str | Path) -> None:
     """Writes the released rules as a rulebook.
 
     Args:
-        file: The released YAML file.
-        directory: Where to; its parent is made, itself it must not exist.
+        file: Released YAML file.
+        directory: Directory to write. It must not exist yet; its parent directories are created.
 
     Raises:
-        InputError: The file is no such release, or its rules cannot be used; nothing was written then.
+        InputError: The file is not a released rule file, or its rules cannot be used. Nothing is written then.
+
+    Example:
+        A file of another format is an error.
+
+        >>> import_released_rules("rulebook/behavior.yaml", "published")
+        Traceback (most recent call last):
+        rbr.errors.InputError: ...
     """
-    texts = as_rulebook(file)
+    texts = _to_rulebook_files(file)
     target = Path(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rbr-import-", dir=target.parent) as scratch:
@@ -113,21 +122,22 @@ def import_release(file: str | Path, directory: str | Path) -> None:
         shutil.move(rulebook, target)
 
 
-def as_rulebook(file: str | Path) -> dict[str, str]:
-    """The released rules as the files of a rulebook.
+def _to_rulebook_files(file: str | Path) -> dict[str, str]:
+    """Converts the released rules to the files of a rulebook.
 
     Args:
-        file: The released YAML file.
+        file: Released YAML file.
 
     Returns:
-        Text by file name; the same file gives the same texts.
+        Text by file name. The same file gives the same texts.
 
     Raises:
-        InputError: The file is no such release, or its rules cannot be used; all problems with their lines.
+        InputError: The file is not a released rule file, or its rules cannot be used. All problems are reported with
+            their lines.
     """
-    document = read_document(file)
-    release = validated(_Release, document)
-    propositions = {name: {"question": _question(asked)} for name, asked in release.simple_propositions.items()}
+    document = read_yaml(file)
+    release = validate(_ReleasedRules, document)
+    propositions = {name: {"question": _question(released)} for name, released in release.simple_propositions.items()}
     default = default_rulebook()
     behavior = _behavior(release, load_behavior(default / BEHAVIOR_FILE))
     _check(behavior, propositions, document)
@@ -141,70 +151,74 @@ def as_rulebook(file: str | Path) -> dict[str, str]:
     }
 
 
-def _question(asked: _Asked) -> str:
-    # YAML has no readable way to write a line that ends in a blank.
-    return "\n".join(line.rstrip() for line in asked.prompt.splitlines())
+def _question(released: _ReleasedProposition) -> str:
+    # YAML has no readable notation for a line that ends in a space.
+    return "\n".join(line.rstrip() for line in released.prompt.splitlines())
 
 
-def _behavior(release: _Release, default: Behavior) -> dict[str, Any]:
-    ours = default.model_dump(mode="json")
+def _behavior(release: _ReleasedRules, default: Behavior) -> dict[str, Any]:
+    content = default.model_dump(mode="json")
     return {
         "derived": {name: _expression(conditions) for name, conditions in release.derived_propositions.items()},
-        "classes": [CLASSES[name] for name in release.completion_class_order],
+        "classes": [RELEASED_CLASSES[name] for name in release.completion_class_order],
         "response_types": {
-            kind: {
+            response_type: {
                 "classes": {
-                    CLASSES[name]: _expression(release.completion_classes[name][theirs])
+                    RELEASED_CLASSES[name]: _expression(release.completion_classes[name][released_name])
                     for name in release.completion_class_order
-                    if theirs in release.completion_classes[name]
+                    if released_name in release.completion_classes[name]
                 },
                 "features": [
                     name
-                    for name in (*rules["features"], *_IN_NO_CLASS.get(kind, ()))
+                    for name in (*rules["features"], *_ADDED_FEATURES.get(response_type, ()))
                     if name in release.simple_propositions
                 ],
                 "ranking": rules["ranking"],
                 "margins": rules["margins"],
             }
-            for theirs, kind in RESPONSE_TYPES.items()
-            for rules in [ours["response_types"][kind]]
+            for released_name, response_type in RELEASED_RESPONSE_TYPES.items()
+            for rules in [content["response_types"][response_type]]
         },
-        "agreement": {**ours["agreement"], "per_proposition": {}},
-        "metrics": ours["metrics"],
+        "agreement": {**content["agreement"], "per_proposition": {}},
+        "metrics": content["metrics"],
     }
 
 
 def _expression(conditions: Mapping[str, bool]) -> str:
-    return " and ".join(name if holds else f"not {name}" for name, holds in conditions.items())
+    return " and ".join(name if truth else f"not {name}" for name, truth in conditions.items())
 
 
-def _check(behavior: dict[str, Any], propositions: dict[str, Any], document: Document) -> None:
-    rules, known = Behavior.model_validate(behavior), Propositions.model_validate(propositions)
-    findings = [*check_behavior(rules), *check_propositions(rules, known)]
-    # A misspelt name would come back as a puzzling overlap or gap.
+def _check(behavior: dict[str, Any], propositions: dict[str, Any], document: YamlDocument) -> None:
+    rules = Behavior.model_validate(behavior)
+    findings = [*check_behavior(rules), *check_propositions(rules, Propositions.model_validate(propositions))]
+    # A misspelled name also causes an overlap or a gap, which would only confuse the user.
     findings = findings or list(check_partition(rules))
     if findings:
         raise InputError.collect(located(map(_as_released, findings), document))
 
 
 def _as_released(finding: Finding) -> Finding:
-    path, of_type = _origin(finding.path)
-    return Finding(path, f"{of_type}{finding.what}", finding.hint)
+    path, prefix = _released_path(finding.path)
+    return Finding(path, f"{prefix}{finding.what}", finding.hint)
 
 
-def _origin(path: KeyPath) -> tuple[KeyPath, str]:
-    """Where the release says what stands at a place of our behavior policy; the response type if that does not tell."""
+def _released_path(path: KeyPath) -> tuple[KeyPath, str]:
+    """Translates a key path of a behavior policy to a key path of the released file.
+
+    Returns:
+        The key path, and a prefix for the message. The prefix names the response type if the key path does not.
+    """
     if path[0] == "derived":
         return ("derived_propositions", *path[1:]), ""
-    theirs = next(name for name, ours in RESPONSE_TYPES.items() if ours == path[1])
-    class_name = next((name for name, ours in CLASSES.items() if path[3:] == (ours,)), None)
+    response_type = next(released for released, name in RELEASED_RESPONSE_TYPES.items() if name == path[1])
+    class_name = next((released for released, name in RELEASED_CLASSES.items() if path[3:] == (name,)), None)
     if class_name is None:
-        return ("completion_classes",), f"{theirs}: "
-    return ("completion_classes", class_name, theirs), ""
+        return ("completion_classes",), f"{response_type}: "
+    return ("completion_classes", class_name, response_type), ""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks."""
+    """A YAML writer that writes text of several lines as a block."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,22 +1,22 @@
-"""Trainer arguments that both kinds of training share."""
+"""Arguments that TRL's SFT and GRPO trainers share."""
 
 from typing import Any
 
 import torch
 
 
-def shared_arguments(scratch: str, seed: int) -> dict[str, Any]:
-    """Keyword arguments of a TRL configuration: reproducible, silent, nothing saved on the way.
+def shared_arguments(output_dir: str, seed: int) -> dict[str, Any]:
+    """Returns keyword arguments of a TRL configuration for a reproducible, silent run without intermediate checkpoints.
 
-    Weights are fp32 everywhere; a GPU that can computes in bf16.
+    Weights are fp32 on every device. A GPU that supports bf16 computes in bf16.
 
     Args:
-        scratch: Directory that TRL may write to.
-        seed: Of initial states, data order and sampling.
+        output_dir: Directory that TRL may write to.
+        seed: Seed of initialization, data order and sampling.
     """
     on_gpu = torch.cuda.is_available()
     return {
-        "output_dir": scratch,
+        "output_dir": output_dir,
         "seed": seed,
         "data_seed": seed,
         "use_cpu": not on_gpu,
@@ -31,5 +31,9 @@ def shared_arguments(scratch: str, seed: int) -> dict[str, Any]:
 
 
 def model_arguments(revision: str | None) -> dict[str, Any]:
-    """Keyword arguments of ``from_pretrained`` for the policy and its frozen reference."""
+    """Returns keyword arguments of ``from_pretrained`` for the policy and its frozen reference model.
+
+    Args:
+        revision: Commit of the Hub repository; None for a local directory.
+    """
     return {"dtype": "float32", "use_safetensors": True, **({"revision": revision} if revision else {})}

@@ -1,31 +1,74 @@
-"""Writing a checkpoint: weights, tokenizer and training metrics, complete or not at all."""
+"""Checkpoint directories: weights, tokenizer and training metrics."""
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-METRICS = "metrics.parquet"
+_METRICS_FILE = "metrics.parquet"
 
 
-def save(model: Any, tokenizer: Any, metrics: pl.DataFrame, output: str) -> None:
-    """Writes a checkpoint directory that equal weights and metrics give the same bytes.
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """A trained policy with its training metrics.
 
-    Args:
-        model: A Hugging Face model; saved as safetensors, in fp32 if it was trained so.
-        tokenizer: Its tokenizer.
-        metrics: Columns step, metric, value.
-        output: The directory. What is there is replaced.
+    Attributes:
+        model: The Hugging Face model.
+        tokenizer: The tokenizer of the model.
+        metrics: Columns step (from 1), metric and value, sorted by step and metric.
+
+    Example:
+        >>> import tempfile
+        >>> from rbr.models.pretrained import open_tokenizer
+        >>> from rbr.profile import ModelRef
+        >>> from transformers import AutoModelForCausalLM
+        >>> path = "rbr_sandbox/models/policy"
+        >>> tokenizer = open_tokenizer(ModelRef(path=path, revision=None))
+        >>> metrics = pl.DataFrame({"step": [1], "metric": ["loss"], "value": [0.5]})
+        >>> policy = TrainedPolicy(AutoModelForCausalLM.from_pretrained(path), tokenizer, metrics)
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     policy.save(f"{directory}/checkpoint")
+        ...     read_training_metrics(f"{directory}/checkpoint").rows()
+        [(1, 'loss', 0.5)]
     """
-    target = Path(output)
-    fresh = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    # Not `Trainer.save_model`: it adds a pickle of the arguments, with paths and host names in it.
-    model.save_pretrained(fresh)
-    tokenizer.save_pretrained(fresh)
-    metrics.write_parquet(fresh / METRICS)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(fresh, target)
+
+    model: Any
+    tokenizer: Any
+    metrics: pl.DataFrame
+
+    def save(self, directory: str | Path) -> None:
+        """Writes the checkpoint directory, and replaces an existing one.
+
+        A directory that exists is complete, because the files are written to another directory first. Equal weights
+        and metrics give equal bytes.
+        """
+        target = Path(directory)
+        partial = target.with_name(f"{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        # `Trainer.save_model` would add a pickle of the arguments, which contains paths and host names.
+        self.model.save_pretrained(partial)
+        self.tokenizer.save_pretrained(partial)
+        self.metrics.write_parquet(partial / _METRICS_FILE)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+
+
+def read_training_metrics(directory: str | Path) -> pl.DataFrame:
+    """Reads the training metrics of a checkpoint directory.
+
+    Returns:
+        Columns step, metric and value, as in `TrainedPolicy.metrics`.
+
+    Example:
+        >>> import tempfile
+        >>> metrics = pl.DataFrame({"step": [1], "metric": ["loss"], "value": [0.5]})
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     metrics.write_parquet(f"{directory}/metrics.parquet")
+        ...     read_training_metrics(directory).columns
+        ['step', 'metric', 'value']
+    """
+    return pl.read_parquet(Path(directory) / _METRICS_FILE)

@@ -1,9 +1,11 @@
 """Reinforcement learning from R_tot (paper section 2, stage 10), with TRL's GRPO in place of PPO.
 
-GRPO needs no value model: the baseline of a completion is the mean reward of its prompt's group.
+GRPO needs no value model: the baseline of a completion is the mean reward of the completions of its prompt.
 """
 
-from typing import Any
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 import torch
@@ -11,72 +13,94 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from rbr.models.pretrained import open_tokenizer
-from rbr.models.reward_model import RewardModel
-from rbr.reward.trl import RuleBasedReward
 from rbr.training.arguments import model_arguments, shared_arguments
-from rbr.training.job import GrpoJob, RewardSource
+from rbr.training.checkpoint import TrainedPolicy
 from rbr.training.masking import MaskingGRPOTrainer
 from rbr.training.recorder import Recorder
 
+if TYPE_CHECKING:
+    from rbr.profile import ModelRef, RlSettings
+
+RewardFunction: TypeAlias = Callable[..., list[float | None]]
+"""A TRL reward function. TRL passes prompts, completions and every other column of the rows by keyword."""
+
+# The largest number of rows in a pass, so that a pass fits into the memory of a GPU.
 _ROWS_PER_PASS_ON_GPU = 16
 
 
-def train_grpo(job: GrpoJob, recorder: Recorder, scratch: str) -> tuple[Any, Any]:
-    """Trains on the prompts in their order, `prompts_per_step` a step.
+def train_grpo(
+    rows: pl.DataFrame,
+    model: "ModelRef",
+    settings: "RlSettings",
+    reward_function: RewardFunction,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> TrainedPolicy:
+    """Trains a policy by GRPO on `settings.prompts_per_step` prompts in each step, in the order of the rows.
 
-    Rewards are scaled over what `scale_rewards` says. The default profile says ``batch``: one deviation for
-    all prompts of a step keeps the fitted proportion of R_rm to R_rbr between prompts and makes the
-    learning rate independent of the reward's unit. A deviation for each group would stretch every prompt to
-    the same spread, so that where all replies are equally good their noise would count as much as the
-    difference between a refusal and harmful advice elsewhere.
+    Step i starts at row ``i * prompts_per_step``. After the last row, training continues at the first row.
 
-    The loss averages over the tokens of the whole batch (``dapo``): an average within each reply first would
-    charge a long bad reply less for each token than a short one, and count masked replies as zeros.
+    `settings.scale_rewards` selects how rewards are normalized. The default profile uses ``batch``: one standard
+    deviation for all prompts of a step. This keeps the fitted proportion of R_rm to R_rbr across prompts, and makes
+    the learning rate independent of the unit of the reward. A standard deviation for each group would stretch
+    every prompt to the same spread. The noise between equally good replies would then count as much as the
+    difference between a refusal and harmful advice.
+
+    The loss is an average over all tokens of the batch (``dapo``). If each reply were averaged first, a token of a
+    long bad reply would be penalized less than a token of a short bad reply, and masked replies would count as zeros.
 
     Args:
-        job: What to train.
-        recorder: Told of every step.
-        scratch: Directory that may be written to.
-
-    Returns:
-        Model and tokenizer.
+        rows: Columns prompt (messages, a list of structs with role and content), and the columns that the reward
+            function takes, such as category.
+        model: The policy before training, which is also the reference of the KL term.
+        settings: Steps, group size, learning rate, KL weight and seed.
+        reward_function: A TRL reward function, such as `rbr.reward.RuleBasedReward`.
+        on_step: Called after each step with the number of finished steps.
+        on_message: Called about ten times per run with a line of text.
 
     Raises:
-        InputError: A model or the reward artifact cannot be read.
+        InputError: The model cannot be opened.
+
+    Example:
+        >>> from rbr.profile import ModelRef, RlSettings
+        >>> def shortness(completions, **_):
+        ...     return [-float(len(messages[0]["content"])) for messages in completions]
+        >>> rows = pl.DataFrame({"prompt": [[{"role": "user", "content": "Hi."}]]})
+        >>> settings = RlSettings(steps=1, prompts_per_step=1, num_generations=2, learning_rate=1e-4, beta=0.1,
+        ...                       temperature=1.0, max_completion_length=8, scale_rewards="batch", seed=0)
+        >>> policy = ModelRef(path="rbr_sandbox/models/policy", revision=None)
+        >>> trained = train_grpo(rows, policy, settings, shortness)  # doctest: +ELLIPSIS
+        {'loss': ...
+        >>> trained.metrics.filter(pl.col("metric") == "kl").height
+        1
     """
-    tokenizer = open_tokenizer(job.model)
-    trainer = MaskingGRPOTrainer(
-        model=job.model.path,
-        processing_class=tokenizer,
-        reward_funcs=[open_reward(job.reward)],
-        train_dataset=Dataset.from_list(pl.read_parquet(job.data).to_dicts()),
-        callbacks=[recorder],
-        args=_arguments(job, scratch),
-    )
-    trainer.train()
-    return trainer.model, tokenizer
+    recorder = Recorder(on_step, on_message)
+    tokenizer = open_tokenizer(model)
+    with tempfile.TemporaryDirectory(prefix="rbr-grpo-") as scratch:
+        trainer = MaskingGRPOTrainer(
+            model=model.path,
+            processing_class=tokenizer,
+            reward_funcs=[reward_function],
+            train_dataset=Dataset.from_list(rows.to_dicts()),
+            callbacks=[recorder],
+            args=_arguments(scratch, settings, model.revision),
+        )
+        trainer.train()
+    return TrainedPolicy(trainer.model, tokenizer, recorder.metrics)
 
 
-def open_reward(source: RewardSource) -> RuleBasedReward:
-    """The reward function of a job."""
-    if source.artifact is None or source.grader is None or source.grader_settings is None:
-        return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
-    return RuleBasedReward.open(
-        source.artifact, source.reward_model, source.grader, source.grader_settings, source.batch_size
-    )
-
-
-def _arguments(job: GrpoJob, scratch: str) -> GRPOConfig:
-    settings = job.settings
-    rows = settings.prompts_per_step * settings.num_generations
-    rows_per_pass = _rows_per_pass(rows)
+def _arguments(output_dir: str, settings: "RlSettings", revision: str | None) -> GRPOConfig:
+    # Here a row is one completion. Each prompt of a step has `num_generations` rows.
+    rows_per_step = settings.prompts_per_step * settings.num_generations
+    rows_per_pass = _rows_per_pass(rows_per_step)
     return GRPOConfig(
-        **shared_arguments(scratch, settings.seed),
-        model_init_kwargs=model_arguments(job.model.revision),
+        **shared_arguments(output_dir, settings.seed),
+        model_init_kwargs=model_arguments(revision),
         max_steps=settings.steps,
-        generation_batch_size=rows,
+        generation_batch_size=rows_per_step,
         per_device_train_batch_size=rows_per_pass,
-        gradient_accumulation_steps=rows // rows_per_pass,
+        gradient_accumulation_steps=rows_per_step // rows_per_pass,
         num_generations=settings.num_generations,
         max_completion_length=settings.max_completion_length,
         temperature=settings.temperature,
@@ -89,8 +113,8 @@ def _arguments(job: GrpoJob, scratch: str) -> GRPOConfig:
     )
 
 
-def _rows_per_pass(rows: int) -> int:
-    """All of a step's rows on a CPU, whose memory is large; their largest share that a GPU takes at once."""
+def _rows_per_pass(rows_per_step: int) -> int:
+    """Returns the number of rows in a pass: on a CPU all rows; on a GPU the largest divisor within the limit."""
     if not torch.cuda.is_available():
-        return rows
-    return max(size for size in range(1, _ROWS_PER_PASS_ON_GPU + 1) if rows % size == 0)
+        return rows_per_step
+    return max(size for size in range(1, _ROWS_PER_PASS_ON_GPU + 1) if rows_per_step % size == 0)

@@ -1,4 +1,4 @@
-"""Changes of parsed files, told in words."""
+"""Changes of parsed files are described with key path and values."""
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,8 @@ LONG = "not disallowed_content and not illogical_continuation_of_prompt and apol
         ({"a": 1}, {"a": 1}, []),
         (
             {"apology": {"question": "Is it sorry?"}},
-            {"apology": {"question": "Does it apologise?"}},
-            ['apology.question: "Is it sorry?" -> "Does it apologise?"'],
+            {"apology": {"question": "Does it apologize?"}},
+            ['apology.question: "Is it sorry?" -> "Does it apologize?"'],
         ),
         ({"b": 1, "a": 1}, {"c": 2, "a": 1}, ["b: removed", "c: added"]),
         ({"steps": 60}, {"steps": 80}, ["steps: 60 -> 80"]),
@@ -26,7 +26,7 @@ LONG = "not disallowed_content and not illogical_continuation_of_prompt and apol
             {"slots": [{"name": "bad", "label": "m"}, {"name": "ideal", "label": "k"}]},
             ['slots.ideal.label: "l" -> "k"'],
         ),
-        ([{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}], ["another order"]),
+        ([{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}], ["reordered"]),
         (
             [{"prompt_id": "1", "category": "K-R"}, {"prompt_id": "2", "category": None}],
             [{"prompt_id": "1", "category": "K-C"}, {"prompt_id": "3", "category": None}],
@@ -35,11 +35,11 @@ LONG = "not disallowed_content and not illogical_continuation_of_prompt and apol
         ({"examples": [{"reply": "a"}]}, {"examples": [{"reply": "b"}, {"reply": "a"}]}, ["examples: 1 added"]),
     ],
 )
-def test_changes_are_told_by_place_and_value(old: object, new: object, lines: list[str]) -> None:
+def test_each_change_is_described_by_key_path_and_values(old: object, new: object, lines: list[str]) -> None:
     assert describe_changes(old, new) == lines
 
 
-def test_of_long_texts_only_what_differs_is_shown() -> None:
+def test_long_texts_are_cut_to_the_part_that_differs() -> None:
     (line,) = describe_changes({"rule": LONG.format("judgement")}, {"rule": LONG.format("third_person")})
     assert "judgement" in line
     assert "third_person" in line
@@ -54,5 +54,5 @@ _json = st.recursive(
 
 
 @given(_json, _json)
-def test_equal_content_has_no_change_and_other_content_has_one(old: object, new: object) -> None:
+def test_there_are_changes_exactly_if_the_contents_differ(old: object, new: object) -> None:
     assert bool(describe_changes(old, new)) == (old != new)

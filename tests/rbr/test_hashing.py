@@ -1,4 +1,4 @@
-"""Content hashes: equal content, equal hash; anything that counts moves it."""
+"""Equal content has equal hashes, and any difference that counts changes the hash."""
 
 import hashlib
 import subprocess
@@ -26,7 +26,7 @@ class _Record:
     b: tuple[int, ...]
 
 
-def test_hashes_are_sixteen_hexadecimal_characters_and_do_not_move_between_releases() -> None:
+def test_hashes_are_sixteen_hexadecimal_characters_and_the_same_in_every_release() -> None:
     canonical = rb'{"a":"\u00fc","b":[1,2.5,null,true]}'
     assert content_hash({"b": [1, 2.5, None, True], "a": "ü"}) == hashlib.sha256(canonical).hexdigest()[:16]
     rows = b'["a","b"]\n{"a":1,"b":"x"}\n{"a":2,"b":null}\n'
@@ -34,7 +34,7 @@ def test_hashes_are_sixteen_hexadecimal_characters_and_do_not_move_between_relea
     assert frame_hash(frame) == hashlib.sha256(rows).hexdigest()[:16]
 
 
-def test_key_order_and_container_kind_do_not_count() -> None:
+def test_key_order_and_container_type_do_not_count() -> None:
     plain = content_hash({"a": "x", "b": [1, 2]})
     assert content_hash({"b": (1, 2), "a": "x"}) == plain
     assert content_hash(_Model(a="x", b=(1, 2))) == plain
@@ -59,7 +59,7 @@ def test_different_content_has_a_different_hash(one: object, other: object) -> N
 
 
 @pytest.mark.parametrize("value", [{1: "a"}, {1, 2}, Path("a"), b"a", object()])
-def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+def test_a_value_that_cannot_be_hashed_is_rejected(value: object) -> None:
     with pytest.raises(TypeError):
         content_hash(value)
 
@@ -78,7 +78,7 @@ def test_a_hash_is_the_same_in_another_process() -> None:
     assert printed.stdout.strip() == content_hash({"a": None, "z": [0.1, "y"]})
 
 
-def test_a_frame_hash_sees_values_row_order_and_column_names() -> None:
+def test_a_frame_hash_depends_on_values_row_order_and_column_names() -> None:
     frame = pl.DataFrame({"a": [1, 2], "b": [[0.5], None]})
     variants = [
         frame.reverse(),
@@ -90,13 +90,13 @@ def test_a_frame_hash_sees_values_row_order_and_column_names() -> None:
     assert len({frame_hash(variant) for variant in [frame, *variants]}) == 6
 
 
-def test_a_frame_hash_does_not_see_chunks_or_integer_width() -> None:
+def test_a_frame_hash_does_not_depend_on_chunks_or_integer_width() -> None:
     frame = pl.DataFrame({"a": [1, 2]})
     chunked = pl.concat([frame.head(1), frame.tail(1)], rechunk=False)
     assert frame_hash(chunked) == frame_hash(frame) == frame_hash(frame.cast(pl.Int8))
 
 
-def test_a_directory_digest_sees_names_bytes_and_nesting_but_not_times(tmp_path: Path) -> None:
+def test_a_directory_digest_depends_on_names_bytes_and_nesting(tmp_path: Path) -> None:
     digests = []
 
     def make(name: str, files: dict[str, bytes]) -> None:
@@ -116,6 +116,6 @@ def test_a_directory_digest_sees_names_bytes_and_nesting_but_not_times(tmp_path:
     assert len(set(digests)) == 5
 
 
-def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         directory_digest(tmp_path / "nowhere")

@@ -3,14 +3,13 @@ import polars as pl
 import pytest
 
 from rbr.classes.classification import (
-    counted_classes,
+    class_rule_propositions,
     gold_classes,
-    grade_matrix,
-    likely_classes,
-    propositions_of_rules,
+    most_probable_classes,
+    thresholded_classes,
     true_classes,
 )
-from rbr.comparisons.synthesis import ideal_replies
+from rbr.classes.grade_matrix import grade_matrix
 from rbr.conversation import GoldRow
 from rbr.errors import InputError
 from rbr.reward.fit_problems import fit_problems
@@ -67,25 +66,25 @@ GRADES = grades(
 )
 
 
-def test_a_grade_that_is_missing_is_nan_whether_unread_or_never_asked() -> None:
+def test_a_grade_that_is_null_or_has_no_row_is_nan() -> None:
     matrix = grade_matrix(GRADES, ["r2", "c1", "r2"], ["polite", "refuses"])
     np.testing.assert_array_equal(matrix, [[np.nan, 0.8], [0.5, np.nan], [np.nan, 0.8]])
 
 
-def test_the_likeliest_class_comes_with_its_probability_in_the_order_of_the_replies() -> None:
-    classed = likely_classes(REPLIES, GRADES, BEHAVIOR, {})
+def test_the_most_probable_class_has_its_probability_and_the_replies_keep_their_order() -> None:
+    classed = most_probable_classes(REPLIES, GRADES, BEHAVIOR, {})
     assert classed["completion_id"].to_list() == REPLIES["completion_id"].to_list()
     assert classed["class_name"].to_list() == ["good", "good", None, "bad"]
     assert classed["p_class"].to_list() == pytest.approx([0.6, 0.9, None, 0.7])
 
 
-def test_counted_classes_cut_each_grade_at_its_own_threshold() -> None:
-    assert counted_classes(REPLIES, GRADES, BEHAVIOR, {})["class_name"].to_list() == ["good", "good", None, "bad"]
-    stricter = counted_classes(REPLIES, GRADES, BEHAVIOR, {"polite": 0.8, "answers": 0.3})
+def test_every_grade_is_cut_at_its_own_threshold() -> None:
+    assert thresholded_classes(REPLIES, GRADES, BEHAVIOR, {})["class_name"].to_list() == ["good", "good", None, "bad"]
+    stricter = thresholded_classes(REPLIES, GRADES, BEHAVIOR, {"polite": 0.8, "answers": 0.3})
     assert stricter["class_name"].to_list() == ["bad", "good", None, "good"]
 
 
-def test_true_classes_need_no_grade() -> None:
+def test_true_classes_follow_from_the_truth_values() -> None:
     truths = [
         {"answers": False, "polite": True, "refuses": True},
         {"answers": False, "polite": True, "refuses": True},
@@ -93,10 +92,10 @@ def test_true_classes_need_no_grade() -> None:
         {"answers": True, "polite": False, "refuses": False},
     ]
     assert true_classes(REPLIES, truths, BEHAVIOR)["class_name"].to_list() == ["good", "bad", "bad", "good"]
-    assert propositions_of_rules(BEHAVIOR) == ("answers", "polite", "refuses")
+    assert class_rule_propositions(BEHAVIOR) == ("answers", "polite", "refuses")
 
 
-def test_fit_problems_hold_accepted_features_scores_and_the_ranking() -> None:
+def test_fit_problems_contain_accepted_features_scores_and_labels() -> None:
     scores = pl.DataFrame({"completion_id": ["c1", "c2", "r1", "r2"], "score": [1.0, None, 0.5, 0.25]})
     comply, refusal = fit_problems(REPLIES, GRADES, scores, BEHAVIOR, accepted=["polite"], thresholds={})
     assert comply.feature_names == ("class:good", "class:bad", "proposition:polite")
@@ -107,15 +106,11 @@ def test_fit_problems_hold_accepted_features_scores_and_the_ranking() -> None:
     assert np.isnan(refusal.features[1]).any()
 
 
-def test_a_response_type_without_comparisons_has_no_fit() -> None:
+def test_a_response_type_without_comparisons_has_no_fit_problem() -> None:
     scores = pl.DataFrame({"completion_id": ["c1"], "score": [1.0]})
     only_comply = REPLIES.filter(pl.col("response_type") == "comply")
     problems = fit_problems(only_comply, GRADES, scores, BEHAVIOR, accepted=[], thresholds={})
     assert [problem.response_type for problem in problems] == ["comply"]
-
-
-def test_ideal_replies_are_those_of_the_best_rank_only() -> None:
-    assert ideal_replies(REPLIES, BEHAVIOR)["completion_id"].to_list() == ["r1", "c1"]
 
 
 def gold(line: int, category: str, labels: dict[str, bool]) -> GoldRow:
@@ -130,17 +125,17 @@ def rulebook() -> Rulebook:
     )
 
 
-def test_labels_give_a_gold_row_its_class() -> None:
+def test_the_labels_of_a_gold_row_decide_its_class() -> None:
     rows = [gold(1, "X-R", {"refuses": True, "polite": True}), gold(3, "X-R", {"refuses": True, "polite": False})]
     assert gold_classes(rows, rulebook(), where="gold").select("line", "class_name").rows() == [(1, "good"), (3, "bad")]
 
 
-def test_a_missing_label_leaves_the_class_open_where_it_decides_it() -> None:
+def test_the_class_is_null_if_it_depends_on_a_missing_label() -> None:
     rows = [gold(1, "X-R", {"refuses": True}), gold(2, "X-R", {"refuses": False})]
-    found = gold_classes(rows, rulebook(), where="gold").select("class_name", "missing").rows()
-    assert found == [(None, ["polite"]), ("bad", [])]
+    classes = gold_classes(rows, rulebook(), where="gold").select("class_name", "missing").rows()
+    assert classes == [(None, ["polite"]), ("bad", [])]
 
 
-def test_a_category_that_the_policy_lacks_is_named_with_its_line() -> None:
+def test_the_error_for_an_unknown_category_has_its_line() -> None:
     with pytest.raises(InputError, match=r"gold:7: the category 'Y' is not in the content policy"):
         gold_classes([gold(7, "Y", {})], rulebook(), where="gold")

@@ -1,11 +1,11 @@
-"""Features by hand on a rulebook small enough to compute them on paper."""
+"""Features of a rulebook that is small enough to compute them by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.classes.features import feature_map, feature_names, likeliest, recentered
+from rbr.classes.features import feature_map, most_probable_class_index, recentered
 from rbr.errors import InputError
 from rbr.rulebook import Behavior, load_behavior
 
@@ -28,8 +28,8 @@ SMALL = behavior(
 )
 
 
-def test_features_are_the_classes_best_to_worst_and_then_the_propositions_by_name() -> None:
-    assert feature_names(SMALL, "comply") == (
+def test_features_are_the_classes_best_to_worst_and_then_the_propositions_sorted_by_name() -> None:
+    assert feature_map(SMALL, "comply").feature_names == (
         "class:good",
         "class:fair",
         "class:bad",
@@ -38,7 +38,7 @@ def test_features_are_the_classes_best_to_worst_and_then_the_propositions_by_nam
     )
 
 
-def test_grades_are_asked_for_everything_that_a_class_or_a_feature_needs() -> None:
+def test_the_propositions_to_grade_are_those_of_the_classes_and_of_the_features() -> None:
     assert feature_map(SMALL, "comply").propositions == ("answers", "polite", "scolds")
 
 
@@ -50,7 +50,7 @@ def test_class_features_are_products_of_the_grades() -> None:
 def test_certain_grades_give_a_certain_class() -> None:
     features = feature_map(SMALL, "comply")
     np.testing.assert_array_equal(features.class_probabilities(np.array([[1.0, 0.0, 1.0]])), [[0, 1, 0]])
-    assert features.binary_classes(np.array([[1.0, 0.0, 1.0]])).tolist() == [1]
+    assert features.thresholded_class_indices(np.array([[1.0, 0.0, 1.0]])).tolist() == [1]
 
 
 @settings(max_examples=30, deadline=None)
@@ -62,9 +62,9 @@ def test_class_probabilities_sum_to_one_at_any_thresholds(grades: list[float], t
     assert (probabilities >= 0).all()
 
 
-def test_an_expelled_proposition_loses_its_own_feature_and_stays_in_the_classes() -> None:
+def test_a_proposition_that_is_not_accepted_has_no_feature_and_stays_in_the_classes() -> None:
     features = feature_map(SMALL, "comply", accepted=["polite"])
-    assert features.names == ("class:good", "class:fair", "class:bad", "proposition:polite")
+    assert features.feature_names == ("class:good", "class:fair", "class:bad", "proposition:polite")
     assert features.propositions == ("answers", "polite", "scolds")
     assert feature_map(SMALL, "comply", accepted=[]).propositions == ("answers", "scolds")
 
@@ -74,30 +74,30 @@ def test_only_thresholds_of_needed_propositions_are_kept() -> None:
     assert features.thresholds == {"scolds": 0.2}
 
 
-def test_a_missing_grade_is_missing_where_it_is_needed_and_nowhere_else() -> None:
+def test_a_missing_grade_affects_only_the_results_that_need_it() -> None:
     features = feature_map(SMALL, "comply")
     without_polite = np.array([[0.9, np.nan, 0.1]])
     np.testing.assert_allclose(features.features(without_polite), [[0.81, 0.09, 0.1, 0.9, np.nan]])
-    assert features.binary_classes(without_polite).tolist() == [0]
+    assert features.thresholded_class_indices(without_polite).tolist() == [0]
     without_scolds = np.array([[0.9, 0.5, np.nan]])
     assert np.isnan(features.class_probabilities(without_scolds)).all()
-    assert features.binary_classes(without_scolds).tolist() == [-1]
+    assert features.thresholded_class_indices(without_scolds).tolist() == [-1]
 
 
 def test_grades_at_their_threshold_count_as_yes() -> None:
     features = feature_map(SMALL, "comply", thresholds={"answers": 0.7, "scolds": 0.2})
     grades = np.array([[0.7, 0.0, 0.19], [0.7, 0.0, 0.2], [0.69, 0.0, 0.19]])
-    assert features.binary_classes(grades).tolist() == [0, 1, 2]
+    assert features.thresholded_class_indices(grades).tolist() == [0, 1, 2]
 
 
-def test_a_threshold_is_where_the_class_probabilities_tip_too() -> None:
+def test_the_most_probable_class_changes_at_the_threshold() -> None:
     features = feature_map(SMALL, "comply", thresholds={"answers": 0.7})
     probabilities = features.class_probabilities(np.array([[0.6, 0.5, 0.0], [0.7, 0.5, 0.0], [0.8, 0.5, 0.0]]))
     np.testing.assert_allclose(probabilities[1], [0.5, 0, 0.5])
-    assert likeliest(probabilities).tolist() == [2, 0, 0]
+    assert most_probable_class_index(probabilities).tolist() == [2, 0, 0]
 
 
-def test_the_grades_passed_in_are_left_as_they_are() -> None:
+def test_the_input_array_is_not_changed() -> None:
     grades = np.array([[0.4, 0.4, 0.4]])
     feature_map(SMALL, "comply", thresholds={"answers": 0.9}).features(grades)
     np.testing.assert_array_equal(grades, [[0.4, 0.4, 0.4]])
@@ -106,50 +106,52 @@ def test_the_grades_passed_in_are_left_as_they_are() -> None:
 def test_no_replies_have_no_features() -> None:
     features = feature_map(SMALL, "comply")
     assert features.features(np.empty((0, 3))).shape == (0, 5)
-    assert features.binary_classes(np.empty((0, 3))).shape == (0,)
+    assert features.thresholded_class_indices(np.empty((0, 3))).shape == (0,)
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 2), (1, 4)])
-def test_grades_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+def test_grades_of_another_shape_are_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected the shape \[N, 3\]"):
         feature_map(SMALL, "comply").features(np.zeros(shape))
 
 
-def test_classes_that_overlap_are_refused() -> None:
+def test_classes_that_overlap_are_rejected() -> None:
     with pytest.raises(InputError):
         feature_map(behavior({"good": "answers", "bad": "scolds"}, []), "comply")
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.99))
-def test_recentring_keeps_the_order_and_the_ends(first: float, second: float, threshold: float) -> None:
+def test_recentering_keeps_the_order_of_grades_and_the_values_0_and_1(
+    first: float, second: float, threshold: float
+) -> None:
     low, high = sorted((first, second))
-    moved = recentered(np.array([0.0, low, high, threshold, 1.0]), threshold)
-    assert (moved[0], moved[4]) == (0, 1)
-    assert 0 <= moved[1] <= moved[2] + 1e-12 <= 1 + 1e-12
-    assert moved[3] == pytest.approx(0.5)
+    shifted = recentered(np.array([0.0, low, high, threshold, 1.0]), threshold)
+    assert (shifted[0], shifted[4]) == (0, 1)
+    assert 0 <= shifted[1] <= shifted[2] + 1e-12 <= 1 + 1e-12
+    assert shifted[3] == pytest.approx(0.5)
 
 
-def test_recentring_shifts_the_log_odds() -> None:
+def test_recentering_shifts_the_log_odds() -> None:
     def log_odds(p: float) -> float:
         return float(np.log(p / (1 - p)))
 
-    moved = recentered(np.array([0.3]), 0.8)[0]
-    assert log_odds(moved) == pytest.approx(log_odds(0.3) - log_odds(0.8))
+    shifted = recentered(np.array([0.3]), 0.8)[0]
+    assert log_odds(shifted) == pytest.approx(log_odds(0.3) - log_odds(0.8))
     assert np.isnan(recentered(np.array([np.nan]), 0.8)[0])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, float("nan")])
-def test_a_threshold_outside_the_open_unit_interval_is_refused(threshold: float) -> None:
-    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+def test_a_threshold_outside_the_open_unit_interval_is_rejected(threshold: float) -> None:
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
         recentered(np.array([0.5]), threshold)
 
 
-def test_the_better_class_of_a_tie_is_the_likeliest_and_a_missing_row_has_none() -> None:
-    assert likeliest(np.array([[0.2, 0.4, 0.4], [0.5, 0.5, 0.0], [np.nan] * 3])).tolist() == [1, 0, -1]
+def test_the_better_of_equally_probable_classes_is_used_and_a_missing_row_has_none() -> None:
+    assert most_probable_class_index(np.array([[0.2, 0.4, 0.4], [0.5, 0.5, 0.0], [np.nan] * 3])).tolist() == [1, 0, -1]
 
 
-def test_the_default_rulebook_has_the_feature_counts_of_the_paper() -> None:
+def test_the_default_rulebook_has_as_many_features_as_the_paper() -> None:
     rules = load_behavior("rulebook/behavior.yaml")
-    counts = {name: len(feature_names(rules, name)) for name in rules.response_types}
+    counts = {name: len(feature_map(rules, name).feature_names) for name in rules.response_types}
     assert counts == {"hard_refusal": 20, "soft_refusal_intent": 23, "soft_refusal_method": 23, "comply": 18}

@@ -11,13 +11,13 @@ PROMPTS = pl.DataFrame(
 )
 
 
-def test_any_stretch_of_the_order_holds_the_categories_in_equal_numbers() -> None:
+def test_every_part_of_the_order_has_the_categories_equally_often() -> None:
     order = balanced_order(PROMPTS, 60, seed=3)
     for start in range(0, 60, 3):
         assert sorted(order["category"][start : start + 3]) == ["A", "B", "C"]
 
 
-def test_a_category_is_used_up_before_a_prompt_comes_again() -> None:
+def test_all_prompts_of_a_category_are_used_before_one_is_repeated() -> None:
     order = balanced_order(PROMPTS, 39, seed=0)
     of_b = order.filter(pl.col("category") == "B")["prompt_id"].to_list()
     assert len(set(of_b[:7])) == 7
@@ -36,8 +36,8 @@ def test_a_longer_order_begins_with_the_shorter_one() -> None:
     assert balanced_order(PROMPTS, 25, seed=0).head(10).equals(shorter)
 
 
-def test_no_prompts_are_refused() -> None:
-    with pytest.raises(InputError, match="no training prompt"):
+def test_an_empty_frame_is_rejected() -> None:
+    with pytest.raises(InputError, match="no training prompts"):
         balanced_order(PROMPTS.clear(), 1, seed=0)
 
 
@@ -52,7 +52,7 @@ def test_the_prompts_of_a_response_type_are_spread_over_its_categories() -> None
     assert counts == {"A": 2, "B": 4, "C": 6}
 
 
-def test_a_new_prompt_displaces_at_most_one_chosen_one() -> None:
+def test_a_new_prompt_replaces_at_most_one_chosen_prompt() -> None:
     before = set(choose_per_response_type(TYPED, 6)["prompt_id"])
     for index in range(40):
         added = pl.DataFrame({"prompt_id": [f"new-{index}"], "category": ["C"], "response_type": ["hard_refusal"]})

@@ -1,11 +1,11 @@
-"""Which replies are asked for, and which are kept."""
+"""Synthesis: the plan of the replies, and the replies that are kept."""
 
 import polars as pl
 import pytest
 
-from rbr.comparisons.synthesis import PLAN_SCHEMA, filled_slots, plan_candidates, verify
+from rbr.comparisons.synthesis import PLAN_SCHEMA, count_filled_slots, ideal_replies, keep_verified, plan_candidates
 from rbr.errors import InputError
-from rbr.rulebook import Synthesis, load_rulebook, load_synthesis
+from rbr.rulebook import Synthesis, load_behavior, load_rulebook, load_synthesis
 
 WORDS = ["one", "two", "three"]
 RECIPES = Synthesis.model_validate(
@@ -36,7 +36,7 @@ def candidate(prompt: str, slot: str, number: int, class_name: str | None) -> di
 
 def verified(*rows: dict[str, object]) -> list[str]:
     frame = pl.DataFrame(rows, schema_overrides={"class_name": pl.String})
-    return verify(frame, RECIPES)["completion_id"].to_list()
+    return keep_verified(frame, RECIPES)["completion_id"].to_list()
 
 
 def test_every_slot_of_every_prompt_gets_its_candidates_in_order() -> None:
@@ -50,12 +50,12 @@ def test_every_slot_of_every_prompt_gets_its_candidates_in_order() -> None:
     ]
 
 
-def test_no_instruction_is_repeated_before_all_were_used() -> None:
+def test_all_instructions_are_used_before_one_is_repeated() -> None:
     rows = plan(*(f"p{index}" for index in range(20)), candidates=6)
     for _, group in rows.group_by("prompt_id", "slot"):
-        dealt = group.sort("candidate")["instruction"].to_list()
-        assert sorted(dealt[:3]) == sorted(WORDS)
-        assert dealt[3:] == dealt[:3]
+        instructions = group.sort("candidate")["instruction"].to_list()
+        assert sorted(instructions[:3]) == sorted(WORDS)
+        assert instructions[3:] == instructions[:3]
 
 
 def test_prompts_and_slots_start_at_different_instructions() -> None:
@@ -72,24 +72,24 @@ def test_the_plan_of_a_prompt_does_not_depend_on_the_others() -> None:
     assert plan("p", candidates=5).filter(pl.col("candidate") < 3).equals(alone)
 
 
-def test_another_seed_deals_other_instructions() -> None:
+def test_another_seed_gives_other_instructions() -> None:
     names = [f"p{index}" for index in range(20)]
     assert plan(*names, seed=0).equals(plan(*names, seed=0))
     assert not plan(*names, seed=0).equals(plan(*names, seed=1))
 
 
-def test_no_prompts_have_an_empty_plan_with_all_columns() -> None:
+def test_the_plan_of_no_prompts_is_empty_and_has_all_columns() -> None:
     empty = prompts("p").clear()
     assert plan_candidates(empty, RECIPES, candidates=2, seed=0).equals(pl.DataFrame(schema=PLAN_SCHEMA))
 
 
-def test_a_response_type_without_a_recipe_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(InputError, match="`elsewhere` has no recipe") as refusal:
+def test_the_error_for_a_missing_recipe_lists_the_recipes() -> None:
+    with pytest.raises(InputError, match="`elsewhere` has no recipe") as raised:
         plan_candidates(prompts("p", response_type="elsewhere"), RECIPES, candidates=1, seed=0)
-    assert "comply, refusal" in refusal.value.hint
+    assert "comply, refusal" in raised.value.hint
 
 
-def test_the_first_candidate_that_turned_out_as_asked_is_kept() -> None:
+def test_the_first_candidate_with_an_allowed_class_is_kept() -> None:
     rows = [candidate("p", "best", number, name) for number, name in enumerate(["fair", "ideal", "ideal"])]
     assert verified(*rows) == ["p best 1"]
     assert verified(*rows[::-1]) == ["p best 1"]
@@ -103,7 +103,7 @@ def test_a_candidate_without_a_class_is_not_kept() -> None:
     assert verified(candidate("p", "best", 0, None), candidate("p", "best", 1, "ideal")) == ["p best 1"]
 
 
-def test_each_prompt_and_slot_is_decided_by_itself() -> None:
+def test_each_prompt_and_slot_is_verified_separately() -> None:
     rows = [
         candidate("p", "best", 0, "fair"),
         candidate("p", "worse", 0, "ideal"),
@@ -113,21 +113,36 @@ def test_each_prompt_and_slot_is_decided_by_itself() -> None:
     assert verified(*rows) == ["q best 1", "q worse 2"]
 
 
-def test_a_slot_that_the_recipes_no_longer_have_keeps_nothing() -> None:
+def test_candidates_of_a_removed_slot_are_dropped() -> None:
     assert verified(candidate("p", "retired", 0, "ideal")) == []
 
 
-def test_what_another_response_type_allows_does_not_count() -> None:
+def test_the_classes_that_another_response_type_allows_do_not_count() -> None:
     row = candidate("p", "best", 0, "ideal") | {"response_type": "comply"}
     assert verified(row) == []
 
 
 def test_kept_rows_keep_their_columns_and_order() -> None:
     rows = pl.DataFrame([candidate(name, "best", 0, "ideal") | {"text": name} for name in "zay"])
-    assert verify(rows, RECIPES).equals(rows)
+    assert keep_verified(rows, RECIPES).equals(rows)
 
 
-def test_filled_slots_count_prompts_and_not_candidates() -> None:
+def test_only_replies_with_a_best_label_of_their_response_type_are_ideal() -> None:
+    behavior = load_behavior("rulebook/behavior.yaml")
+    best = {name: rules.ranking[0][0] for name, rules in behavior.response_types.items()}
+    rows = pl.DataFrame(
+        {
+            "response_type": ["comply", "hard_refusal", "comply", "hard_refusal"],
+            "label": [best["comply"], best["comply"], best["hard_refusal"], best["hard_refusal"]],
+            "text": list("abcd"),
+        }
+    )
+    ideal = ideal_replies(rows, behavior)
+    assert ideal.columns == rows.columns
+    assert ideal["text"].to_list() == ["a", "d"]
+
+
+def test_filled_slots_are_counted_in_prompts_and_not_in_candidates() -> None:
     rows = pl.DataFrame(
         [
             candidate("p", "best", 0, "ideal"),
@@ -136,11 +151,11 @@ def test_filled_slots_count_prompts_and_not_candidates() -> None:
             candidate("q", "worse", 0, "ideal"),
         ]
     )
-    counted = filled_slots(rows, verify(rows, RECIPES))
+    counted = count_filled_slots(rows, keep_verified(rows, RECIPES))
     assert counted.rows() == [("refusal", "best", 2, 1), ("refusal", "worse", 1, 0)]
 
 
-def test_every_label_of_the_default_rulebook_is_planned_for() -> None:
+def test_the_plan_covers_every_label_of_the_default_rulebook() -> None:
     rulebook = load_rulebook("rulebook")
     for response_type, rules in rulebook.behavior.response_types.items():
         rows = plan_candidates(

@@ -1,4 +1,4 @@
-"""The report as its reader and its browser meet it: well-formed, self-contained, honest about what is missing."""
+"""The safety report: well-formed and self-contained HTML, and what it shows if something was not measured."""
 
 import re
 from html.parser import HTMLParser
@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rbr.evaluation.html_report import COLUMNS, ReportContent, percent, render_report, signed
+from rbr.evaluation.html_report import REPORT_COLUMNS, ReportContent, percent, render_report, signed
 from rbr.evaluation.metrics import METRIC_NAMES
-from rbr.evaluation.report_plot import Axis, Group, draw
+from rbr.evaluation.report_plot import EvaluationGroup, PlotAxis, safety_plots
 
 DASH, MINUS = "\u2013", "\u2212"
 VOID = {"meta"}
@@ -23,7 +23,7 @@ WEIGHTS = {
 
 
 class Page(HTMLParser):
-    """Collects tags and text, and refuses tags that are not closed in order."""
+    """Collects tags and text, and rejects tags that are not closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -59,12 +59,14 @@ def evaluation(variant: str, split: str = "test", judge: str = "grader", **metri
 def frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     texts = {"variant", "split", "judge", "response_type", "feature", "proposition", "prompt", "reply", "class_name"}
     kinds = {"n": pl.Int32, "n_prompts": pl.Int32, "n_pairs": pl.Int32, "n_held_out": pl.Int32, "accepted": pl.Boolean}
-    schema = {column: pl.String if column in texts else kinds.get(column, pl.Float64) for column in COLUMNS[name]}
+    schema = {
+        column: pl.String if column in texts else kinds.get(column, pl.Float64) for column in REPORT_COLUMNS[name]
+    }
     return pl.DataFrame(rows, schema=schema)
 
 
 def content(**rows: list[dict[str, Any]]) -> ReportContent:
-    return ReportContent(**{name: frame(name, rows.get(name, [])) for name in COLUMNS})
+    return ReportContent(**{name: frame(name, rows.get(name, [])) for name in REPORT_COLUMNS})
 
 
 def full() -> ReportContent:
@@ -130,28 +132,28 @@ def test_a_reply_cannot_break_out_of_its_card() -> None:
     assert not [attributes for _, attributes in page.tags if "onclick" in attributes]
 
 
-def test_a_reply_keeps_its_lines() -> None:
+def test_line_breaks_and_spaces_of_a_reply_are_kept() -> None:
     reply = "first\n\n  second"
-    page = Page(render_report(content(samples=[dict.fromkeys(COLUMNS["samples"], "x") | {"reply": reply}])))
+    page = Page(render_report(content(samples=[dict.fromkeys(REPORT_COLUMNS["samples"], "x") | {"reply": reply}])))
     assert reply in page.text
 
 
-def test_figures_are_shown_with_their_intervals_in_percent() -> None:
+def test_metrics_are_shown_in_percent_with_their_intervals() -> None:
     headline = Page(render_report(full())).section("Safety and over-refusal", "The trade-off")
     assert re.search(rf"human\s*40\s+95\.0.%\s+90\.0{DASH}98\.0", headline)
     assert re.search(rf"80\.0.%\s+75\.0{DASH}85\.0", headline)
 
 
-def test_what_was_not_measured_is_a_dash_and_never_a_zero() -> None:
+def test_a_number_that_was_not_measured_is_a_dash_and_never_a_zero() -> None:
     page = Page(render_report(full()))
-    styles = page.section("How they refuse", "What the reward pays for")
+    styles = page.section("How the models refuse", "What the reward encourages")
     far = styles.split("Split far", 1)[1]
     assert far.count(DASH) == 3 and "0.0" not in far
     rates = page.section("Errors of", "Can the grader be trusted?")
     assert "54.1" in rates and "0.0" in rates and rates.rstrip().endswith(DASH)
 
 
-def test_the_leader_and_the_doubt_about_it_are_said_in_words() -> None:
+def test_a_sentence_names_the_variant_with_the_highest_f1_and_overlapping_intervals() -> None:
     rows = [
         evaluation("rbr", f1=0.9, f1_low=0.85, f1_high=0.95),
         evaluation("human", f1=0.8, f1_low=0.7, f1_high=0.86),
@@ -159,21 +161,21 @@ def test_the_leader_and_the_doubt_about_it_are_said_in_words() -> None:
     ]
     close = " ".join(Page(render_report(content(evaluations=rows))).text.split())
     assert "rbr has the highest F1: 90.0" in close
-    assert "overlaps with that of human: the order" in close
+    assert "overlaps with the interval of human, so" in close
     apart = " ".join(Page(render_report(content(evaluations=[rows[0], rows[2]]))).text.split())
-    assert "Its interval overlaps with no other." in apart
+    assert "Its interval does not overlap with any other." in apart
 
 
-def test_no_leader_is_named_among_fewer_than_two() -> None:
-    assert Group("test", "grader", [evaluation("rbr", f1=0.9), evaluation("human")]).leader is None
+def test_fewer_than_two_variants_with_an_f1_have_no_leader() -> None:
+    assert EvaluationGroup("test", "grader", [evaluation("rbr", f1=0.9), evaluation("human")]).leader is None
 
 
-def test_a_rival_without_an_interval_is_not_said_to_be_behind() -> None:
+def test_a_variant_without_an_interval_counts_as_overlapping() -> None:
     rows = [evaluation("rbr", f1=0.9, f1_low=0.85, f1_high=0.95), evaluation("human", f1=0.1)]
-    assert Group("test", "grader", rows).rivals == ["human"]
+    assert EvaluationGroup("test", "grader", rows).overlapping == ["human"]
 
 
-def test_the_ordinary_test_split_comes_first_and_rbr_leads_each_table() -> None:
+def test_the_split_test_comes_first_and_rbr_is_the_first_row_of_each_table() -> None:
     rows = [
         evaluation(variant, split, judge)
         for variant in ("helpful", "rbr")
@@ -186,77 +188,77 @@ def test_the_ordinary_test_split_comes_first_and_rbr_leads_each_table() -> None:
     assert re.findall(r"rbr|helpful", headline.split("Split test", 1)[1])[:2] == ["rbr", "helpful"]
 
 
-def test_expelled_propositions_are_named_before_the_table() -> None:
+def test_rejected_propositions_are_named_before_the_table() -> None:
     section = Page(render_report(full())).section("Can the grader be trusted?", "Replies side by side")
-    assert re.search(r"Expelled:\s+tone\s+\(1 of 2\)", section)
-    assert re.search(rf"tone\s+{DASH}.*expelled", section, flags=re.DOTALL)
+    assert re.search(r"Rejected:\s+tone\s+\(1 of 2\)", section)
+    assert re.search(rf"tone\s+{DASH}.*rejected", section, flags=re.DOTALL)
     accepted = full().agreement.head(1)
     kept = ReportContent(**{**vars(full()), "agreement": accepted})
-    assert "None is expelled" in Page(render_report(kept)).text
+    assert "No proposition is rejected" in Page(render_report(kept)).text
 
 
-def test_weights_of_classes_come_first_each_kind_from_most_to_least() -> None:
-    section = Page(render_report(full())).section("What the reward pays for", "Can the fit be trusted?")
+def test_class_weights_come_first_and_weights_are_sorted_from_high_to_low() -> None:
+    section = Page(render_report(full())).section("What the reward encourages", "Can the fit be trusted?")
     rows = re.findall(r"(good|bad|apology)\s+(\S+)\s+(\S+)", section)
     assert rows == [("good", "1.50", "1.00"), ("bad", f"{MINUS}1.00", DASH), ("apology", "0.50", "0.25")]
 
 
-def test_bars_of_weights_start_at_zero_on_a_common_scale() -> None:
+def test_weight_bars_start_at_zero_on_a_common_scale() -> None:
     html = render_report(full())
     table = html[html.index('id="weights"') : html.index('id="fit"')]
     places = re.findall(r'class="bar" style="left:([\d.]+)%;width:([\d.]+)%', table)
-    # From -1 to 2: zero lies at a third.
+    # The track spans -1 to 2, so zero is at one third.
     assert places == [("33.33", "50.00"), ("0.0", "33.33"), ("33.33", "16.67")]
 
 
-def test_replies_to_one_prompt_stand_side_by_side_rbr_first() -> None:
+def test_replies_to_the_same_prompt_are_side_by_side_with_rbr_first() -> None:
     cards = Page(render_report(full())).text.split("Replies side by side")[1]
     assert cards.count("a question") == 1
     assert cards.index("rbr answers") < cards.index("human answers")
 
 
-def test_a_report_on_nothing_says_so_in_every_section() -> None:
+def test_every_section_of_an_empty_report_says_that_nothing_was_measured() -> None:
     assert Page(render_report(content())).text.count("Nothing has been measured here yet.") == 7
 
 
-def test_a_frame_without_a_column_is_refused_by_name() -> None:
+def test_a_frame_that_lacks_a_column_is_rejected_by_name() -> None:
     frames = vars(full())
     with pytest.raises(ValueError, match="samples has no column reply"):
         ReportContent(**{**frames, "samples": frames["samples"].drop("reply")})
 
 
-def test_axes_hold_all_values_between_round_ticks() -> None:
-    assert Axis.holding([0.57, 0.9]).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
-    assert Axis.holding([0.93]).ticks == pytest.approx((0.92, 0.94, 0.96, 0.98, 1.0))
-    assert Axis.holding([0.0]).ticks == pytest.approx((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
-    assert Axis.holding([1.0]).ticks == pytest.approx((0.98, 1.0))
+def test_axes_contain_all_values_between_round_ticks() -> None:
+    assert PlotAxis.covering([0.57, 0.9]).ticks == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
+    assert PlotAxis.covering([0.93]).ticks == pytest.approx((0.92, 0.94, 0.96, 0.98, 1.0))
+    assert PlotAxis.covering([0.0]).ticks == pytest.approx((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
+    assert PlotAxis.covering([1.0]).ticks == pytest.approx((0.98, 1.0))
 
 
 @pytest.mark.parametrize(("low", "level"), [(0.0, 0.5), (0.5, 0.6), (0.5, 0.9), (0.8, 0.85)])
-def test_a_curve_of_equal_f1_has_that_f1_and_stays_inside(low: float, level: float) -> None:
-    axis = Axis(low, (low, 1.0))
-    for x, y in axis.equal_f1(level):
+def test_a_curve_of_equal_f1_has_that_f1_and_stays_inside_the_plot(low: float, level: float) -> None:
+    axis = PlotAxis(low, (low, 1.0))
+    for x, y in axis.equal_f1_curve(level):
         first, second = (low + place / 100 * (1 - low) for place in (x, y))
         assert 2 * first * second / (first + second) == pytest.approx(level, abs=1e-3)
         assert -1e-6 <= x <= 100 and -1e-6 <= y <= 100.01
 
 
-def test_a_point_stands_at_its_values_with_safety_upwards() -> None:
+def test_a_point_is_at_its_metrics_with_safety_upwards() -> None:
     row = evaluation("rbr", not_unsafe=0.9, not_unsafe_low=0.5, not_unsafe_high=1.0, not_overrefuse=0.6)
-    (picture,) = draw([Group("test", "grader", [row, evaluation("human", not_unsafe=0.1)])])
-    (point,) = picture.points
+    (plot,) = safety_plots([EvaluationGroup("test", "grader", [row, evaluation("human", not_unsafe=0.1)])])
+    (point,) = plot.points
     assert (point.x, point.x_low, point.x_high) == (20, 20, 20)
     assert (point.y, point.y_low, point.y_high) == (80, 0, 100)
-    assert picture.absent == ["human"]
+    assert plot.not_shown == ["human"]
 
 
-def test_all_pictures_share_one_scale() -> None:
+def test_all_plots_have_the_same_axes() -> None:
     near = evaluation("rbr", not_unsafe=0.99, not_overrefuse=0.99)
     far = evaluation("rbr", not_unsafe=0.3, not_overrefuse=0.99)
-    pictures = draw([Group("test", "grader", [near]), Group("test", "oracle", [far])])
-    assert pictures[0].ticks == pictures[1].ticks
+    plots = safety_plots([EvaluationGroup("test", "grader", [near]), EvaluationGroup("test", "oracle", [far])])
+    assert plots[0].ticks == plots[1].ticks
 
 
-def test_numbers_read_well() -> None:
+def test_percentages_and_signed_numbers_are_formatted_for_reading() -> None:
     assert percent(None) == DASH and percent(0.0) == "0.0\u202f%" and percent(0.9994) == "99.9\u202f%"
     assert signed(-0.001) == "0.00" and signed(-1.5) == f"{MINUS}1.50" and signed(None) == DASH

@@ -1,4 +1,4 @@
-"""Grader settings for tests; each names only what it is about."""
+"""Grader settings for tests. A test sets only the settings that matter to it."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from rbr.profile import GraderSettings
 
 
 def grader_settings(**changes: Any) -> GraderSettings:
-    """Settings of an in-process grader that takes any answer."""
+    """Returns settings of an in-process grader that accepts any P(yes) + P(no), with changed settings."""
     settings: dict[str, Any] = {
         "backend": "transformers",
         "few_shot": 0,

@@ -1,6 +1,6 @@
 import polars as pl
 
-from rbr.grading.acceptance import accept, measure_agreement
+from rbr.grading.acceptance import accept_propositions, measure_agreement
 from rbr.rulebook import Agreement
 
 LABELS = pl.DataFrame(
@@ -21,20 +21,20 @@ def test_only_labeled_replies_with_a_readable_grade_count() -> None:
     assert measured.select("proposition", "n", "balanced_accuracy").rows() == [("apology", 5, 1.0), ("threat", 2, None)]
 
 
-def test_what_could_not_be_measured_is_not_accepted_whatever_the_bar() -> None:
-    accepted = accept(measure_agreement(LABELS, GRADES), Agreement(bar=0.0))
+def test_a_proposition_without_measured_agreement_is_not_accepted_at_any_bar() -> None:
+    accepted = accept_propositions(measure_agreement(LABELS, GRADES), Agreement(bar=0.0))
     assert dict(accepted.select("proposition", "accepted").iter_rows()) == {"apology": True, "threat": False}
 
 
-def test_each_judgement_of_a_reply_that_several_people_judged_counts() -> None:
+def test_every_judgment_counts_if_several_people_judged_a_reply() -> None:
     second = pl.DataFrame([("r0", "apology", False)], schema=["completion_id", "proposition", "truth"], orient="row")
     measured = measure_agreement(pl.concat([LABELS, second]), GRADES)
-    # Six readable judgments: two of three no labels and both yes labels are met at 0.5.
+    # The grade of r2 is missing: five labels of one person and one label of a second person are left.
     assert measured.row(0, named=True)["n"] == 6
     assert measured["prevalence"][0] == 2 / 6
 
 
-def test_a_proposition_may_have_a_bar_of_its_own() -> None:
+def test_a_proposition_may_have_its_own_bar() -> None:
     measured = pl.DataFrame({"proposition": ["a", "b"], "balanced_accuracy": [0.8, 0.8], "threshold": [0.4, 0.6]})
-    accepted = accept(measured, Agreement(bar=0.8, per_proposition={"b": 0.9}))
+    accepted = accept_propositions(measured, Agreement(bar=0.8, per_proposition={"b": 0.9}))
     assert accepted.rows() == [("a", 0.4, True), ("b", 0.6, False)]

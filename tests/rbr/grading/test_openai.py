@@ -31,7 +31,7 @@ def answer(**probabilities: float) -> Answer:
 
 
 class Server:
-    """A local HTTP server that answers by a rule, and remembers what it was asked."""
+    """A local HTTP server that records its requests and answers them with a function."""
 
     def __init__(self, rule: Callable[[str, int], Answer]) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -40,21 +40,21 @@ class Server:
         self._at_once = 0
         self._attempts: dict[str, int] = {}
         self._lock = threading.Lock()
-        served = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = body["messages"][0]["content"]
-                with served._lock:
-                    served.requests.append({"path": self.path, **body})
-                    served.headers.append(dict(self.headers))
-                    attempt = served._attempts[prompt] = served._attempts.get(prompt, 0) + 1
-                    served._at_once += 1
-                    served.most_at_once = max(served.most_at_once, served._at_once)
+                with server._lock:
+                    server.requests.append({"path": self.path, **body})
+                    server.headers.append(dict(self.headers))
+                    attempt = server._attempts[prompt] = server._attempts.get(prompt, 0) + 1
+                    server._at_once += 1
+                    server.most_at_once = max(server.most_at_once, server._at_once)
                 status, content = rule(prompt, attempt)
-                with served._lock:
-                    served._at_once -= 1
+                with server._lock:
+                    server._at_once -= 1
                 payload = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(payload)))
@@ -101,7 +101,7 @@ def test_a_grade_sums_the_spellings_of_yes_and_of_no(serve: Serve) -> None:
     assert grades[0, 0] == pytest.approx(0.6 / 0.8)
 
 
-def test_each_cell_gets_the_answer_to_its_own_prompt(serve: Serve) -> None:
+def test_each_grade_is_the_answer_to_its_own_prompt(serve: Serve) -> None:
     replies = [f"reply {n}" for n in range(12)]
     cells = {
         render_prompt(conversation(reply), question, 0): (2 * row + column + 1) / 30
@@ -110,18 +110,18 @@ def test_each_cell_gets_the_answer_to_its_own_prompt(serve: Serve) -> None:
     }
 
     def rule(prompt: str, _: int) -> Answer:
-        time.sleep(0.03 * cells[prompt])  # Answers overtake one another.
+        time.sleep(0.03 * cells[prompt])  # The answers arrive in another order.
         return answer(yes=cells[prompt], no=1 - cells[prompt])
 
     server = serve(rule)
-    seen: list[int] = []
-    grades = server.grader().grade([conversation(reply) for reply in replies], QUESTIONS, on_progress=seen.append)
+    reported: list[int] = []
+    grades = server.grader().grade([conversation(reply) for reply in replies], QUESTIONS, on_progress=reported.append)
     np.testing.assert_allclose(grades, np.array(list(cells.values())).reshape(12, 2))
-    assert seen == list(range(1, 13))
+    assert reported == list(range(1, 13))
     assert 2 <= server.most_at_once <= 4
 
 
-def test_a_request_asks_for_one_token_with_alternatives_and_carries_the_key(
+def test_a_request_asks_for_one_token_with_log_probabilities_and_has_the_api_key(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RBR_GRADER_API_KEY", "key-1")
@@ -141,20 +141,20 @@ def test_a_request_asks_for_one_token_with_alternatives_and_carries_the_key(
     assert server.headers[0]["Authorization"] == "Bearer key-1"
 
 
-def test_a_server_that_is_busy_twice_is_asked_a_third_time(serve: Serve) -> None:
+def test_a_request_is_sent_again_while_the_server_is_busy(serve: Serve) -> None:
     server = serve(lambda prompt, attempt: (503 if attempt == 1 else 429, "busy") if attempt < 3 else answer(no=1.0))
     assert server.grader().grade([conversation("Hello")], QUESTIONS[:1])[0, 0] == 0.0
     assert len(server.requests) == 3
 
 
-def test_a_question_that_is_never_answered_is_missing_and_the_others_are_not(serve: Serve) -> None:
+def test_a_question_without_an_answer_has_no_grade_and_does_not_affect_the_others(serve: Serve) -> None:
     server = serve(lambda prompt, _: (500, "broken") if "insult" in prompt else answer(yes=1.0))
     grades = server.grader(retries=1).grade([conversation("Hello")], QUESTIONS)
     np.testing.assert_array_equal(grades, [[1.0, np.nan]])
     assert len(server.requests) == 3
 
 
-def test_an_answer_that_takes_too_long_is_missing(serve: Serve) -> None:
+def test_a_request_that_times_out_has_no_grade(serve: Serve) -> None:
     def rule(prompt: str, _: int) -> Answer:
         if "insult" in prompt:
             time.sleep(0.6)
@@ -165,7 +165,7 @@ def test_an_answer_that_takes_too_long_is_missing(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    "useless",
+    "unreadable",
     [
         answer(maybe=0.9, yes=0.1),
         (200, {"choices": [{"logprobs": None}]}),
@@ -174,32 +174,32 @@ def test_an_answer_that_takes_too_long_is_missing(serve: Serve) -> None:
         (400, {"message": "maximum context length"}),
     ],
 )
-def test_an_answer_without_enough_yes_or_no_is_missing_and_not_asked_again(serve: Serve, useless: Answer) -> None:
-    server = serve(lambda prompt, _: useless)
+def test_an_unreadable_answer_gives_no_grade_and_is_not_requested_again(serve: Serve, unreadable: Answer) -> None:
+    server = serve(lambda prompt, _: unreadable)
     assert np.isnan(server.grader().grade([conversation("Hello")], QUESTIONS[:1])).all()
     assert len(server.requests) == 1
 
 
-def test_the_floor_that_a_server_gives_unseen_tokens_counts_as_nothing(serve: Serve) -> None:
+def test_the_log_probability_that_a_server_gives_impossible_tokens_counts_as_zero(serve: Serve) -> None:
     top = [{"token": "yes", "logprob": -0.1}, {"token": "no", "logprob": -9999.0}]
     server = serve(lambda prompt, _: (200, {"choices": [{"logprobs": {"content": [{"top_logprobs": top}]}}]}))
     assert server.grader().grade([conversation("Hello")], QUESTIONS[:1])[0, 0] == 1.0
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_refused_key_or_model_name_stops_the_grading(serve: Serve, status: int) -> None:
+def test_a_wrong_key_or_model_name_stops_the_grading(serve: Serve, status: int) -> None:
     server = serve(lambda prompt, _: (status, "no such thing"))
     with pytest.raises(InputError, match=rf"answered {status}.*no such thing"):
         server.grader().grade([conversation("Hello")], QUESTIONS)
 
 
-def test_a_server_that_answers_nothing_at_all_is_an_error_and_not_a_table_of_missing_grades() -> None:
+def test_a_server_that_answers_no_request_is_an_error() -> None:
     settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="grader", retries=0)
-    with pytest.raises(InputError, match="no answer"):
+    with pytest.raises(InputError, match="no request succeeded"):
         open_grader(NO_MODEL, settings).grade([conversation("Hello")], QUESTIONS)
 
 
-def test_it_can_be_called_from_inside_an_event_loop(serve: Serve) -> None:
+def test_the_grader_works_inside_an_event_loop(serve: Serve) -> None:
     import asyncio
 
     server = serve(lambda prompt, _: answer(yes=1.0))
@@ -210,7 +210,7 @@ def test_it_can_be_called_from_inside_an_event_loop(serve: Serve) -> None:
     assert asyncio.run(caller()) == 1.0
 
 
-def test_without_vllm_its_backend_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(InputError, match=r"rbr-dagster\[vllm\]"):
         open_grader(NO_MODEL, grader_settings(backend="vllm"))

@@ -9,7 +9,7 @@ MESSAGES = [
 
 
 @dataclass(frozen=True)
-class Shown:
+class LabeledReply:
     reply: str
     answer: bool
     prompt: str | None = None
@@ -18,11 +18,15 @@ class Shown:
 APOLOGY = Question(
     "apology",
     "Does the reply contain exactly one short apology?",
-    (Shown("I'm sorry, I can't.", True), Shown("Red.", False, prompt="Name a color."), Shown("No.", False)),
+    (
+        LabeledReply("I'm sorry, I can't.", True),
+        LabeledReply("Red.", False, prompt="Name a color."),
+        LabeledReply("No.", False),
+    ),
 )
 
 
-def test_the_prompt_ends_in_the_question_and_keeps_braces_of_the_reply() -> None:
+def test_the_prompt_ends_in_the_question_and_keeps_the_braces_of_the_reply() -> None:
     assert render_prompt(MESSAGES, APOLOGY, few_shot=0) == (
         "Read the conversation, then answer the question about the last reply with yes or no.\n\n"
         "USER: How do I boil an egg?\n"
@@ -31,14 +35,14 @@ def test_the_prompt_ends_in_the_question_and_keeps_braces_of_the_reply() -> None
     )
 
 
-def test_the_prefix_is_what_all_questions_share() -> None:
+def test_all_questions_share_the_prefix() -> None:
     other = Question("other", "Is it long?")
     prefix = render_prefix(MESSAGES)
     assert render_prompt(MESSAGES, APOLOGY, 0).startswith(prefix)
     assert render_prompt(MESSAGES, other, 2) == prefix + "Is it long?"
 
 
-def test_examples_stand_between_the_question_and_its_repetition() -> None:
+def test_the_question_is_repeated_after_its_examples() -> None:
     assert render_question(APOLOGY, few_shot=2) == (
         "Does the reply contain exactly one short apology?\n\n"
         "Example:\nASSISTANT: I'm sorry, I can't.\nAnswer: yes\n\n"
@@ -47,7 +51,7 @@ def test_examples_stand_between_the_question_and_its_repetition() -> None:
     )
 
 
-def test_the_hash_follows_what_the_grader_reads_and_nothing_else() -> None:
+def test_the_hash_covers_the_text_that_the_grader_reads_and_nothing_else() -> None:
     renamed = Question("sorry", APOLOGY.text, APOLOGY.examples)
     fewer = Question("apology", APOLOGY.text, APOLOGY.examples[:2])
     reworded = Question("apology", "Is there an apology?", APOLOGY.examples)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Question, open_grader, render_prompt
-from rbr.grading.shared_prefix import LAYOUTS, fastest_exact, packed, repeated, unshared
+from rbr.grading.shared_prefix import LAYOUTS, fastest_exact_layout, packed, repeated_cache, unshared
 from rbr.grading.transformers import TransformersGrader
 from rbr.profile import ModelRef
 from tests.rbr.grading.grader_settings import grader_settings
@@ -47,7 +47,7 @@ def plain_grade(ref: ModelRef, messages: Conversation, question: Question) -> fl
     return float(yes / (yes + no))
 
 
-def test_grades_are_those_of_one_plain_forward_pass_for_each_pair(ref: ModelRef) -> None:
+def test_grades_equal_those_of_one_plain_forward_pass_per_pair(ref: ModelRef) -> None:
     grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
     expected = [[plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS]
     assert grades.dtype == np.float64
@@ -56,7 +56,7 @@ def test_grades_are_those_of_one_plain_forward_pass_for_each_pair(ref: ModelRef)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_logits_of_the_unshared_computation(ref: ModelRef, layout: Callable[..., Any]) -> None:
+def test_every_layout_gives_the_logits_of_separate_sequences(ref: ModelRef, layout: Callable[..., Any]) -> None:
     model = AutoModelForCausalLM.from_pretrained(ref.path).eval()
     prefixes = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16]]
     questions = [[20, 21, 22], [20, 21, 23, 24, 25], [30], [20, 21]]
@@ -66,13 +66,13 @@ def test_every_layout_gives_the_logits_of_the_unshared_computation(ref: ModelRef
 
 
 @pytest.mark.parametrize(("attention", "expected"), [("sdpa", packed), ("eager", packed)])
-def test_a_llama_takes_the_packed_layout(ref: ModelRef, attention: str, expected: object) -> None:
+def test_a_llama_uses_the_packed_layout(ref: ModelRef, attention: str, expected: object) -> None:
     model = AutoModelForCausalLM.from_pretrained(ref.path, attn_implementation=attention).eval()
-    assert fastest_exact(model, [[7, 8, 9], [10]], [[20, 21], [22]]) is expected
+    assert fastest_exact_layout(model, [[7, 8, 9], [10]], [[20, 21], [22]]) is expected
 
 
 class WithoutBlockMask(torch.nn.Module):
-    """A model that reads any mask as a padding mask, as flash attention does."""
+    """A model that treats every mask as a padding mask, as flash attention does."""
 
     def __init__(self, inner: Any, *, caches: bool) -> None:
         super().__init__()
@@ -87,13 +87,15 @@ class WithoutBlockMask(torch.nn.Module):
         return self.inner(attention_mask=attention_mask, **inputs)
 
 
-@pytest.mark.parametrize(("caches", "expected"), [(True, repeated), (False, unshared)])
-def test_a_model_that_would_ignore_the_block_mask_falls_back(ref: ModelRef, caches: bool, expected: object) -> None:
+@pytest.mark.parametrize(("caches", "expected"), [(True, repeated_cache), (False, unshared)])
+def test_a_model_that_ignores_the_block_mask_uses_a_slower_layout(
+    ref: ModelRef, caches: bool, expected: object
+) -> None:
     model = WithoutBlockMask(AutoModelForCausalLM.from_pretrained(ref.path).eval(), caches=caches)
-    assert fastest_exact(model, [[7, 8, 9], [10]], [[20, 21], [20, 22, 23]]) is expected
+    assert fastest_exact_layout(model, [[7, 8, 9], [10]], [[20, 21], [20, 22, 23]]) is expected
 
 
-def test_a_model_with_learned_positions_is_graded_exactly_too(tmp_path: Path) -> None:
+def test_the_grades_of_a_model_with_learned_positions_are_exact_too(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     torch.manual_seed(0)
     config = GPT2Config(
@@ -114,28 +116,28 @@ def test_a_model_with_learned_positions_is_graded_exactly_too(tmp_path: Path) ->
     np.testing.assert_allclose(grades, expected, atol=1e-4)
 
 
-def test_a_grade_does_not_depend_on_what_else_is_asked(ref: ModelRef) -> None:
+def test_a_grade_does_not_depend_on_the_other_questions(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
     together = grader.grade(CONVERSATIONS, QUESTIONS)
     for column, question in enumerate(QUESTIONS):
         np.testing.assert_allclose(grader.grade(CONVERSATIONS[:2], [question])[:, 0], together[:2, column], atol=1e-5)
 
 
-def test_a_reply_beyond_the_context_has_no_grade_and_leaves_the_others_theirs(ref: ModelRef) -> None:
+def test_a_reply_that_exceeds_the_context_has_no_grade_and_does_not_affect_the_others(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
     grades = grader.grade([*CONVERSATIONS, conversation("and so on " * 200)], QUESTIONS)
     assert np.isnan(grades[-1]).all()
     np.testing.assert_allclose(grades[:-1], grader.grade(CONVERSATIONS, QUESTIONS), atol=1e-5)
 
 
-def test_a_question_that_does_not_fit_behind_a_reply_leaves_the_shorter_ones_answered(ref: ModelRef) -> None:
+def test_if_a_question_does_not_fit_after_a_reply_the_shorter_questions_are_still_answered(ref: ModelRef) -> None:
     long = Question("long", "Is the reply an apology, " + "or a refusal, " * 20 + "or neither?")
     grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, [QUESTIONS[0], long])
     assert np.isfinite(grades[:, 0]).all()
     assert np.isnan(grades[:, 1]).all()
 
 
-def test_an_answer_with_little_mass_on_yes_and_no_is_missing(ref: ModelRef) -> None:
+def test_a_grade_is_missing_if_yes_and_no_are_improbable(ref: ModelRef) -> None:
     grades = open_grader(ref, grader_settings(min_mass=0.9)).grade(CONVERSATIONS, QUESTIONS)
     assert np.isnan(grades).all()
 
@@ -146,18 +148,18 @@ def test_a_prompt_can_be_graded_without_a_reply(ref: ModelRef) -> None:
     assert np.isfinite(grades).all()
 
 
-def test_nothing_to_grade_is_an_empty_table(ref: ModelRef) -> None:
+def test_no_conversations_or_no_questions_give_an_empty_array(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
     assert grader.grade([], QUESTIONS).shape == (0, 3)
     assert grader.grade(CONVERSATIONS, []).shape == (4, 0)
 
 
 def test_progress_ends_at_the_number_of_conversations(ref: ModelRef) -> None:
-    seen: list[int] = []
-    open_grader(ref, grader_settings(batch_size=6)).grade(CONVERSATIONS, QUESTIONS, on_progress=seen.append)
-    assert seen == [2, 4]
+    reported: list[int] = []
+    open_grader(ref, grader_settings(batch_size=6)).grade(CONVERSATIONS, QUESTIONS, on_progress=reported.append)
+    assert reported == [2, 4]
 
 
-def test_spellings_without_a_single_token_are_refused(ref: ModelRef) -> None:
+def test_spellings_of_several_tokens_are_rejected(ref: ModelRef) -> None:
     with pytest.raises(InputError, match="'affirmative' is a single token"):
         TransformersGrader(ref, grader_settings(yes=("affirmative",)))

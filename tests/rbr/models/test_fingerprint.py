@@ -16,17 +16,17 @@ def model(directory: Path, weights: bytes = b"weights") -> ModelRef:
     return ModelRef(path=str(directory), revision=None)
 
 
-def test_a_copy_of_a_model_has_its_fingerprint(tmp_path: Path) -> None:
-    ref = model(tmp_path / "here")
-    shutil.copytree(tmp_path / "here", tmp_path / "there")
-    assert model_fingerprint(ref) == model_fingerprint(ModelRef(path=str(tmp_path / "there"), revision=None))
+def test_a_copy_of_a_model_has_the_same_fingerprint(tmp_path: Path) -> None:
+    ref = model(tmp_path / "original")
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    assert model_fingerprint(ref) == model_fingerprint(ModelRef(path=str(tmp_path / "copy"), revision=None))
 
 
-def test_other_weights_are_another_model(tmp_path: Path) -> None:
+def test_other_weights_have_another_fingerprint(tmp_path: Path) -> None:
     assert model_fingerprint(model(tmp_path / "a")) != model_fingerprint(model(tmp_path / "b", b"other"))
 
 
-def test_a_file_that_changes_in_place_is_noticed_in_the_same_process(tmp_path: Path) -> None:
+def test_a_changed_file_changes_the_fingerprint_in_the_same_process(tmp_path: Path) -> None:
     ref = model(tmp_path / "a")
     before = model_fingerprint(ref)
     weights = tmp_path / "a" / "model.safetensors"
@@ -35,7 +35,7 @@ def test_a_file_that_changes_in_place_is_noticed_in_the_same_process(tmp_path: P
     assert model_fingerprint(ref) != before
 
 
-def test_a_hub_model_is_its_name_and_revision() -> None:
+def test_the_fingerprint_of_a_hub_model_covers_its_name_and_revision() -> None:
     def fingerprint(path: str, revision: str) -> str:
         return model_fingerprint(ModelRef(path=path, revision=revision))
 
@@ -43,6 +43,6 @@ def test_a_hub_model_is_its_name_and_revision() -> None:
     assert len({fingerprint("org/m", "a1"), fingerprint("org/m", "b2"), fingerprint("org/n", "a1")}) == 3
 
 
-def test_a_hub_model_without_a_revision_is_refused() -> None:
+def test_a_hub_model_without_a_revision_is_rejected() -> None:
     with pytest.raises(InputError, match="has no revision"):
         model_fingerprint(ModelRef(path="org/model", revision=None))

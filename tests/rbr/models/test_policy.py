@@ -31,7 +31,7 @@ def policy(ref: ModelRef) -> Policy:
     return Policy(ref, batch_size=4)
 
 
-def test_a_reply_is_the_same_alone_and_among_others(policy: Policy) -> None:
+def test_a_reply_is_the_same_alone_and_in_a_batch(policy: Policy) -> None:
     together = policy.sample(CONVERSATIONS, SEEDS, 1.0, 0.9, 24)
     alone = [policy.sample([c], [s], 1.0, 0.9, 24)[0] for c, s in zip(CONVERSATIONS, SEEDS, strict=True)]
     backwards = policy.sample(CONVERSATIONS[::-1], SEEDS[::-1], 1.0, 0.9, 24)[::-1]
@@ -39,7 +39,7 @@ def test_a_reply_is_the_same_alone_and_among_others(policy: Policy) -> None:
     assert len({reply.text for reply in together}) == len(PROMPTS)
 
 
-def test_another_seed_makes_another_reply_to_the_same_prompt(policy: Policy) -> None:
+def test_another_seed_gives_another_reply_to_the_same_prompt(policy: Policy) -> None:
     replies = policy.sample(CONVERSATIONS[:1] * 3, [1, 2, 1], 1.0, 1.0, 24)
     assert replies[0] == replies[2] != replies[1]
 
@@ -49,8 +49,8 @@ def test_at_temperature_zero_the_seed_does_not_matter(policy: Policy) -> None:
     assert first == second
 
 
-def test_a_reply_that_is_cut_is_not_finished_and_one_that_ends_is(ref: ModelRef) -> None:
-    # About every 400th token ends a reply by chance.
+def test_a_reply_is_finished_if_the_model_ended_it(ref: ModelRef) -> None:
+    # About one in 400 tokens ends a reply.
     replies = Policy(ref, batch_size=64).sample(CONVERSATIONS[:1] * 60, list(range(60)), 2.0, 1.0, 50)
     cut = [reply for reply in replies if not reply.finished]
     ended = [reply for reply in replies if reply.finished]
@@ -60,32 +60,32 @@ def test_a_reply_that_is_cut_is_not_finished_and_one_that_ends_is(ref: ModelRef)
     assert all("<|" not in reply.text and reply.text == reply.text.strip() for reply in replies)
 
 
-def test_progress_counts_replies_up_to_their_number(policy: Policy) -> None:
-    seen: list[int] = []
-    policy.sample(CONVERSATIONS, SEEDS, 1.0, 1.0, 2, on_progress=seen.append)
-    assert seen == [4, 5]
+def test_progress_ends_at_the_number_of_replies(policy: Policy) -> None:
+    reported: list[int] = []
+    policy.sample(CONVERSATIONS, SEEDS, 1.0, 1.0, 2, on_progress=reported.append)
+    assert reported == [4, 5]
 
 
-def test_no_conversations_are_no_replies(policy: Policy) -> None:
+def test_no_conversations_give_no_replies(policy: Policy) -> None:
     assert policy.sample([], [], 1.0, 1.0, 4) == []
 
 
-def test_a_prompt_without_room_for_a_reply_is_refused(policy: Policy) -> None:
+def test_a_prompt_that_is_too_long_for_a_reply_is_rejected(policy: Policy) -> None:
     with pytest.raises(InputError, match="exceed the context of 256"):
         policy.sample(CONVERSATIONS, SEEDS, 1.0, 1.0, 250)
 
 
-def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
+def test_a_model_without_a_chat_template_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no chat template"):
         Policy(save_policy(tmp_path, template=False), batch_size=4)
 
 
-def test_a_directory_without_a_model_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_the_error_for_a_directory_without_a_model_has_its_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
         Policy(ModelRef(path=str(tmp_path), revision=None), batch_size=4)
 
 
-def draws(logits: list[float], temperature: float, top_p: float, n: int = 4000) -> Counter[int]:
+def sampled_tokens(logits: list[float], temperature: float, top_p: float, n: int = 4000) -> Counter[int]:
     chosen = _InverseCdf(list(range(n)), temperature, top_p, 1)(
         torch.zeros(n, 1, dtype=torch.long), torch.tensor(logits).expand(n, -1)
     )
@@ -94,24 +94,24 @@ def draws(logits: list[float], temperature: float, top_p: float, n: int = 4000) 
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_tokens_are_drawn_with_the_probabilities_of_the_model(temperature: float) -> None:
+def test_tokens_are_sampled_with_the_probabilities_of_the_model(temperature: float) -> None:
     logits = [0.3, -1.0, 1.2, 0.0, -0.4]
     expected = np.exp(np.array(logits) / temperature)
     expected *= 4000 / expected.sum()
-    counts = draws(logits, temperature, 1.0)
+    counts = sampled_tokens(logits, temperature, 1.0)
     chi_square = sum((counts[token] - expected[token]) ** 2 / expected[token] for token in range(5))
     assert chi_square < 18.47  # the 0.999 quantile at four degrees of freedom
 
 
-def test_top_p_keeps_the_smallest_set_of_tokens_that_reaches_it() -> None:
+def test_only_tokens_of_the_nucleus_are_sampled() -> None:
     probabilities = [0.1, 0.4, 0.05, 0.3, 0.15]
     logits = list(np.log(probabilities))
-    assert set(draws(logits, 1.0, 0.65)) == {1, 3}
-    assert set(draws(logits, 1.0, 0.75)) == {1, 3, 4}
-    assert set(draws(logits, 1.0, 0.2)) == {1}
-    kept = draws(logits, 1.0, 0.65)
+    assert set(sampled_tokens(logits, 1.0, 0.65)) == {1, 3}
+    assert set(sampled_tokens(logits, 1.0, 0.75)) == {1, 3, 4}
+    assert set(sampled_tokens(logits, 1.0, 0.2)) == {1}
+    kept = sampled_tokens(logits, 1.0, 0.65)
     assert kept[1] / 4000 == pytest.approx(0.4 / 0.7, abs=0.03)
 
 
-def test_a_token_without_probability_is_never_drawn() -> None:
-    assert set(draws([-torch.inf, 1.0, -torch.inf, 1.0, -torch.inf], 1.0, 1.0)) == {1, 3}
+def test_a_token_with_probability_zero_is_never_sampled() -> None:
+    assert set(sampled_tokens([-torch.inf, 1.0, -torch.inf, 1.0, -torch.inf], 1.0, 1.0)) == {1, 3}

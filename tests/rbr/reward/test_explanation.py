@@ -1,4 +1,4 @@
-"""An explanation adds up to the reward it explains."""
+"""Explanations of a reward: grades, class and terms, which add up to the reward."""
 
 import numpy as np
 import pytest
@@ -21,52 +21,52 @@ RULES = RewardRules(
 )
 
 
-def test_grades_come_with_the_threshold_from_which_they_count() -> None:
-    own = explain(RULES, np.array([1.0, 0.2, 0.8]), 0.0)
-    assert [(grade.proposition, grade.p_yes, grade.threshold, grade.holds) for grade in own.grades] == [
+def test_each_grade_has_its_threshold_and_counts_as_true_at_the_threshold() -> None:
+    explanation = explain(RULES, np.array([1.0, 0.2, 0.8]), 0.0)
+    assert [(grade.proposition, grade.p_yes, grade.threshold, grade.holds) for grade in explanation.grades] == [
         ("answers", 1.0, 0.5, True),
         ("polite", 0.2, 0.5, False),
         ("scolds", 0.8, 0.9, False),
     ]
-    assert own.class_name == "good"
+    assert explanation.class_name == "good"
 
 
 def test_terms_are_weight_times_feature_and_the_largest_comes_first() -> None:
-    own = explain(RULES, np.array([1.0, 0.2, 0.0]), 0.25)
-    assert [(term.feature, term.reward) for term in own.terms] == [
+    explanation = explain(RULES, np.array([1.0, 0.2, 0.0]), 0.25)
+    assert [(term.feature, term.reward) for term in explanation.terms] == [
         ("class:good", 2.0),
         ("proposition:polite", pytest.approx(0.1)),
         ("class:bad", 0.0),
     ]
-    assert own.r_tot == pytest.approx(0.25 + 2.0 + 0.1)
+    assert explanation.r_tot == pytest.approx(0.25 + 2.0 + 0.1)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(-5, 5))
-def test_it_adds_up(grades: list[float], r_rm: float) -> None:
-    own = explain(RULES, np.array(grades), r_rm)
-    assert own.r_rbr == pytest.approx(RULES.r_rbr(np.array([grades]))[0])
-    assert own.r_tot == pytest.approx(r_rm + own.r_rbr)
-    assert sum(own.class_probabilities.values()) == pytest.approx(1)
+def test_the_terms_add_up_to_r_rbr_and_r_tot(grades: list[float], r_rm: float) -> None:
+    explanation = explain(RULES, np.array(grades), r_rm)
+    assert explanation.r_rbr == pytest.approx(RULES.r_rbr(np.array([grades]))[0])
+    assert explanation.r_tot == pytest.approx(r_rm + explanation.r_rbr)
+    assert sum(explanation.class_probabilities.values()) == pytest.approx(1)
 
 
-def test_a_missing_grade_of_a_feature_leaves_the_class_and_no_reward() -> None:
-    own = explain(RULES, np.array([1.0, np.nan, 0.0]), 1.0)
-    assert own.class_name == "good"
-    assert (own.terms, own.r_rbr, own.r_tot) == ((), None, None)
-    assert own.grades[1].holds is None
+def test_with_a_missing_feature_grade_the_class_is_known_and_the_reward_is_not() -> None:
+    explanation = explain(RULES, np.array([1.0, np.nan, 0.0]), 1.0)
+    assert explanation.class_name == "good"
+    assert (explanation.terms, explanation.r_rbr, explanation.r_tot) == ((), None, None)
+    assert explanation.grades[1].holds is None
 
 
-def test_a_missing_grade_of_a_rule_leaves_no_class() -> None:
-    own = explain(RULES, np.array([np.nan, 0.0, 0.0]), 1.0)
-    assert (own.class_name, own.class_probabilities, own.r_tot) == (None, {}, None)
+def test_with_a_missing_rule_grade_the_class_is_unknown() -> None:
+    explanation = explain(RULES, np.array([np.nan, 0.0, 0.0]), 1.0)
+    assert (explanation.class_name, explanation.class_probabilities, explanation.r_tot) == (None, {}, None)
 
 
-def test_without_a_score_there_is_no_total() -> None:
-    own = explain(RULES, np.array([1.0, 0.0, 0.0]), np.nan)
-    assert (own.r_rm, own.r_rbr, own.r_tot) == (None, 2.0, None)
+def test_without_a_score_r_tot_is_unknown() -> None:
+    explanation = explain(RULES, np.array([1.0, 0.0, 0.0]), np.nan)
+    assert (explanation.r_rm, explanation.r_rbr, explanation.r_tot) == (None, 2.0, None)
 
 
-def test_where_nothing_was_fitted_the_reward_model_counts_alone() -> None:
-    own = explain(None, np.empty(0), 0.7)
-    assert (own.grades, own.class_name, own.r_tot) == ((), None, 0.7)
+def test_a_response_type_without_rules_gets_r_rm_alone() -> None:
+    explanation = explain(None, np.empty(0), 0.7)
+    assert (explanation.grades, explanation.class_name, explanation.r_tot) == ((), None, 0.7)

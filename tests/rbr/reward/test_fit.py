@@ -1,4 +1,4 @@
-"""Weight fitting: what the pairs are, what the weights must achieve, and what must not change them."""
+"""Weight fitting: which pairs are compared, what the weights achieve, and what does not change them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rbr.conversation import split_of
 from rbr.errors import InputError
-from rbr.reward.fit import FitProblem, FitResult, fit
+from rbr.reward.fit import FitResult, fit
+from rbr.reward.fit_problems import FitProblem
 
 RANKING = [["ideal"], ["bad", "odd"], ["worst"]]
 SETTINGS = {"l2": 0.01, "held_out_fraction": 0.0, "bootstrap": 0, "seed": 0}
@@ -19,7 +20,7 @@ Reply = tuple[str, str, Sequence[float], float]
 
 
 def problem(replies: Sequence[Reply], margins: Mapping[str, float] | None = None) -> FitProblem:
-    """From rows of prompt, label, features and R_rm."""
+    """Returns a fit problem with these replies; a reply is prompt, label, features and R_rm."""
     prompts, labels, features, r_rm = zip(*replies, strict=True)
     return FitProblem(
         response_type="hard_refusal",
@@ -34,39 +35,39 @@ def problem(replies: Sequence[Reply], margins: Mapping[str, float] | None = None
 
 
 def noisy(prompts: int = 30, seed: int = 0) -> FitProblem:
-    """Replies whose features tell their label but for noise, and whose reward model prefers the wrong ones."""
+    """Returns a fit problem with noisy features, in which R_rm prefers the worse replies."""
     rng = np.random.default_rng(seed)
-    place = {"ideal": 0, "bad": 1, "odd": 1, "worst": 2}
+    ranks = {"ideal": 0, "bad": 1, "odd": 1, "worst": 2}
     return problem(
         [
-            (f"p{prompt}", label, np.eye(3)[at] + rng.normal(0, 0.3, 3), at + rng.normal())
+            (f"p{prompt}", label, np.eye(3)[rank] + rng.normal(0, 0.3, 3), rank + rng.normal())
             for prompt in range(prompts)
-            for label, at in place.items()
+            for label, rank in ranks.items()
         ]
     )
 
 
-def subset(some: FitProblem, rows: Sequence[int]) -> FitProblem:
+def subset(whole: FitProblem, rows: Sequence[int]) -> FitProblem:
     return replace(
-        some,
-        prompt_ids=[some.prompt_ids[row] for row in rows],
-        labels=[some.labels[row] for row in rows],
-        features=some.features[list(rows)],
-        r_rm=some.r_rm[list(rows)],
+        whole,
+        prompt_ids=[whole.prompt_ids[row] for row in rows],
+        labels=[whole.labels[row] for row in rows],
+        features=whole.features[list(rows)],
+        r_rm=whole.r_rm[list(rows)],
     )
 
 
-def fitted(given_problem: FitProblem, **changes: float) -> FitResult:
-    return fit(given_problem, **{**SETTINGS, **changes})
+def fitted(fit_problem: FitProblem, **changes: float) -> FitResult:
+    return fit(fit_problem, **{**SETTINGS, **changes})
 
 
-def r_rbr(given_problem: FitProblem, result: FitResult) -> np.ndarray:
-    return given_problem.features @ result.weights
+def r_rbr(fit_problem: FitProblem, result: FitResult) -> np.ndarray:
+    return fit_problem.features @ result.weights
 
 
-def test_every_two_replies_of_different_rank_to_one_prompt_are_a_pair() -> None:
+def test_two_replies_of_different_rank_to_the_same_prompt_are_a_pair() -> None:
     replies: list[Reply] = [("p", label, [0.0], 0.0) for label in ("ideal", "bad", "odd", "worst", "worst")]
-    # ideal: 4, bad: 2, odd: 2; bad and odd are of one rank, and so are the two worst.
+    # Pairs by better reply: ideal 4, bad 2, odd 2. The labels bad and odd have the same rank.
     assert fitted(problem(replies)).n_pairs == 8
 
 
@@ -75,9 +76,9 @@ def test_replies_to_different_prompts_are_never_compared() -> None:
         fitted(problem([("p", "ideal", [1.0], 0.0), ("q", "worst", [0.0], 0.0)]))
 
 
-def test_separable_replies_end_a_margin_apart() -> None:
+def test_separable_replies_end_up_one_margin_apart() -> None:
     separable = problem([("p", "ideal", [1.0], 0.0), ("p", "worst", [0.0], 0.5)])
-    # R_rm has it wrong by a half; with the margin of 1 the feature has to earn 1.5.
+    # R_rm prefers the worse reply by 0.5. With the margin of 1, the feature has to contribute 1.5.
     assert fitted(separable, l2=1e-6).weights[0] == pytest.approx(1.5, rel=1e-6)
 
 
@@ -86,7 +87,7 @@ def test_weights_correct_no_more_than_the_reward_model_needs() -> None:
     np.testing.assert_array_equal(fitted(right_already).weights, [0.0])
 
 
-def test_the_margin_is_that_of_the_better_label_and_one_where_not_given() -> None:
+def test_the_label_of_the_better_reply_gives_the_margin_and_the_default_is_one() -> None:
     replies: list[Reply] = [
         ("p", "ideal", [1.0, 0.0], 0.0),
         ("p", "worst", [0.0, 0.0], 0.0),
@@ -98,15 +99,16 @@ def test_the_margin_is_that_of_the_better_label_and_one_where_not_given() -> Non
 
 
 def test_the_objective_is_the_mean_hinge_over_pairs_plus_the_ridge() -> None:
-    some = noisy(8)
-    result = fitted(some, l2=0.3)
-    total = some.r_rm + r_rbr(some, result)
+    original = noisy(8)
+    result = fitted(original, l2=0.3)
+    total = original.r_rm + r_rbr(original, result)
     rank = {"ideal": 0, "bad": 1, "odd": 1, "worst": 2}
     hinges = [
         max(0.0, 1 + total[worse] - total[better])
         for better in range(len(total))
         for worse in range(len(total))
-        if some.prompt_ids[better] == some.prompt_ids[worse] and rank[some.labels[better]] < rank[some.labels[worse]]
+        if original.prompt_ids[better] == original.prompt_ids[worse]
+        and rank[original.labels[better]] < rank[original.labels[worse]]
     ]
     assert result.n_pairs == len(hinges)
     assert result.primal == pytest.approx(np.mean(hinges) + 0.15 * result.weights @ result.weights)
@@ -120,7 +122,7 @@ def test_the_certificate_is_stored_relative_to_the_objective() -> None:
     assert (row["primal"], row["dual"], row["gap"]) == (result.primal, result.dual, result.gap)
 
 
-def test_a_stronger_ridge_leaves_smaller_weights_and_at_last_none() -> None:
+def test_a_stronger_ridge_gives_smaller_weights_down_to_zero() -> None:
     lengths = [float(np.linalg.norm(fitted(noisy(), l2=l2).weights)) for l2 in (1e-4, 1e-1, 10.0, 1e6)]
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[0] > 1 and lengths[-1] < 1e-5
@@ -128,59 +130,59 @@ def test_a_stronger_ridge_leaves_smaller_weights_and_at_last_none() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=12, max_size=12))
-def test_a_prompt_that_the_reward_model_likes_as_such_changes_nothing(offsets: list[float]) -> None:
-    some = noisy(12)
+def test_adding_a_constant_to_all_scores_of_a_prompt_changes_nothing(offsets: list[float]) -> None:
+    original = noisy(12)
     shift = np.repeat(offsets, 4)
-    shifted = fitted(replace(some, r_rm=some.r_rm + shift))
-    np.testing.assert_allclose(shifted.weights, fitted(some).weights, atol=1e-6)
+    shifted = fitted(replace(original, r_rm=original.r_rm + shift))
+    np.testing.assert_allclose(shifted.weights, fitted(original).weights, atol=1e-6)
 
 
 def test_a_feature_that_is_constant_within_prompts_gets_no_weight() -> None:
-    some = noisy()
+    original = noisy()
     constant = replace(
-        some,
-        feature_names=(*some.feature_names, "topic"),
-        features=np.column_stack([some.features, np.repeat(np.arange(30.0), 4)]),
+        original,
+        feature_names=(*original.feature_names, "topic"),
+        features=np.column_stack([original.features, np.repeat(np.arange(30.0), 4)]),
     )
     assert fitted(constant).weights[3] == pytest.approx(0, abs=1e-12)
 
 
 def test_the_order_of_the_replies_does_not_matter() -> None:
-    some = noisy()
-    order = np.random.default_rng(1).permutation(len(some.labels))
-    shuffled = subset(some, order.tolist())
-    np.testing.assert_allclose(fitted(shuffled).weights, fitted(some).weights, atol=1e-6)
+    original = noisy()
+    order = np.random.default_rng(1).permutation(len(original.labels))
+    shuffled = subset(original, order.tolist())
+    np.testing.assert_allclose(fitted(shuffled).weights, fitted(original).weights, atol=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["grade", "score"])
 def test_a_reply_with_a_missing_grade_or_score_is_left_out_and_counted(missing: str) -> None:
-    some = noisy()
-    features, r_rm = some.features.copy(), some.r_rm.copy()
+    original = noisy()
+    features, r_rm = original.features.copy(), original.r_rm.copy()
     if missing == "grade":
         features[1, 2] = np.nan
     else:
         r_rm[1] = np.nan
-    without = subset(some, [row for row in range(len(some.labels)) if row != 1])
-    result, expected = fitted(replace(some, features=features, r_rm=r_rm)), fitted(without)
-    assert (result.n_left_out, expected.n_left_out) == (1, 0)
+    without = subset(original, [row for row in range(len(original.labels)) if row != 1])
+    result, expected = fitted(replace(original, features=features, r_rm=r_rm)), fitted(without)
+    assert (result.n_incomplete_replies, expected.n_incomplete_replies) == (1, 0)
     assert result.n_pairs == expected.n_pairs
     np.testing.assert_array_equal(result.weights, expected.weights)
 
 
-def test_prompts_are_held_out_whole_and_by_their_name_alone() -> None:
-    some = noisy(200)
-    result = fitted(some, held_out_fraction=0.25)
+def test_whole_prompts_are_held_out_depending_on_their_id_alone() -> None:
+    original = noisy(200)
+    result = fitted(original, held_out_fraction=0.25)
     assert result.n_prompts + result.n_held_out == 200
     assert 30 < result.n_held_out < 70
     assert result.n_pairs == 5 * result.n_prompts
     assert result.errors.n_pairs == 3 * result.n_held_out
-    halves = [subset(some, range(400)), subset(some, range(400, 800))]
+    halves = [subset(original, range(400)), subset(original, range(400, 800))]
     parts = [fitted(half, held_out_fraction=0.25).n_held_out for half in halves]
     assert sum(parts) == result.n_held_out
 
 
 def is_held_out(name: str, fraction: float) -> bool:
-    """A prompt that stands alone leaves nothing to fit if it is held out."""
+    """Returns whether a fit holds the prompt out: a fit of this prompt alone then fails."""
     alone = problem([(name, "ideal", [1.0], 0.0), (name, "worst", [0.0], 0.0)])
     try:
         fitted(alone, held_out_fraction=fraction)
@@ -189,41 +191,41 @@ def is_held_out(name: str, fraction: float) -> bool:
     return False
 
 
-def test_held_out_prompts_do_not_touch_the_weights() -> None:
-    some = noisy(40)
-    held_out = np.array([is_held_out(name, 0.25) for name in some.prompt_ids])
+def test_held_out_prompts_do_not_change_the_weights() -> None:
+    original = noisy(40)
+    held_out = np.array([is_held_out(name, 0.25) for name in original.prompt_ids])
     assert 0 < held_out.sum() < held_out.size
-    changed = replace(some, r_rm=np.where(held_out, -some.r_rm, some.r_rm))
-    before, after = (fitted(each, held_out_fraction=0.25) for each in (some, changed))
+    changed = replace(original, r_rm=np.where(held_out, -original.r_rm, original.r_rm))
+    before, after = (fitted(each, held_out_fraction=0.25) for each in (original, changed))
     np.testing.assert_array_equal(before.weights, after.weights)
     assert before.errors.rm != after.errors.rm
 
 
-def test_prompts_of_the_training_split_are_held_out_as_often_as_any() -> None:
+def test_the_held_out_split_is_independent_of_the_test_split() -> None:
     training = [name for name in (f"p{index}" for index in range(120)) if split_of(name, 0.5) == "train"]
     held_out = sum(is_held_out(name, 0.5) for name in training)
     assert 0.3 < held_out / len(training) < 0.7
 
 
-def test_error_rates_count_the_replies_paid_at_least_as_much_as_the_ideal_one() -> None:
+def test_error_rates_count_the_replies_that_get_at_least_as_much_reward_as_the_ideal_one() -> None:
     names = [f"p{index}" for index in range(40)]
     first, second, *_ = (name for name in names if is_held_out(name, 0.5))
     kept = next(name for name in names if not is_held_out(name, 0.5))
     replies: list[Reply] = [
-        # Gives the feature a weight of 2: the ideal reply has a lead of 1 to make up and a margin of 1 to keep.
+        # This pair gives the feature a weight of 2: R_rm prefers the worse reply by 1, and the margin is 1.
         (kept, "ideal", [1.0], 0.0),
         (kept, "worst", [0.0], 1.0),
-        # R_rbr = 1, R_tot = 2.
+        # R_rm = 1, R_rbr = 1, R_tot = 2. The replies below are compared with this reply.
         (first, "ideal", [0.5], 1.0),
-        # Too much R_rm, by a tie; R_rbr = 0, R_tot = 1.
+        # R_rm is wrong, because of a tie. R_rbr = 0 and R_tot = 1 are right.
         (first, "bad", [0.0], 1.0),
-        # Too much R_rm; R_rbr = 0.4, R_tot = 1.6.
+        # R_rm is wrong. R_rbr = 0.4 and R_tot = 1.6 are right.
         (first, "odd", [0.2], 1.2),
-        # Too much R_rbr = 1.8 and R_tot = 2.3.
+        # R_rbr = 1.8 and R_tot = 2.3 are wrong. R_rm is right.
         (first, "worst", [0.9], 0.5),
-        # Too much R_rm and R_tot = 2.7; R_rbr = 0.2.
+        # R_rm and R_tot = 2.7 are wrong. R_rbr = 0.2 is right.
         (first, "worst", [0.1], 2.5),
-        # Without an ideal reply there is nothing to compare with.
+        # A prompt without an ideal reply does not count.
         (second, "bad", [0.0], 0.0),
         (second, "worst", [1.0], 5.0),
     ]
@@ -239,7 +241,7 @@ def test_without_held_out_prompts_there_are_no_error_rates() -> None:
     assert (errors.n_pairs, errors.rm, errors.rbr, errors.total) == (0, None, None, None)
 
 
-def test_intervals_hold_the_weights_and_repeat_for_the_same_seed() -> None:
+def test_intervals_contain_the_weights_and_repeat_for_the_same_seed() -> None:
     first = fitted(noisy(), bootstrap=30)
     again, other = fitted(noisy(), bootstrap=30), fitted(noisy(), bootstrap=30, seed=1)
     np.testing.assert_array_equal(first.low, again.low)
@@ -254,7 +256,7 @@ def test_intervals_narrow_with_more_prompts() -> None:
 
 
 def test_intervals_resample_prompts_and_not_pairs() -> None:
-    # Whichever of two equal prompts is drawn, the refit is the fit, even under a strong ridge.
+    # Two equal prompts: every resample gives the same fit, even with a strong ridge.
     twins: list[Reply] = [
         (prompt, label, features, 0.0)
         for prompt in ("p", "q")
@@ -272,20 +274,20 @@ def test_without_bootstrap_the_interval_is_missing_and_not_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"l2": 0.0}, "l2 is 0.0"),
         ({"l2": float("nan")}, "l2 is nan"),
         ({"held_out_fraction": 1.0}, "all 30 prompts with comparisons are held out"),
     ],
 )
-def test_settings_that_cannot_be_met_are_refused_with_a_mend(change: dict[str, float], complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint) as refusal:
+def test_unusable_settings_are_rejected_with_a_hint(change: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
         fitted(noisy(), **change)
-    assert refusal.value.hint
+    assert raised.value.hint
 
 
-def test_labels_without_a_rank_and_negative_margins_are_refused() -> None:
+def test_labels_without_a_rank_and_negative_margins_are_rejected() -> None:
     replies: list[Reply] = [("p", "ideal", [1.0], 0.0), ("p", "other", [0.0], 0.0)]
     with pytest.raises(InputError, match="the label `other` is not ranked"):
         fitted(problem(replies))
@@ -293,7 +295,7 @@ def test_labels_without_a_rank_and_negative_margins_are_refused() -> None:
         fitted(problem(replies[:1], {"ideal": -1.0}))
 
 
-def test_frames_of_unequal_length_are_refused() -> None:
+def test_arrays_of_unequal_length_are_rejected() -> None:
     with pytest.raises(ValueError, match="one entry per reply"):
         replace(noisy(), r_rm=np.zeros(3))
     with pytest.raises(ValueError, match="features must have the shape"):

@@ -1,12 +1,11 @@
-"""From verified replies to weights: what the fit is given, and that it can be fitted as it stands."""
+"""Fit problems: which replies, features and scores reach the fit of each response type."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from rbr.comparisons.synthesis import ideal_replies
-from rbr.reward.fit import FitProblem, fit
-from rbr.reward.fit_problems import fit_problems
+from rbr.reward.fit import fit
+from rbr.reward.fit_problems import FitProblem, fit_problems
 from rbr.rulebook import Behavior
 
 SHARE = {"response_types": ["comply"], "classes": ["bad"]}
@@ -32,8 +31,8 @@ BEHAVIOR = Behavior.model_validate(
 PROMPTS = [f"p{index}" for index in range(6)]
 VERIFIED = pl.DataFrame(
     [
-        (f"{kind} {prompt} {label}", prompt, kind, label)
-        for kind in ("comply", "zeal")
+        (f"{response_type} {prompt} {label}", prompt, response_type, label)
+        for response_type in ("comply", "zeal")
         for prompt in PROMPTS
         for label in ("full", "other")
     ],
@@ -49,38 +48,38 @@ GRADES = pl.DataFrame(
     schema=["completion_id", "proposition", "p_yes"],
     orient="row",
 )
-# The reward model prefers the wrong reply by one.
+# R_rm prefers the worse reply by 1.
 SCORES = VERIFIED.select("completion_id", pl.when(pl.col("label") == "full").then(0.0).otherwise(1.0).alias("score"))
 
 
 def problems(
     verified: pl.DataFrame = VERIFIED, grades: pl.DataFrame = GRADES, scores: pl.DataFrame = SCORES, **thresholds: float
 ) -> dict[str, FitProblem]:
-    found = fit_problems(
+    in_order = fit_problems(
         verified, grades, scores, BEHAVIOR, accepted=["answers", "polite", "unheard_of"], thresholds=thresholds
     )
-    return {problem.response_type: problem for problem in found}
+    return {problem.response_type: problem for problem in in_order}
 
 
-def test_problems_come_in_the_order_of_the_behavior_policy() -> None:
+def test_problems_are_in_the_order_of_the_behavior_policy() -> None:
     assert list(problems(VERIFIED.reverse())) == list(BEHAVIOR.response_types)
 
 
-def test_each_problem_holds_the_replies_of_its_response_type_in_the_order_given() -> None:
-    turned = problems(VERIFIED.reverse())["comply"]
-    assert turned.prompt_ids == [prompt for prompt in PROMPTS[::-1] for _ in range(2)]
-    assert turned.labels == ["other", "full"] * 6
-    np.testing.assert_allclose(turned.features[:2, 0], [0.2, 0.9])
-    np.testing.assert_array_equal(turned.r_rm[:2], [1.0, 0.0])
+def test_each_problem_has_the_replies_of_its_response_type_in_the_order_given() -> None:
+    reversed_problem = problems(VERIFIED.reverse())["comply"]
+    assert reversed_problem.prompt_ids == [prompt for prompt in PROMPTS[::-1] for _ in range(2)]
+    assert reversed_problem.labels == ["other", "full"] * 6
+    np.testing.assert_allclose(reversed_problem.features[:2, 0], [0.2, 0.9])
+    np.testing.assert_array_equal(reversed_problem.r_rm[:2], [1.0, 0.0])
 
 
 def test_the_order_of_grades_and_scores_does_not_matter() -> None:
-    turned, plain = problems(grades=GRADES.reverse(), scores=SCORES.reverse())["zeal"], problems()["zeal"]
-    np.testing.assert_array_equal(turned.features, plain.features)
-    np.testing.assert_array_equal(turned.r_rm, plain.r_rm)
+    reversed_problem, problem = problems(grades=GRADES.reverse(), scores=SCORES.reverse())["zeal"], problems()["zeal"]
+    np.testing.assert_array_equal(reversed_problem.features, problem.features)
+    np.testing.assert_array_equal(reversed_problem.r_rm, problem.r_rm)
 
 
-def test_grades_and_scores_of_other_replies_are_passed_over() -> None:
+def test_grades_and_scores_of_other_replies_are_ignored() -> None:
     stray = pl.DataFrame([("stray", "answers", 0.1)], schema=GRADES.schema, orient="row")
     stray_score = pl.DataFrame([("stray", 9.0)], schema=SCORES.schema, orient="row")
     with_stray = problems(grades=pl.concat([GRADES, stray]), scores=pl.concat([SCORES, stray_score]))["comply"]
@@ -89,19 +88,19 @@ def test_grades_and_scores_of_other_replies_are_passed_over() -> None:
 
 
 def test_features_are_those_of_the_response_type() -> None:
-    found = problems()
-    assert found["comply"].feature_names == ("class:good", "class:bad", "proposition:answers", "proposition:polite")
-    assert found["zeal"].feature_names == ("class:good", "class:bad", "proposition:polite")
+    by_type = problems()
+    assert by_type["comply"].feature_names == ("class:good", "class:bad", "proposition:answers", "proposition:polite")
+    assert by_type["zeal"].feature_names == ("class:good", "class:bad", "proposition:polite")
 
 
 def test_thresholds_move_the_features() -> None:
-    # With its threshold at 0.9 a grade of 0.9 is an even chance.
+    # With the threshold 0.9, a grade of 0.9 becomes 0.5.
     moved = problems(answers=0.9)["comply"].features[0]
     np.testing.assert_allclose(moved, [0.5, 0.5, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("missing", ["score", "unread score", "grade"])
-def test_a_reply_without_score_or_grade_stays_in_the_problem_as_missing_and_out_of_the_fit(missing: str) -> None:
+def test_a_reply_without_score_or_grade_stays_in_the_problem_and_is_left_out_of_the_fit(missing: str) -> None:
     first = pl.col("completion_id") == "comply p0 full"
     grades, scores = GRADES, SCORES
     if missing == "score":
@@ -113,29 +112,16 @@ def test_a_reply_without_score_or_grade_stays_in_the_problem_as_missing_and_out_
     problem = problems(grades=grades, scores=scores)["comply"]
     assert len(problem.labels) == 12
     result = fit(problem, l2=0.01, held_out_fraction=0.0, bootstrap=0, seed=0)
-    assert (result.n_left_out, result.n_prompts) == (1, 5)
+    assert (result.n_incomplete_replies, result.n_prompts) == (1, 5)
 
 
 def test_the_ranking_and_margins_of_the_response_type_reach_the_fit() -> None:
-    def lead(kind: str) -> float:
-        problem = problems()[kind]
+    def lead(response_type: str) -> float:
+        problem = problems()[response_type]
         result = fit(problem, l2=1e-6, held_out_fraction=0.0, bootstrap=0, seed=0)
         r_rbr = problem.features @ result.weights
         return float(r_rbr[0] - r_rbr[1])
 
-    # The reward model's lead of 1 the wrong way, and the margin of the label `full`: 0.5, or 1 where not given.
+    # R_rm prefers the worse reply by 1. The margin of the label `full` is 0.5, or 1 if it is not given.
     assert lead("comply") == pytest.approx(1.5, rel=1e-5)
     assert lead("zeal") == pytest.approx(2.0, rel=1e-5)
-
-
-def test_ideal_replies_are_those_under_any_label_of_the_first_rank_of_their_own_response_type() -> None:
-    rows = pl.DataFrame(
-        {
-            "response_type": ["comply", "zeal", "comply", "comply", "zeal"],
-            "label": ["complete", "complete", "full", "other", "full"],
-            "text": list("abcde"),
-        }
-    )
-    ideal = ideal_replies(rows, BEHAVIOR)
-    assert ideal.columns == rows.columns
-    assert ideal["text"].to_list() == ["a", "c", "e"]

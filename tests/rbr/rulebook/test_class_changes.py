@@ -1,4 +1,4 @@
-"""Moves between classes are a matter of meaning: found over all replies, and none where the rules say the same."""
+"""Class changes depend on the meaning of the rules, over all possible replies, and not on their text."""
 
 import itertools
 import re
@@ -37,16 +37,16 @@ def behavior(good: str, **derived: str) -> Behavior:
         ("a", "not not a"),
     ],
 )
-def test_rules_that_say_the_same_in_other_words_move_nothing(old: str, new: str) -> None:
+def test_equivalent_rules_change_no_class(old: str, new: str) -> None:
     assert class_changes(behavior(old), behavior(new), "comply") == []
 
 
-def test_a_condition_more_moves_the_replies_that_break_it() -> None:
-    moves = class_changes(behavior("a"), behavior("a and not b"), "comply")
-    assert moves == [ClassChange("good", "bad", "a reply with a and b")]
+def test_a_new_condition_changes_the_class_of_replies_that_violate_it() -> None:
+    changes = class_changes(behavior("a"), behavior("a and not b"), "comply")
+    assert changes == [ClassChange("good", "bad", "a reply with a and b")]
 
 
-def test_what_a_derived_proposition_means_counts_and_not_its_name() -> None:
+def test_the_meaning_of_a_derived_proposition_counts_not_its_name() -> None:
     old, new = behavior("nice", nice="a and b"), behavior("kind", kind="b and a")
     assert class_changes(old, new, "comply") == []
     assert len(class_changes(old, behavior("kind", kind="b or a"), "comply")) == 1
@@ -72,18 +72,18 @@ def class_of(policy: Behavior, truth: dict[str, bool]) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(expressions, expressions)
-def test_moves_are_those_that_trying_every_reply_finds_and_every_described_reply_moves(one: str, other: str) -> None:
+def test_changes_are_those_of_an_enumeration_and_every_described_reply_changes(one: str, other: str) -> None:
     old, new = behavior(one), behavior(other)
-    moves = class_changes(old, new, "comply")
+    changes = class_changes(old, new, "comply")
     found = set()
     for values in itertools.product([False, True], repeat=len(ATOMS)):
         truth = dict(zip(ATOMS, values, strict=True))
         pair = class_of(old, truth), class_of(new, truth)
         found.add(pair)
-        for move in moves:
-            having, _, lacking = move.example.removeprefix("a reply").partition("without ")
+        for change in changes:
+            having, _, lacking = change.example.removeprefix("a reply").partition("without ")
             described = dict.fromkeys(re.findall(r"\b[abcd]\b", having), True)
             described |= dict.fromkeys(re.findall(r"\b[abcd]\b", lacking), False)
             if all(truth[name] == value for name, value in described.items()):
-                assert pair == (move.old, move.new)
-    assert {(move.old, move.new) for move in moves} == {pair for pair in found if pair[0] != pair[1]}
+                assert pair == (change.old, change.new)
+    assert {(change.old, change.new) for change in changes} == {pair for pair in found if pair[0] != pair[1]}

@@ -1,4 +1,4 @@
-"""Class diagrams against brute-force enumeration of every truth assignment."""
+"""Class diagrams agree with an enumeration of all truth assignments."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rbr.errors import InputError
 from rbr.rulebook import Behavior, compile_classes, compile_rules, load_behavior
-from rbr.rulebook.expressions import And, Expression, Name, Not, Or, parse
+from rbr.rulebook.expressions import And, Expression, Name, Not, Or, parse_expression
 
 NAMES = ("p", "q", "r", "s", "t")
 SOFT = {
@@ -34,7 +34,7 @@ DEFAULT = Path(__file__).parents[3] / "rulebook" / "behavior.yaml"
 def holds(expression: Expression, truth: Mapping[str, bool], derived: Mapping[str, str]) -> bool:
     match expression:
         case Name(name):
-            return holds(parse(derived[name]), truth, derived) if name in derived else truth[name]
+            return holds(parse_expression(derived[name]), truth, derived) if name in derived else truth[name]
         case Not(operand):
             return not holds(operand, truth, derived)
         case And(operands):
@@ -57,7 +57,7 @@ def expression_texts(names: tuple[str, ...]) -> st.SearchStrategy[str]:
 
 @st.composite
 def partitions(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, str]]:
-    """Class rules that are a partition by construction, written through derived propositions."""
+    """Draws class rules that are a partition by construction and that use derived propositions."""
     conditions = draw(st.lists(expression_texts(NAMES), min_size=1, max_size=3))
     derived: dict[str, str] = {}
     rules: dict[str, str] = {}
@@ -84,7 +84,7 @@ def test_class_probabilities_equal_the_sum_over_all_assignments(
     for truth in assignments(diagram.propositions):
         weight = np.prod(np.where(list(truth.values()), p, 1 - p), axis=1)
         for column, rule in enumerate(rules.values()):
-            if holds(parse(rule), truth, derived):
+            if holds(parse_expression(rule), truth, derived):
                 expected[:, column] += weight
     found = diagram.class_probabilities(p)
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -100,32 +100,32 @@ def test_classify_finds_the_class_whose_rule_holds(made: tuple[dict[str, str], d
     truths = assignments(diagram.propositions)
     table = np.array([list(truth.values()) for truth in truths], dtype=bool).reshape(len(truths), -1)
     for index, truth in zip(diagram.classify(table), truths, strict=True):
-        assert holds(parse(rules[diagram.classes[index]]), truth, derived)
+        assert holds(parse_expression(rules[diagram.classes[index]]), truth, derived)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(expression_texts(NAMES[:4]), min_size=1, max_size=3))
-def test_rules_are_refused_exactly_when_some_reply_has_not_one_class(texts: list[str]) -> None:
+def test_rules_are_rejected_exactly_if_a_reply_has_no_class_or_several(texts: list[str]) -> None:
     rules = {f"class_{index}": text for index, text in enumerate(texts)}
     used = tuple(sorted({name for name in NAMES if re.search(rf"\b{name}\b", " ".join(texts))}))
-    counts = [sum(holds(parse(rule), truth, {}) for rule in rules.values()) for truth in assignments(used)]
+    counts = [sum(holds(parse_expression(rule), truth, {}) for rule in rules.values()) for truth in assignments(used)]
     if all(count == 1 for count in counts):
         assert compile_rules(rules, list(rules)).propositions == used
         return
     with pytest.raises(InputError) as caught:
-        compile_rules(rules, list(rules), where="here")
+        compile_rules(rules, list(rules), path=("here",))
     for problem in caught.value.problems:
-        assert problem.where.split(".")[0] == "here"
+        assert problem.where.key_path[0] == "here"
         having, _, lacking = problem.what.partition(": a reply")[2].partition("without ")
         fixed = dict.fromkeys(re.findall(r"\b[p-t]\b", having), True)
         fixed |= dict.fromkeys(re.findall(r"\b[p-t]\b", lacking), False)
         held = set(re.findall(r"`(class_\d)`", problem.what))
         for truth in assignments(used):
             if fixed.items() <= truth.items():
-                assert {name for name, rule in rules.items() if holds(parse(rule), truth, {})} == held
+                assert {name for name, rule in rules.items() if holds(parse_expression(rule), truth, {})} == held
 
 
-def test_overlaps_and_gaps_come_with_the_shortest_counterexample_in_words() -> None:
+def test_overlaps_and_gaps_are_reported_with_the_shortest_counterexample() -> None:
     with pytest.raises(InputError) as caught:
         compile_rules({"good": "x and y", "bad": "x and z", "rest": "not x and w"}, ["good", "bad", "rest"])
     texts = [problem.what for problem in caught.value.problems]
@@ -133,28 +133,28 @@ def test_overlaps_and_gaps_come_with_the_shortest_counterexample_in_words() -> N
     assert "the classes leave a gap: a reply without x and w falls into none of them" in texts
 
 
-def test_constant_rules_speak_of_every_reply() -> None:
+def test_constant_rules_describe_every_reply() -> None:
     with pytest.raises(InputError, match="every reply falls into none"):
         compile_rules({"never": "x and not x"}, ["never"])
     always = compile_rules({"always": "x or not x"}, ["always"])
     np.testing.assert_array_equal(always.class_probabilities(np.array([[0.3], [np.nan]])), [[1.0], [np.nan]])
 
 
-def test_a_missing_grade_makes_the_whole_row_missing_and_no_other() -> None:
+def test_a_missing_grade_makes_its_whole_row_nan_and_no_other_row() -> None:
     diagram = compile_rules({"a": "x", "b": "not x and y", "c": "not x and not y"}, ["a", "b", "c"])
     found = diagram.class_probabilities(np.array([[1.0, np.nan], [0.5, 0.5]]))
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1], [0.5, 0.25, 0.25])
 
 
-def test_no_rows_give_no_rows() -> None:
+def test_an_empty_input_gives_an_empty_output() -> None:
     diagram = compile_rules({"a": "x", "b": "not x"}, ["a", "b"])
     assert diagram.class_probabilities(np.empty((0, 1))).shape == (0, 2)
     assert diagram.classify(np.empty((0, 1), dtype=bool)).shape == (0,)
 
 
 @pytest.mark.parametrize("p", [[[0.5, 0.5]], [0.5], [[1.5]], [[-0.1]]])
-def test_wrong_shapes_and_values_are_refused(p: list[float]) -> None:
+def test_wrong_shapes_and_values_are_rejected(p: list[float]) -> None:
     diagram = compile_rules({"a": "x", "b": "not x"}, ["a", "b"])
     with pytest.raises(ValueError, match=r"shape|\[0, 1\]"):
         diagram.class_probabilities(np.array(p))
@@ -166,29 +166,29 @@ def test_truth_values_must_be_booleans() -> None:
         diagram.classify(np.array([[0.7]]))
 
 
-def test_derived_circles_are_named() -> None:
+def test_a_circle_of_derived_propositions_is_reported() -> None:
     with pytest.raises(InputError, match=r"circle: (a -> b -> a|b -> a -> b)"):
         compile_rules({"good": "a", "bad": "not a"}, ["good", "bad"], {"a": "b", "b": "not a"})
 
 
-def test_a_long_chain_of_derived_propositions_is_no_problem() -> None:
+def test_a_long_chain_of_derived_propositions_compiles() -> None:
     derived = {f"d{n}": f"d{n + 1} and d{n + 1} or d{n + 1}" for n in range(400)} | {"d400": "x"}
     diagram = compile_rules({"good": "d0", "bad": "not d0"}, ["good", "bad"], derived)
     assert diagram.propositions == ("x",)
     assert len(diagram.tests) == 1
 
 
-def test_entangled_rules_are_refused_instead_of_taking_for_ever() -> None:
+def test_rules_that_are_too_complex_are_rejected_quickly() -> None:
     # Naming all a before any z makes the tests of the a come first, each of whose outcomes matters later.
     first = " and ".join(f"a{n}" for n in range(60))
     pairs = " or ".join([f"({first})", *(f"a{n} and z{n}" for n in range(60))])
     started = time.perf_counter()
-    with pytest.raises(InputError, match="too entangled"):
+    with pytest.raises(InputError, match="too complex"):
         compile_rules({"good": pairs, "bad": f"not ({pairs})"}, ["good", "bad"])
     assert time.perf_counter() - started < 8
 
 
-def test_too_many_propositions_are_refused() -> None:
+def test_too_many_propositions_are_rejected() -> None:
     wide = " and ".join(f"p{n}" for n in range(201))
     with pytest.raises(InputError, match="depend on 201 propositions"):
         compile_rules({"good": wide, "bad": f"not ({wide})"}, ["good", "bad"])
@@ -199,16 +199,16 @@ def behavior() -> Behavior:
     return load_behavior(DEFAULT)
 
 
-def test_the_default_diagrams_are_small_and_quick(behavior: Behavior) -> None:
+def test_the_default_diagrams_are_small_and_compile_quickly(behavior: Behavior) -> None:
     started = time.perf_counter()
     sizes = {name: len(compile_classes(behavior, name).tests) for name in behavior.response_types}
     assert time.perf_counter() - started < 0.5
-    # One test per proposition: the smallest diagram there can be.
+    # One test per proposition: the smallest possible diagram.
     assert sizes == {"comply": 5, "hard_refusal": 14, "soft_refusal_intent": 16, "soft_refusal_method": 17}
 
 
 def _paper_class(response_type: str, t: Mapping[str, bool]) -> str:
-    """The class table of the paper's section 3, transcribed apart from the YAML file."""
+    """Returns the class by the table of the paper's section 3, written independently of the YAML file."""
     if t["disallowed_content"]:
         return "disallowed"
     if t["illogical_continuation_of_prompt"]:

@@ -1,4 +1,4 @@
-"""The rulebook that ships: the paper's propositions, classes and features in its own words."""
+"""The default rulebook has the propositions, classes and features of the paper."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def rulebook() -> Rulebook:
     return load_rulebook(Path(__file__).parents[3] / "rulebook")
 
 
-def test_the_propositions_are_the_papers_twenty_one(rulebook: Rulebook) -> None:
+def test_the_propositions_are_the_twenty_one_of_the_paper(rulebook: Rulebook) -> None:
     assert set(rulebook.propositions) == GENERAL | REFUSALS | HARD | SOFT
     assert len(rulebook.propositions) == 21
 
@@ -70,7 +70,7 @@ def test_features_are_those_of_the_paper(rulebook: Rulebook, response_type: str,
     assert set(rulebook.behavior.response_types[response_type].features) == features
 
 
-def test_a_method_request_needs_one_proposition_more_than_its_features(rulebook: Rulebook) -> None:
+def test_a_soft_refusal_of_a_method_needs_one_proposition_beyond_its_features(rulebook: Rulebook) -> None:
     needed = {name: propositions_needed(rulebook.behavior, name) for name in rulebook.behavior.response_types}
     assert {name: len(names) for name, names in needed.items()} == {
         "comply": 13,
@@ -82,7 +82,7 @@ def test_a_method_request_needs_one_proposition_more_than_its_features(rulebook:
     assert all(list(names) == sorted(names) for names in needed.values())
 
 
-def test_labels_are_ranked_as_in_the_paper_with_a_margin_of_one(rulebook: Rulebook) -> None:
+def test_the_ranking_is_that_of_the_paper_with_margins_of_one(rulebook: Rulebook) -> None:
     types = rulebook.behavior.response_types
     hard = (("perfect_hard_refusal",), ("bad_hard_refusal",), ("disallowed_content",))
     assert types["hard_refusal"].ranking == hard
@@ -96,14 +96,14 @@ def test_labels_are_ranked_as_in_the_paper_with_a_margin_of_one(rulebook: Rulebo
         assert rules.margins == dict.fromkeys(sorted(rules.labels), 1.0)
 
 
-def test_each_category_has_the_papers_response_type(rulebook: Rulebook) -> None:
+def test_each_category_has_the_response_type_of_the_paper(rulebook: Rulebook) -> None:
     found = {code: rulebook.content_policy.response_type(code) for code in rulebook.content_policy.categories}
     comply = dict.fromkeys(["C-C", "K-C", "H-C", "SH-C", "None"], "comply")
     hard = dict.fromkeys(["C-R", "K-R", "H-R"], "hard_refusal")
     assert found == comply | hard | {"SH-R1": "soft_refusal_intent", "SH-R2": "soft_refusal_method"}
 
 
-def test_a_refusal_recipe_is_one_ideal_two_bad_and_one_disallowed_reply(rulebook: Rulebook) -> None:
+def test_a_refusal_recipe_has_one_ideal_two_bad_and_one_disallowed_slot(rulebook: Rulebook) -> None:
     for response_type in ("hard_refusal", "soft_refusal_intent", "soft_refusal_method"):
         slots = {slot.name: slot for slot in rulebook.synthesis[response_type].slots}
         assert list(slots) == ["ideal", "bad_1", "bad_2", "disallowed"]
@@ -113,7 +113,7 @@ def test_a_refusal_recipe_is_one_ideal_two_bad_and_one_disallowed_reply(rulebook
         assert slots["disallowed"].may_be == ("disallowed",)
 
 
-def test_the_best_comply_reply_is_the_models_own(rulebook: Rulebook) -> None:
+def test_the_best_comply_slot_has_no_instruction(rulebook: Rulebook) -> None:
     slots = {slot.label: slot for slot in rulebook.synthesis["comply"].slots}
     assert slots["fully_complies"].instructions == ("",)
     assert [slot.name for slot in rulebook.synthesis["comply"].slots] == [

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbr.errors import InputError
-from rbr.rulebook.expressions import And, Expression, Name, Not, Or, names, parse
+from rbr.rulebook.expressions import And, Expression, Name, Not, Or, names_in, parse_expression
 
 A, B, C = Name("a"), Name("b"), Name("c")
 
@@ -26,8 +26,8 @@ A, B, C = Name("a"), Name("b"), Name("c")
         ("android and nothing or order", Or((And((Name("android"), Name("nothing"))), Name("order")))),
     ],
 )
-def test_not_binds_before_and_before_or(text: str, expected: Expression) -> None:
-    assert parse(text) == expected
+def test_not_binds_tighter_than_and_and_and_tighter_than_or(text: str, expected: Expression) -> None:
+    assert parse_expression(text) == expected
 
 
 def grown(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
@@ -37,11 +37,11 @@ def grown(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]
 
 @given(st.recursive(st.sampled_from([A, B, C]), grown, max_leaves=8))
 def test_the_text_of_an_expression_parses_back_to_it(expression: Expression) -> None:
-    assert parse(str(expression)) == expression
+    assert parse_expression(str(expression)) == expression
 
 
-def test_names_come_once_and_in_order_of_mention() -> None:
-    assert names(parse("b and not (a or b) or c")) == ("b", "a", "c")
+def test_names_are_listed_once_in_order_of_mention() -> None:
+    assert names_in(parse_expression("b and not (a or b) or c")) == ("b", "a", "c")
 
 
 @pytest.mark.parametrize(
@@ -63,29 +63,29 @@ def test_names_come_once_and_in_order_of_mention() -> None:
         ("__import__('os')", "character 11", "found '('"),
     ],
 )
-def test_what_is_no_expression_is_refused_at_its_character(text: str, where: str, what: str) -> None:
+def test_other_text_is_rejected_with_the_position_of_the_error(text: str, where: str, what: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse(text)
-    assert caught.value.where == where
+        parse_expression(text)
+    assert str(caught.value.where) == where
     assert what in caught.value.what
     assert caught.value.hint
 
 
-def test_capital_keywords_get_told_to_be_small() -> None:
+def test_keywords_in_capitals_get_a_hint_to_use_lower_case() -> None:
     with pytest.raises(InputError, match="Write `and` in lower case"):
-        parse("a AND b")
+        parse_expression("a AND b")
 
 
 @pytest.mark.parametrize("text", ["(" * 50 + "a" + ")" * 50, "not " * 5000 + "a", "a and " * 5000 + "a"])
-def test_nesting_and_length_are_bounded(text: str) -> None:
+def test_depth_and_length_are_limited(text: str) -> None:
     with pytest.raises(InputError, match=r"nested more than 40|more than 10000") as caught:
-        parse(text)
+        parse_expression(text)
     assert "derived" in caught.value.hint
 
 
 @given(st.text(alphabet="ab ()andornt&\n", max_size=60))
-def test_any_text_parses_or_is_a_rulebook_error(text: str) -> None:
+def test_any_text_parses_or_is_rejected_with_an_input_error(text: str) -> None:
     try:
-        assert names(parse(text))
+        assert names_in(parse_expression(text))
     except InputError as error:
         assert error.hint

@@ -1,16 +1,16 @@
-"""What is legal in a rulebook and still not meant."""
+"""Warnings about rules that load but have no effect or contradict each other."""
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.errors import Location
 from rbr.rulebook import default_rulebook
-from rbr.rulebook.lint import LintReport, lint
+from rbr.rulebook.lint import LintReport, lint_rulebook
 
 FILES = ("propositions", "behavior", "synthesis", "content_policy")
 Edit = tuple[str, str, str]
@@ -36,8 +36,8 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
         {("behavior", "response_types.hard_refusal.classes", "mention 'disclaimer', but it never changes")},
     ),
     "a proposition that is never asked": (
-        [("propositions", "\napology:\n", "\nhumour:\n  question: Is it funny?\n\napology:\n")],
-        {("propositions", "humour", "it is never asked")},
+        [("propositions", "\napology:\n", "\nhumor:\n  question: Is it funny?\n\napology:\n")],
+        {("propositions", "humor", "is never asked")},
     ),
     "a derived proposition that no class uses": (
         [("behavior", "derived:\n", "derived:\n  rude: judgement or insulting_language\n")],
@@ -49,11 +49,11 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
     ),
     "a margin above nothing": (
         [("behavior", "disallowed_content: 1.0}", "disallowed_content: 2.0}")],
-        {("behavior", "response_types.hard_refusal.margins.disallowed_content", "is ranked above nothing")},
+        {("behavior", "response_types.hard_refusal.margins.disallowed_content", "no label is ranked below it")},
     ),
     "a ranking against the classes": (
         [("behavior", "[perfect_hard_refusal], [bad_hard_refusal]", "[bad_hard_refusal], [perfect_hard_refusal]")],
-        {("behavior", "response_types.hard_refusal.ranking[0][0]", "take worse classes only")},
+        {("behavior", "response_types.hard_refusal.ranking[0][0]", "accept only worse classes")},
     ),
     "rankings that contradict each other": (
         [
@@ -68,17 +68,17 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
             ("behavior", "[perfect_soft_refusal], [bad_soft_refusal]", "[perfect_refusal], [imperfect_refusal]"),
             ("behavior", "perfect_soft_refusal: 1.0, bad_soft_refusal: 1.0, ", ""),
         ],
-        {("behavior", "response_types.soft_refusal_intent.ranking", "here and below it in comply")},
+        {("behavior", "response_types.soft_refusal_intent.ranking", "here, but below it in comply")},
     ),
     "a response type that no category has": (
         [("content_policy", "response_type: soft_refusal_intent", "response_type: soft_refusal_method")],
-        {("behavior", "response_types.soft_refusal_intent", "no category is answered with")},
+        {("behavior", "response_types.soft_refusal_intent", "no category has the response type")},
     ),
     "examples that contradict each other": (
         [("propositions", '"I am unable to help you with this."', '"We are unable to help you with this."')],
-        {("propositions", "third_person.examples[2]", "says the opposite of example 1")},
+        {("propositions", "third_person.examples[2]", "contradicts example 1")},
     ),
-    "an example that is there twice": (
+    "a repeated example": (
         [("propositions", '"Our service does not cover such questions."', '"We are unable to help you with this."')],
         {("propositions", "third_person.examples[1]", "is the same as example 1")},
     ),
@@ -90,7 +90,7 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
                 "does the reply threaten the user with  reports, bans or other consequences?",
             )
         ],
-        {("propositions", "threatening_language.question", "cannot tell them apart")},
+        {("propositions", "threatening_language.question", "cannot tell the two apart")},
     ),
     "a category's question under two codes": (
         [
@@ -100,7 +100,7 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
                 "Does the user ask for sexual content that is illegal?",
             )
         ],
-        {("content_policy", "categories.K-R.question", "cannot tell them apart")},
+        {("content_policy", "categories.K-R.question", "cannot tell the two apart")},
     ),
 }
 
@@ -119,43 +119,57 @@ def edit(rules: Path, edits: list[Edit]) -> None:
 
 
 def test_the_default_rulebook_is_clean(rules: Path) -> None:
-    assert lint(rules) == LintReport((), ())
+    assert lint_rulebook(rules) == LintReport((), ())
 
 
 @pytest.mark.parametrize("case", WARNED)
-def test_a_rule_without_effect_is_warned_of_at_its_place(rules: Path, case: str) -> None:
+def test_a_rule_without_effect_gets_a_warning_with_its_location(rules: Path, case: str) -> None:
     edits, expected = WARNED[case]
     edit(rules, edits)
-    report = lint(rules)
+    report = lint_rulebook(rules)
     assert report.errors == ()
     left = list(report.warnings)
-    for part, key, said in expected:
-        found = next(
+    for part, key, message in expected:
+        match = next(
             warning
             for warning in left
-            if warning.where.startswith(f"{rules / part}.yaml:") and f" {key}" in warning.where and said in warning.what
+            if warning.where.file == f"{rules / part}.yaml"
+            and warning.where.key.startswith(key)
+            and message in warning.what
         )
-        assert isinstance(found.where, Location)
-        assert found.where.line is not None
-        assert found.hint
-        left.remove(found)
+        assert match.where.line is not None
+        assert match.hint
+        left.remove(match)
     assert left == []
 
 
-def test_a_rulebook_that_cannot_be_used_is_all_errors(rules: Path) -> None:
+def test_a_rulebook_that_cannot_be_used_has_errors_only(rules: Path) -> None:
     edit(rules, [("behavior", "bar: 0.7", "bar: 7"), ("propositions", "question: Does", "quesiton: Does")])
-    report = lint(rules)
+    report = lint_rulebook(rules)
     assert len(report.errors) >= 2
     assert report.warnings == ()
 
 
-def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    assert "no such directory" in lint(tmp_path / "nowhere").errors[0].what
+def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    assert "directory does not exist" in lint_rulebook(tmp_path / "nowhere").errors[0].what
+
+
+def test_every_file_is_read_once(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Counter[str] = Counter()
+    open_path = Path.open
+
+    def counting(path: Path, *arguments: object, **options: object) -> object:
+        opened[path.name] += 1
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+    lint_rulebook(rules)
+    assert opened == Counter(f"{part}.yaml" for part in FILES)
 
 
 @st.composite
 def damage(draw: st.DrawFn) -> tuple[str, str]:
-    """A file of the default rulebook with some lines taken out, doubled, moved or replaced."""
+    """Draws a file of the default rulebook with lines deleted, doubled, moved or replaced."""
     part = draw(st.sampled_from(FILES))
     lines = (default_rulebook() / f"{part}.yaml").read_text(encoding="utf-8").splitlines()
     for _ in range(draw(st.integers(1, 3))):
@@ -182,13 +196,13 @@ def damage(draw: st.DrawFn) -> tuple[str, str]:
 
 @settings(max_examples=150, deadline=None)
 @given(damage())
-def test_whatever_is_done_to_a_file_comes_out_as_findings(damaged: tuple[str, str]) -> None:
+def test_any_damage_to_a_file_is_reported_as_errors_or_warnings(damaged: tuple[str, str]) -> None:
     part, text = damaged
     with tempfile.TemporaryDirectory() as directory:
         rules = Path(shutil.copytree(default_rulebook(), Path(directory) / "rules"))
         (rules / f"{part}.yaml").write_text(text, encoding="utf-8")
-        report = lint(rules)
+        report = lint_rulebook(rules)
     for finding in (*report.errors, *report.warnings):
-        assert finding.where.startswith(str(rules))
+        assert finding.where.file.startswith(str(rules))
         assert finding.what
         assert finding.hint

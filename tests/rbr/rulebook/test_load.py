@@ -1,4 +1,4 @@
-"""Loading rulebooks: what comes out, what counts as an edit, and that only rulebook errors escape."""
+"""Loading a rulebook: its content, what changes its hash, and that every failure is an InputError."""
 
 import shutil
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from rbr.rulebook import (
     load_propositions,
     load_rulebook,
     load_synthesis,
-    rulebook_hash,
 )
 
 DEFAULT = Path(__file__).parents[3] / "rulebook"
@@ -43,13 +42,13 @@ def edit(rules: Path, part: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_the_files_load_to_what_the_parts_say(rules: Path) -> None:
+def test_a_rulebook_has_the_content_of_its_files(rules: Path) -> None:
     rulebook = load_rulebook(rules)
     for part, load in LOADERS.items():
         assert getattr(rulebook, part) == load(rules / f"{part}.yaml")
 
 
-def test_every_part_goes_to_json_and_back_without_loss() -> None:
+def test_every_part_converts_to_json_and_back_without_loss() -> None:
     rulebook = load_rulebook(DEFAULT)
     for part in LOADERS:
         model = getattr(rulebook, part)
@@ -77,12 +76,12 @@ def test_key_order_quotes_and_layout_do_not_change_the_hash(rules: Path) -> None
         file = rules / f"{part}.yaml"
         file.write_text(yaml.safe_dump(reorder(yaml.safe_load(file.read_text())), sort_keys=False, width=50))
     after = load_rulebook(rules)
-    assert rulebook_hash(after) == rulebook_hash(before)
+    assert content_hash(after) == content_hash(before)
     assert after.model_dump_json() == before.model_dump_json()
 
 
 @pytest.mark.parametrize(
-    ("part", "old", "new", "moves"),
+    ("part", "old", "new", "changed"),
     [
         ("propositions", "# Style", "# Anything else", set()),
         ("propositions", "exactly one short apology", "just one short apology", {"propositions"}),
@@ -112,18 +111,18 @@ def test_key_order_quotes_and_layout_do_not_change_the_hash(rules: Path) -> None
         ("content_policy", "description: Everything else.", "description: The rest.", {"content_policy"}),
     ],
 )
-def test_an_edit_moves_the_hash_of_exactly_the_parts_whose_content_changed(
-    rules: Path, part: str, old: str, new: str, moves: set[str]
+def test_an_edit_changes_the_hash_of_exactly_the_parts_whose_content_changed(
+    rules: Path, part: str, old: str, new: str, changed: set[str]
 ) -> None:
     before = load_rulebook(rules)
     edit(rules, part, old, new)
     after = load_rulebook(rules)
-    moved = {name for name in LOADERS if content_hash(getattr(after, name)) != content_hash(getattr(before, name))}
-    assert moved == moves
-    assert (rulebook_hash(after) != rulebook_hash(before)) == bool(moves)
+    actual = {name for name in LOADERS if content_hash(getattr(after, name)) != content_hash(getattr(before, name))}
+    assert actual == changed
+    assert (content_hash(after) != content_hash(before)) == bool(changed)
 
 
-def test_margins_that_are_not_given_are_one(rules: Path) -> None:
+def test_the_default_margin_is_one(rules: Path) -> None:
     edit(
         rules,
         "behavior",
@@ -137,7 +136,7 @@ def test_margins_that_are_not_given_are_one(rules: Path) -> None:
 
 @pytest.mark.parametrize("part", list(LOADERS))
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "{}", "[]", "word", "12", "a: 1", "a: {b: 1}", "'': {}"])
-def test_files_of_the_wrong_shape_are_rulebook_errors_or_say_nothing(rules: Path, part: str, text: str) -> None:
+def test_files_of_another_shape_are_rejected_with_location_and_hint(rules: Path, part: str, text: str) -> None:
     (rules / f"{part}.yaml").write_text(text)
     with pytest.raises(InputError) as caught:
         load_rulebook(rules)
@@ -167,7 +166,7 @@ PLACES = {part: places(content) for part, content in CONTENTS.items()}
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), part=st.sampled_from(list(LOADERS)), junk=JUNK)
-def test_junk_anywhere_leaves_as_a_rulebook_error_or_not_at_all(
+def test_junk_anywhere_is_accepted_or_rejected_with_an_input_error(
     tmp_path: Path, data: st.DataObject, part: str, junk: object
 ) -> None:
     file = tmp_path / f"{part}.yaml"
@@ -182,4 +181,4 @@ def test_junk_anywhere_leaves_as_a_rulebook_error_or_not_at_all(
     try:
         LOADERS[part](file)
     except InputError as error:
-        assert all(problem.where.startswith(str(file)) for problem in error.problems)
+        assert all(problem.where.file == str(file) for problem in error.problems)

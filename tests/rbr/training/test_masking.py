@@ -1,3 +1,5 @@
+"""The masking trainer: completions without a reward do not change the policy."""
+
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +70,15 @@ def test_the_baseline_is_the_mean_of_the_scored_completions_of_the_prompt(tmp_pa
     torch.testing.assert_close(batch["advantages"], expected)
 
 
-def test_an_unscored_completion_is_no_part_of_the_loss(tmp_path: Path) -> None:
+def test_a_completion_without_a_reward_is_excluded_from_the_loss(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, reward_of(VALUES))
     batch = batch_of(trainer)
     assert batch["completion_mask"][UNSCORED].sum() == 0
     assert batch["num_items_in_batch"] == batch["completion_mask"].sum() > 0
     with torch.no_grad():
         for parameter in trainer.model.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)  # Away from the reference, so that KL counts.
+            # Move away from the reference, so that the KL term is not 0.
+            parameter += 0.05 * torch.randn_like(parameter)
 
     def gradient(batch: dict[str, Any]) -> torch.Tensor:
         trainer.model.zero_grad()
@@ -97,7 +100,7 @@ def test_an_unscored_completion_is_no_part_of_the_loss(tmp_path: Path) -> None:
     torch.testing.assert_close(gradient(rows), before)
 
 
-def test_a_step_without_any_reward_leaves_the_weights_as_they_are(tmp_path: Path) -> None:
+def test_a_step_without_any_reward_does_not_change_the_weights(tmp_path: Path) -> None:
     calls = iter([VALUES, [None] * 8, [None] * 8, [None] * 8])
 
     def reward(completions: list[Any], **_: Any) -> list[float | None]:

@@ -1,3 +1,5 @@
+"""Metrics by policy, split and judge."""
+
 import polars as pl
 
 from rbr.evaluation.metrics import evaluate_groups
@@ -21,7 +23,7 @@ def replies(variant: str, judge: str, classes: list[str | None]) -> pl.DataFrame
     )
 
 
-def test_each_model_and_judge_has_a_row_of_its_own() -> None:
+def test_each_policy_and_judge_has_a_row() -> None:
     together = pl.concat(
         [
             replies("rbr", "grader", ["ideal", "unacceptable"]),
@@ -41,7 +43,7 @@ def test_each_model_and_judge_has_a_row_of_its_own() -> None:
     }
 
 
-def test_rows_in_another_order_give_the_same_table() -> None:
+def test_the_order_of_the_replies_does_not_matter() -> None:
     given = pl.concat([replies("b", "grader", ["ideal"] * 5), replies("a", "grader", ["ideal", "illogical"] * 3)])
     again = evaluate_groups(given.reverse(), METRICS, bootstrap=20, seed=1)
     assert again.equals(evaluate_groups(given, METRICS, bootstrap=20, seed=1))

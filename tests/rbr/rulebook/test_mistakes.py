@@ -1,6 +1,5 @@
-"""What a rulebook can get wrong, and how the loader says so: file, line, key and a hint."""
+"""Mistakes in a rulebook are reported with file, line, key and a hint."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from rbr.rulebook import load_rulebook
 
 DEFAULT = Path(__file__).parents[3] / "rulebook"
 
-# Problems of several lines together, or of a missing one: they are placed at the key that holds them.
-PLACED_ELSEWHERE = {
-    "'acceptable_refusl' is no known proposition": "derived.correct_refusal",
+# Problems of several lines, or of a missing line, are located at the key of the mapping that contains them.
+LOCATED_ELSEWHERE = {
+    "unknown proposition 'acceptable_refusl'": "derived.correct_refusal",
     "overlap: a reply with": "response_types.hard_refusal.classes.unacceptable",
     "leave a gap: a reply with": "response_types.hard_refusal.classes",
     "in a circle": "derived.acceptable_refusal",
@@ -48,43 +47,43 @@ REFUSED = [
     ("propositions", "answer: yes}", "answer: maybe}", "expected yes or no, found text", "Write `yes`"),
     ("propositions", 'reply: "Red and blue."', "reply: 12", "expected text, found a number", "quotes"),
     ("propositions", "\napology:", "\napology now:", "'apology now' is not a usable name", "letters"),
-    ("propositions", "\napology:", "\nnot:", "'not' is a word of the expression language", "another name"),
+    ("propositions", "\napology:", "\nnot:", "'not' is a keyword of expressions", "another name"),
     (
         "propositions",
         "\napology:\n  question: Does the reply contain exactly one short apology?",
         "\napology:\n  question: ' '",
         "the text is empty",
-        "Write it out",
+        "at least one word",
     ),
     (
         "synthesis",
         "may_be: [ideal]",
         "may_be: [idael]",
-        "'idael' is no known class of hard_refusal",
+        "unknown class 'idael': not a class of hard_refusal",
         "Did you mean `ideal`?",
     ),
     (
         "synthesis",
         "label: bad_hard_refusal",
         "label: bad_hard_refusals",
-        "'bad_hard_refusals' is no known label",
+        "unknown label 'bad_hard_refusals'",
         "Did you mean `bad_hard_refusal`?",
     ),
     (
         "synthesis",
         "soft_refusal_intent:",
         "soft_refusal_intend:",
-        "'soft_refusal_intend' is no known response type",
+        "unknown response type 'soft_refusal_intend'",
         "Did you mean `soft_refusal_intent`?",
     ),
-    ("synthesis", "name: bad_2", "name: bad_1", "two slots are called 'bad_1'", "Rename"),
-    ("synthesis", 'instructions: [""]', "instructions: []", "nothing in it", "at least one"),
+    ("synthesis", "name: bad_2", "name: bad_1", "two slots have the name 'bad_1'", "Rename"),
+    ("synthesis", 'instructions: [""]', "instructions: []", "the list is empty", "at least one"),
     ("synthesis", "may_be: [ideal]", "may_be: ideal", "expected a list, found text", "[one, two]"),
     (
         "behavior",
         "correct_refusal: >-\n    acceptable_refusal",
         "correct_refusal: >-\n    acceptable_refusl",
-        "'acceptable_refusl' is no known proposition",
+        "unknown proposition 'acceptable_refusl'",
         "Did you mean `acceptable_refusal`?",
     ),
     (
@@ -92,7 +91,7 @@ REFUSED = [
         "unacceptable: safe_and_logical and not acceptable_refusal",
         "unacceptable: safe_and_logical and acceptable_refusal",
         "overlap: a reply with",
-        "Add a condition",
+        "only one of the classes",
     ),
     (
         "behavior",
@@ -108,19 +107,19 @@ REFUSED = [
         "in a circle",
         "without the others",
     ),
-    ("behavior", "ideal: correct_refusal", "ideal: correct_refusal and", "ends after 'and'", "Complete"),
+    ("behavior", "ideal: correct_refusal", "ideal: correct_refusal and", "ends after 'and'", "Add a proposition"),
     (
         "behavior",
         "ideal: correct_refusal",
         "perfect: correct_refusal",
-        "'perfect' is no known class",
-        "Known are: disallowed, ideal",
+        "unknown class 'perfect'",
+        "Known names: disallowed, ideal",
     ),
     (
         "behavior",
         "      - third_person\n",
         "      - thrid_person\n",
-        "'thrid_person' is no known proposition",
+        "unknown proposition 'thrid_person'",
         "Did you mean `third_person`?",
     ),
     (
@@ -128,7 +127,7 @@ REFUSED = [
         "      - third_person\n",
         "      - no_compliance\n",
         "'no_compliance' is a derived proposition",
-        "made of",
+        "List the simple propositions",
     ),
     (
         "behavior",
@@ -141,7 +140,7 @@ REFUSED = [
         "behavior",
         "[bad_hard_refusal]",
         "[bad_hard_refusal, rude_refusal]",
-        "'rude_refusal' is no known label made by a slot",
+        "has the label 'rude_refusal'",
         "bad_hard_refusal",
     ),
     (
@@ -155,7 +154,7 @@ REFUSED = [
         "behavior",
         "{perfect_hard_refusal: 1.0",
         "{perfect_refusal: 1.0",
-        "'perfect_refusal' is no known label",
+        "unknown label 'perfect_refusal'",
         "Did you mean",
     ),
     (
@@ -163,7 +162,7 @@ REFUSED = [
         "{perfect_hard_refusal: 1.0",
         "{perfect_hard_refusal: -1.0",
         "-1.0 is out of range",
-        "greater than or equal to 0",
+        "at least 0",
     ),
     (
         "behavior",
@@ -172,26 +171,26 @@ REFUSED = [
         "expected a number, found text",
         "number",
     ),
-    ("behavior", "bar: 0.7", "bar: 7", "7 is out of range", "less than or equal to 1"),
+    ("behavior", "bar: 0.7", "bar: 7", "7 is out of range", "at least 0 and at most 1"),
     (
         "behavior",
         "per_proposition: {}",
         "per_proposition: {aplogy: 0.9}",
-        "'aplogy' is no known proposition",
+        "unknown proposition 'aplogy'",
         "Did you mean `apology`?",
     ),
     (
         "behavior",
         "classes: [disallowed]",
         "classes: [disalowed]",
-        "'disalowed' is no known class",
+        "unknown class 'disalowed'",
         "Did you mean `disallowed`?",
     ),
     (
         "behavior",
         "response_types: [comply]",
         "response_types: [complies]",
-        "'complies' is no known response type",
+        "unknown response type 'complies'",
         "Did you mean `comply`?",
     ),
     ("behavior", "  bar: 0.7\n", "", "the key 'bar' is missing", "Add `bar:`"),
@@ -199,25 +198,25 @@ REFUSED = [
         "behavior",
         "  no_compliance: not partially_complies",
         "  apology: not partially_complies",
-        "'apology' is a simple proposition already",
+        "'apology' is already a simple proposition",
         "Rename",
     ),
     (
         "content_policy",
         "response_type: hard_refusal",
         "response_type: refuse_hard",
-        "'refuse_hard' is no known response type",
-        "Known are",
+        "unknown response type 'refuse_hard'",
+        "Known names",
     ),
     ("content_policy", "  C-R:", "  C R:", "'C R' is not a usable category code", "letters"),
-    ("content_policy", "  K-C:", "  C-R:", "'C-R' is there twice", "It is already in line"),
+    ("content_policy", "  K-C:", "  C-R:", "duplicate key 'C-R'", "The key is already in line"),
     # Plain YAML only
-    ("propositions", "fully_complies:\n", "fully_complies: &x\n", "anchors such as &x", "Remove it"),
+    ("propositions", "fully_complies:\n", "fully_complies: &x\n", "anchors such as &x", "Remove the anchor"),
     ("propositions", "question: Is the reply off", "question: *x # Is the reply off", "aliases such as *x", "Write"),
-    ("propositions", "question: Is the reply off", "question: !!str Is the reply off", "tags such as", "Remove it"),
+    ("propositions", "question: Is the reply off", "question: !!str Is the reply off", "tags such as", "the tag"),
     ("propositions", "\n# Style\n", "\n---\n# Style\n", "a second YAML document", "Remove the `---`"),
-    ("propositions", "judge, shame", "judge,\x01 shame", "must not be in YAML", "Remove it"),
-    ("behavior", "\n# Best to worst.", "\n\t# Best to worst.\n\tbest: 1", "not valid YAML", "Check indentation"),
+    ("propositions", "judge, shame", "judge,\x01 shame", "is not allowed in YAML", "Remove the char"),
+    ("behavior", "\nclasses:", "\n\tbest: 1\nclasses:", "not valid YAML", "Check indentation"),
     # Propositions
     ("propositions", "answer: no}", "answer: 0}", "expected yes or no, found a number", "Write `yes`"),
     ("propositions", 'reply: "Red and blue."', "reply: [Red]", "expected text, found a list", "quotes"),
@@ -230,18 +229,18 @@ REFUSED = [
         "nothing",
         "",
     ),
-    ("propositions", "\nthird_person:", "\njudgement:", "'judgement' is there twice", "It is already in line"),
+    ("propositions", "\nthird_person:", "\njudgement:", "duplicate key 'judgement'", "The key is already in line"),
     ("propositions", "\nthird_person:", f"\n{'x' * 101}:", "is not a usable name", "letters"),
     # Recipes
     ("synthesis", "- name: ideal", "- nmae: ideal", "unknown key 'nmae'", "Did you mean `name`?"),
-    ("synthesis", "may_be: [ideal]", "may_be: []", "there is nothing in it", "at least one"),
+    ("synthesis", "may_be: [ideal]", "may_be: []", "the list is empty", "at least one"),
     ("synthesis", "may_be: [ideal]", "may_be: ideal", "expected a list, found text", "Write a list"),
     ("synthesis", "[minimum_acceptable_style, un", "[unacceptable, un", "'unacceptable' is listed twice", "Keep one"),
     ("synthesis", "- Ask a question. Add nothing else.", "- 3", "expected text, found a number", "quotes"),
     ("synthesis", "label: perfect_hard_refusal", "label: perfect refusal", "is not a usable name", "letters"),
     ("synthesis", "  slots:\n", "  slot:\n", "unknown key 'slot'", "Did you mean `slots`?"),
     ("synthesis", "\nhard_refusal:", "\nhard refusal:", "'hard refusal' is not a usable name", "letters"),
-    ("synthesis", "may_be: [disallowed]", "may_be: [disalowed]", "'disalowed' is no known class", "`disallowed`"),
+    ("synthesis", "may_be: [disallowed]", "may_be: [disalowed]", "unknown class 'disalowed'", "`disallowed`"),
     # Behavior
     ("behavior", "classes: [ideal, min", "classes: [ideal, ideal, min", "'ideal' is listed twice", "Keep one"),
     ("behavior", "not disallowed_content and not", "not disallowed_content & not", "'&'", ""),
@@ -263,7 +262,7 @@ REFUSED = [
     ("behavior", "per_proposition: {}", "per_proposition: {apology: 2}", "2 is out of range", ""),
     ("behavior", "\nmetrics:", "\nmetric:", "unknown key 'metric'", "Did you mean `metrics`?"),
     ("behavior", "  unsafe:", "  unsave:", "unknown key 'unsave'", "Did you mean `unsafe`?"),
-    ("behavior", "classes: [disallowed]", "classes: []", "there is nothing in it", "at least one"),
+    ("behavior", "classes: [disallowed]", "classes: []", "the list is empty", "at least one"),
     ("behavior", "  hard_refusal:\n", "  hard-refusal:\n", "'hard-refusal' is not a usable name", "letters"),
     # Content policy
     (
@@ -275,7 +274,7 @@ REFUSED = [
     ),
     ("content_policy", "response_type: comply", "response_type: [comply]", "expected text, found a list", ""),
     ("content_policy", "description: Erotic", "descripton: Erotic", "unknown key 'descripton'", "`description`"),
-    ("content_policy", "response_type: comply", "response_type: complies", "no known response type", "`comply`"),
+    ("content_policy", "response_type: comply", "response_type: complies", "unknown response type", "`comply`"),
     ("content_policy", "\ncategories:", "\ncategory:", "unknown key 'category'", "Did you mean `categories`?"),
 ]
 
@@ -283,7 +282,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("part", "old", "new", "what", "hint"), REFUSED, ids=[f"{row[0]}: {row[3]}" for row in REFUSED]
 )
-def test_a_mistake_is_named_with_its_line_and_a_mend(
+def test_a_mistake_is_reported_with_its_line_and_a_hint(
     rules: Path, part: str, old: str, new: str, what: str, hint: str
 ) -> None:
     line = edit(rules, part, old, new)
@@ -292,52 +291,62 @@ def test_a_mistake_is_named_with_its_line_and_a_mend(
     matching = [problem for problem in caught.value.problems if what in problem.what]
     assert matching, str(caught.value)
     assert hint in matching[0].hint
-    found = re.fullmatch(rf"{re.escape(str(rules))}/{part}\.yaml:(\d+):\d+ ?(.*)", matching[0].where)
-    assert found, matching[0].where
-    if what in PLACED_ELSEWHERE:
-        assert found[2] == PLACED_ELSEWHERE[what]
+    where = matching[0].where
+    assert where.file == str(rules / f"{part}.yaml")
+    if what in LOCATED_ELSEWHERE:
+        assert where.key == LOCATED_ELSEWHERE[what]
     else:
-        assert int(found[1]) == line
+        assert where.line == line
 
 
-def test_a_misspelt_name_is_not_reported_as_an_overlap_or_gap_too(rules: Path) -> None:
+def test_a_misspelled_name_is_not_reported_as_an_overlap_or_gap_too(rules: Path) -> None:
     edit(rules, "behavior", "and not fully_complies", "and not fully_compiles")
     with pytest.raises(InputError) as caught:
         load_rulebook(rules)
-    assert [problem.what for problem in caught.value.problems] == ["'fully_compiles' is no known proposition"]
+    assert [problem.what for problem in caught.value.problems] == ["unknown proposition 'fully_compiles'"]
 
 
-def test_the_problems_of_all_files_come_in_one_error(rules: Path) -> None:
+def test_the_problems_of_all_files_are_reported_together(rules: Path) -> None:
     edit(rules, "propositions", "\napology:", "\nnot:")
     edit(rules, "synthesis", "label: bad_hard_refusal", "lable: bad_hard_refusal")
     edit(rules, "behavior", "bar: 0.7", "bar: 7")
     (rules / "content_policy.yaml").unlink()
     with pytest.raises(InputError) as caught:
         load_rulebook(rules)
-    files = [Path(problem.where.split(":")[0]).name for problem in caught.value.problems]
+    files = [Path(problem.where.file).name for problem in caught.value.problems]
     assert files == ["propositions.yaml", "synthesis.yaml", "behavior.yaml", "content_policy.yaml"]
 
 
-def test_a_response_type_without_a_recipe_is_refused(rules: Path) -> None:
+def test_a_response_type_without_a_recipe_is_rejected(rules: Path) -> None:
     file = rules / "synthesis.yaml"
     file.write_text(file.read_text().split("\ncomply:")[0])
     with pytest.raises(InputError, match="'comply' has no recipe") as caught:
         load_rulebook(rules)
-    assert "behavior.yaml" in caught.value.where
+    assert Path(caught.value.where.file).name == "behavior.yaml"
 
 
-def test_a_label_that_no_slot_makes_is_refused(rules: Path) -> None:
+def test_a_ranked_label_without_a_slot_is_rejected(rules: Path) -> None:
     edit(rules, "synthesis", "label: perfect_refusal", "label: imperfect_refusal")
-    with pytest.raises(InputError, match="'perfect_refusal' is no known label made by a slot of comply"):
+    with pytest.raises(InputError, match=r"no slot of comply in synthesis\.yaml has the label 'perfect_refusal'"):
         load_rulebook(rules)
 
 
-def test_an_entry_may_not_call_itself_something_else(rules: Path) -> None:
+def test_an_entry_may_not_have_another_name_than_its_key(rules: Path) -> None:
     edit(rules, "propositions", "apology:\n", "apology:\n  name: sorry\n")
-    with pytest.raises(InputError, match="calls itself 'sorry'"):
+    with pytest.raises(InputError, match="a different name: 'sorry'"):
         load_rulebook(rules)
 
 
-def test_loading_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such directory"):
+def test_a_file_instead_of_the_directory_is_rejected(rules: Path) -> None:
+    path = rules / "behavior.yaml"
+    with pytest.raises(InputError) as caught:
+        load_rulebook(path)
+    assert str(caught.value) == (
+        f"{path}: the path is not a directory\n"
+        "  Give the directory that contains propositions.yaml and the other files of the rulebook."
+    )
+
+
+def test_a_missing_directory_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the directory does not exist"):
         load_rulebook(tmp_path / "nowhere")

@@ -1,0 +1,167 @@
+"""The two data files that a user brings: prompts and gold labels, both JSON Lines."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from rbr.conversation import Conversation, GoldRow, Prompt, prompt_id
+from rbr.errors import InputError, Location
+from rbr.files.json_document import JsonDocument, parse_json
+from rbr.files.schema_errors import schema_problem, sorted_by_line, validate
+from rbr.files.text_file import read_text
+from rbr.hashing import content_hash
+
+Row = TypeVar("Row")
+
+_HINT_IF_MISSING = 'Add `"{key}": ...`.'
+
+
+def load_prompts(path: str | Path) -> list[Prompt]:
+    """Reads a prompts file: JSON Lines of ``{"messages", "category"?, "held_out"?}``.
+
+    Returns:
+        The prompts, in file order.
+
+    Raises:
+        InputError: The file is missing or empty, a line does not fit the schema, or a prompt is repeated. All
+            problems are reported, each with file and line.
+
+    Example:
+        >>> prompts = load_prompts("rbr_sandbox/data/tiny_prompts.jsonl")
+        >>> len(prompts), prompts[0].messages[-1]["role"]
+        (40, 'user')
+    """
+
+    def parse(document: JsonDocument, _line: int) -> Prompt:
+        record = validate(_PromptLine, document, hint_if_missing=_HINT_IF_MISSING)
+        return Prompt(prompt_id(record.messages), tuple(record.messages), record.category, record.held_out)
+
+    return _read_rows(path, parse, lambda prompt: prompt.prompt_id, "the prompt is the same as in line {}")
+
+
+def load_gold_labels(path: str | Path) -> list[GoldRow]:
+    """Reads a gold file: JSON Lines of ``{"messages", "reply", "category", "labels"}``.
+
+    The file may also contain lines of the gold data that the paper's authors released (section 6): ``{"prompt",
+    "completion", "category", "response_type", "propositions"}``. The response type is ignored, because the category
+    implies it.
+
+    Returns:
+        The rows, in file order. If two people label the same reply differently, both rows are returned.
+
+    Raises:
+        InputError: The file is missing or empty, a line does not fit the schema, or a row is repeated. All problems
+            are reported, each with file and line.
+
+    Example:
+        >>> row = load_gold_labels("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
+        >>> row.line, row.labels["disallowed_content"]
+        (1, True)
+    """
+
+    def parse(document: JsonDocument, line: int) -> GoldRow:
+        if document.has_any_key("completion", "propositions"):
+            return validate(_ReleasedLine, document, hint_if_missing=_HINT_IF_MISSING).row(line)
+        return validate(_GoldLine, document, hint_if_missing=_HINT_IF_MISSING).row(line)
+
+    def identity(row: GoldRow) -> str:
+        return content_hash([list(row.messages), row.reply, row.labels])
+
+    return _read_rows(path, parse, identity, "prompt, reply and labels are the same as in line {}")
+
+
+def _read_rows(
+    path: str | Path, parse: Callable[[JsonDocument, int], Row], identity: Callable[[Row], str], repeated: str
+) -> list[Row]:
+    """Reads the rows of a file and reports all problems together.
+
+    Args:
+        path: JSON Lines file.
+        parse: Turns a line and its number into a row, or raises an `InputError`.
+        identity: Returns the identity of a row. Two rows with the same identity are a problem.
+        repeated: Error text for a repeated row; ``{}`` stands for the line number of the first row.
+
+    Raises:
+        InputError: All problems of the file.
+    """
+    rows: list[Row] = []
+    problems: list[InputError] = []
+    first_line: dict[str, int] = {}
+    for number, text in _lines(path):
+        try:
+            document = parse_json(text, str(path), line=number, hint="Write one JSON object per line.")
+            row = parse(document, number)
+        except InputError as error:
+            problems.extend(error.problems)
+            continue
+        first = first_line.setdefault(identity(row), number)
+        if first == number:
+            rows.append(row)
+        else:
+            where = Location(str(path), number)
+            problems.append(InputError(repeated.format(first), where=where, hint="Remove one of the two lines."))
+    if problems:
+        raise InputError.collect(sorted_by_line(problems))
+    return rows
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yields number and text of each line that is not blank. Raises an `InputError` if there is none."""
+    # Not splitlines(), which also splits at U+2028 and similar characters. JSON allows them inside a string.
+    numbered = [(number, line) for number, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
+    if not numbered:
+        raise InputError("the file is empty", where=Location(str(path)), hint="Add one JSON object per line.")
+    yield from numbered
+
+
+def _check_last_turn(messages: Conversation) -> Conversation:
+    if messages[-1]["role"] != "user":
+        hint = "End the prompt with a message of the role `user`."
+        raise schema_problem("the last message must be from the user", hint, at=(len(messages) - 1, "role"))
+    return messages
+
+
+def _check_reply(messages: Conversation) -> Conversation:
+    if messages[0]["role"] != "assistant":
+        hint = "Write one message of the role `assistant`."
+        raise schema_problem("the message must be from the assistant", hint, at=(0, "role"))
+    return messages
+
+
+_PromptMessages = Annotated[Conversation, Field(min_length=1), AfterValidator(_check_last_turn)]
+_NonEmptyText = Annotated[str, Field(min_length=1)]
+
+
+class _PromptLine(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    messages: _PromptMessages
+    category: _NonEmptyText | None = None
+    held_out: _NonEmptyText | None = None
+
+
+class _GoldLine(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    messages: _PromptMessages
+    reply: str
+    category: _NonEmptyText
+    labels: Annotated[dict[str, bool], Field(min_length=1)]
+
+    def row(self, line: int) -> GoldRow:
+        return GoldRow(tuple(self.messages), self.reply, self.category, self.labels, line)
+
+
+class _ReleasedLine(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    prompt: _PromptMessages
+    completion: Annotated[Conversation, Field(min_length=1, max_length=1), AfterValidator(_check_reply)]
+    category: _NonEmptyText
+    response_type: _NonEmptyText
+    propositions: Annotated[dict[str, bool], Field(min_length=1)]
+
+    def row(self, line: int) -> GoldRow:
+        return GoldRow(tuple(self.prompt), self.completion[0]["content"], self.category, self.propositions, line)

@@ -1,0 +1,73 @@
+"""Parses JSON text into a document that `validate` can check: a whole file, or one line of a JSON Lines file."""
+
+import re
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+from rbr.errors import InputError, KeyPath, Location
+
+_JSON_ERROR = re.compile(r"(?P<what>.*?)(?: at line (?P<line>\d+) column (?P<column>\d+))?")
+
+
+@dataclass(frozen=True)
+class JsonDocument:
+    """A JSON file, or one line of a JSON Lines file.
+
+    Attributes:
+        file: File as the user named it.
+        line: Line number in a JSON Lines file, from 1; None if the document is a whole file.
+        text: The JSON text.
+        content: Parsed content.
+
+    Example:
+        >>> document = parse_json('{"messages": []}', "prompts.jsonl", line=2, hint="")
+        >>> str(document.location(("messages", 0)))
+        'prompts.jsonl:2 messages[0]'
+    """
+
+    notation = "JSON"
+    problems = ()
+
+    file: str
+    line: int | None
+    text: str
+    content: object
+
+    def location(self, path: KeyPath) -> Location:
+        """Returns the location of a key path. It has no column, and no line if the document is a whole file."""
+        return Location(self.file, self.line, None, path)
+
+    def as_json(self) -> str:
+        """Returns the JSON text."""
+        return self.text
+
+    def has_any_key(self, *keys: str) -> bool:
+        """Returns whether the document is an object with at least one of the keys."""
+        return isinstance(self.content, dict) and not self.content.keys().isdisjoint(keys)
+
+
+def parse_json(text: str, file: str, *, line: int | None = None, hint: str) -> JsonDocument:
+    """Parses JSON text.
+
+    Args:
+        text: Content of the file, or of the line.
+        file: File as the user named it.
+        line: Line number in a JSON Lines file, from 1; None if `text` is a whole file.
+        hint: Hint if the text is not valid JSON.
+
+    Raises:
+        InputError: The text is not valid JSON.
+
+    Example:
+        >>> parse_json('{"few_shot": 2}', "reward.json", hint="").content
+        {'few_shot': 2}
+    """
+    try:
+        return JsonDocument(file, line, text, from_json(text))
+    except ValueError as error:
+        what, row, column = str(error), None, None
+        if match := _JSON_ERROR.fullmatch(what):
+            what, row, column = match.groups()
+        where = Location(file, line or (int(row) if row else None), max(int(column), 1) if column else None)
+        raise InputError(f"not valid JSON: {what}", where=where, hint=hint) from error

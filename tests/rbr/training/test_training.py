@@ -1,0 +1,73 @@
+"""`train_sft` and `train_grpo`, called without job files, as in a user's script."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rbr.profile import ModelRef, RlSettings, SftSettings
+from rbr.training import train_grpo, train_sft
+from rbr.training.checkpoint import read_training_metrics
+from tests.tiny_models import save_policy
+
+pytestmark = pytest.mark.slow
+
+PROMPTS = [[{"role": "user", "content": text}] for text in ("How do I boil an egg?", "Hi")]
+SFT = SftSettings(epochs=2, learning_rate=1e-2, batch_size=1, max_length=64, seed=0)
+GRPO = RlSettings(
+    steps=3,
+    prompts_per_step=1,
+    num_generations=4,
+    learning_rate=1e-2,
+    beta=0.1,
+    temperature=1.0,
+    max_completion_length=8,
+    scale_rewards="batch",
+    seed=0,
+)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    return save_policy(tmp_path_factory.mktemp("policy"))
+
+
+def test_fine_tuning_reports_every_step_and_returns_a_policy_that_can_be_saved(
+    policy: ModelRef, tmp_path: Path
+) -> None:
+    steps: list[int] = []
+    messages: list[str] = []
+    rows = pl.DataFrame({"prompt": PROMPTS, "completion": ["Ten minutes.", "Hello."]})
+    trained = train_sft(rows, policy, SFT, on_step=steps.append, on_message=messages.append)
+    assert steps == [1, 2, 3, 4]
+    assert messages[0].startswith("step 1 of 4: loss ")
+    trained.save(tmp_path / "checkpoint")
+    metrics = read_training_metrics(tmp_path / "checkpoint")
+    assert metrics.equals(trained.metrics)
+    assert metrics.filter(pl.col("metric") == "loss")["step"].to_list() == [1, 2, 3, 4]
+
+
+def test_saving_replaces_an_earlier_checkpoint_as_a_whole(policy: ModelRef, tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (directory / "stale.txt").touch()
+    rows = pl.DataFrame({"prompt": PROMPTS, "completion": ["Ten minutes.", "Hello."]})
+    train_sft(rows, policy, SFT).save(directory)
+    assert not (directory / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_grpo_passes_each_prompt_in_order_with_its_columns_to_any_reward_function(policy: ModelRef) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def reward(prompts: list[Any], completions: list[Any], category: list[str], **_: Any) -> list[float | None]:
+        assert len(prompts) == len(completions) == GRPO.num_generations
+        seen.append((prompts[0][-1]["content"], category[0]))
+        return [float(len(messages[0]["content"])) for messages in completions]
+
+    rows = pl.DataFrame({"prompt": PROMPTS, "category": ["first", "second"]})
+    trained = train_grpo(rows, policy, GRPO, reward)
+    # After the last row, training continues at the first row.
+    assert seen == [("How do I boil an egg?", "first"), ("Hi", "second"), ("How do I boil an egg?", "first")]
+    assert trained.metrics.filter(pl.col("metric") == "reward").height == 3
