@@ -1,10 +1,11 @@
-"""The exact solver of the weight fit against iterative ones, on the same pairs and the same objective.
+"""Compares the exact solver of the weight fit with iterative methods on the same pairs and the same objective.
 
     python bench/fit_solver.py [--pairs 10000] [--l2 0.01] [--near 1e-6]
 
-Every method gets as long as it needs to come near the optimum (a relative excess), or its full number of steps.
-The last column tells how far off its weights still are: the objective is flat, so they lag behind.
-Times are wall clock on one thread if OMP_NUM_THREADS=1; the exact solver is timed to its certificate.
+Each method runs until its objective is close to the optimum (relative distance `--near`), or until its maximum number
+of steps. The last column is the largest distance of a weight from its exact value. The objective is flat near the
+optimum, so the weights converge after the objective. Times are wall-clock times; set OMP_NUM_THREADS=1 to measure one
+thread. The time of the exact solver includes its certificate.
 """
 
 import argparse
@@ -17,40 +18,47 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from rbr.reward.hinge import solve_hinge
+from rbr.reward.hinge_solver import solve_hinge
 
 Array = NDArray[np.float64]
 
 ADAM_STEPS = 20_000
 ADAM_RATE = 0.01
 SMOOTHINGS = tuple(10.0**-power for power in range(1, 9))
-FEWEST, MOST = 3, 9
+MIN_REPEATS, MAX_REPEATS = 3, 9
 
 
 @dataclass(frozen=True)
-class Problem:
-    """mean_i max(0, constants[i] - differences[i] . w) + l2 / 2 |w|^2."""
+class HingeProblem:
+    """The objective mean_i max(0, required_leads[i] - feature_differences[i] . w) + l2 / 2 |w|^2.
 
-    differences: Array
-    constants: Array
+    Attributes:
+        feature_differences: Features of the better reply minus features of the worse reply, (pairs, features).
+        required_leads: Least reward difference of each pair, (pairs,).
+        l2: Strength of the ridge.
+    """
+
+    feature_differences: Array
+    required_leads: Array
     l2: float
 
     def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
-        violation = self.constants - self.differences @ weights
+        """Returns the objective and a subgradient of shape (features,)."""
+        violation = self.required_leads - self.feature_differences @ weights
         active = violation > 0
         value = violation[active].sum() / violation.size + self.l2 / 2 * weights @ weights
-        return float(value), self.l2 * weights - active @ self.differences / violation.size
+        return float(value), self.l2 * weights - active @ self.feature_differences / violation.size
 
     def smoothed(self, weights: Array, width: float) -> tuple[float, Array]:
-        """With the hinge's corner rounded off to a parabola `width` wide."""
-        violation = self.constants - self.differences @ weights
+        """Returns the objective and its gradient after a parabola of this width replaces the corner of the hinge."""
+        violation = self.required_leads - self.feature_differences @ weights
         slope = np.clip(violation / width, 0, 1)
         value = (slope * (violation - width * slope / 2)).mean() + self.l2 / 2 * weights @ weights
-        return float(value), self.l2 * weights - slope @ self.differences / violation.size
+        return float(value), self.l2 * weights - slope @ self.feature_differences / violation.size
 
 
-def comparisons(pairs: int, l2: float, seed: int = 0) -> Problem:
-    """Pairs like those of a fit: sharp grades, classes made of propositions, scores that err."""
+def random_pairs(pairs: int, l2: float, seed: int = 0) -> HingeProblem:
+    """Returns random pairs like those of a fit: confident grades, classes computed from grades, noisy scores."""
     rng = np.random.default_rng(seed)
 
     def features(truth: Array) -> Array:
@@ -62,12 +70,12 @@ def comparisons(pairs: int, l2: float, seed: int = 0) -> Problem:
     polite = (rng.random((pairs, 15)) < 0.05).astype(float)
     polite[:, :2], polite[:, 8] = 1, 0
     flawed = (rng.random((pairs, 15)) < 0.3).astype(float)
-    return Problem(features(polite) - features(flawed), 1 + rng.normal(0.5, 1, pairs), l2)
+    return HingeProblem(features(polite) - features(flawed), 1 + rng.normal(0.5, 1, pairs), l2)
 
 
-def adam(problem: Problem, visit: Callable[[Array], None]) -> None:
-    """The paper's optimizer and rate, full batch, with the ridge in the objective so that both mean the same."""
-    weights = np.zeros(problem.differences.shape[1])
+def adam(problem: HingeProblem, visit: Callable[[Array], None]) -> None:
+    """Runs the paper's optimizer with its learning rate on the full batch, with the ridge in the objective."""
+    weights = np.zeros(problem.feature_differences.shape[1])
     mean, square = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, ADAM_STEPS + 1):
         visit(weights)
@@ -77,15 +85,15 @@ def adam(problem: Problem, visit: Callable[[Array], None]) -> None:
         weights = weights - ADAM_RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
 
 
-def dual_lbfgs(problem: Problem, visit: Callable[[Array], None]) -> None:
-    """L-BFGS-B on the box-constrained dual."""
-    size = problem.constants.size
-    rows = problem.differences / (size * problem.l2)
+def dual_lbfgs(problem: HingeProblem, visit: Callable[[Array], None]) -> None:
+    """Runs L-BFGS-B on the box-constrained dual."""
+    size = problem.required_leads.size
+    rows = problem.feature_differences / (size * problem.l2)
 
     def dual(beta: Array) -> tuple[float, Array]:
         weights = beta @ rows
-        value = problem.l2 / 2 * weights @ weights - problem.constants @ beta / size
-        return float(value), (problem.differences @ weights - problem.constants) / size
+        value = problem.l2 / 2 * weights @ weights - problem.required_leads @ beta / size
+        return float(value), (problem.feature_differences @ weights - problem.required_leads) / size
 
     options = {"maxiter": 15_000, "maxfun": 50_000, "ftol": 0, "gtol": 1e-12}
     bounds = [(0, 1)] * size
@@ -93,34 +101,43 @@ def dual_lbfgs(problem: Problem, visit: Callable[[Array], None]) -> None:
     minimize(dual, np.full(size, 0.5), jac=True, bounds=bounds, callback=callback, method="L-BFGS-B", options=options)
 
 
-def smoothed_lbfgs(problem: Problem, visit: Callable[[Array], None]) -> None:
-    """L-BFGS on the primal with the corner rounded off, sharper and sharper."""
-    weights = np.zeros(problem.differences.shape[1])
+def smoothed_lbfgs(problem: HingeProblem, visit: Callable[[Array], None]) -> None:
+    """Runs L-BFGS on the smoothed primal, with less and less smoothing."""
+    weights = np.zeros(problem.feature_differences.shape[1])
     for width in SMOOTHINGS:
         options = {"maxiter": 2_000, "ftol": 0, "gtol": 1e-10}
-        found = minimize(
+        result = minimize(
             problem.smoothed, weights, (width,), jac=True, callback=visit, method="L-BFGS-B", options=options
         )
-        weights = found.x
+        weights = result.x
 
 
-class Near(Exception):
-    """Raised to stop a method that is near enough."""
+class GoalReached(Exception):
+    """Raised to stop a method that has reached its goal."""
 
 
 @dataclass
-class Race:
-    """A method's time to an objective of `goal`, or to its end."""
+class TimedRun:
+    """A run of one method until its objective reaches the goal, or until the method ends.
 
-    problem: Problem
+    Attributes:
+        problem: Objective to minimize.
+        goal: Value of the objective at which the run stops.
+        best: Lowest value that the method has visited.
+        weights: Weights with the lowest value; None before the run.
+        seconds: Wall-clock time of the run.
+    """
+
+    problem: HingeProblem
     goal: float
     best: float = np.inf
     weights: Array | None = None
     seconds: float = 0.0
 
-    def run(self, method: Callable[[Problem, Callable[[Array], None]], None]) -> "Race":
+    def run(self, method: Callable[[HingeProblem, Callable[[Array], None]], None]) -> "TimedRun":
+        """Runs a method, which passes each of its iterates to a callback. Returns this object."""
         started = time.perf_counter()
-        with suppress(Near):
+        with suppress(GoalReached):
             method(self.problem, self._visit)
         self.seconds = time.perf_counter() - started
         return self
@@ -130,33 +147,35 @@ class Race:
         if value < self.best:
             self.best, self.weights = value, weights.copy()
         if value <= self.goal:
-            raise Near
+            raise GoalReached
 
 
 def main() -> None:
-    """Prints one line per method."""
+    """Runs all methods on the same pairs and prints one line per method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=10_000)
-    parser.add_argument("--l2", type=float, default=0.01)
-    parser.add_argument("--near", type=float, default=1e-6)
+    parser.add_argument("--pairs", type=int, default=10_000, help="number of pairs (default: %(default)s)")
+    parser.add_argument("--l2", type=float, default=0.01, help="strength of the ridge (default: %(default)s)")
+    parser.add_argument(
+        "--near", type=float, default=1e-6, help="relative distance from the optimum (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    problem = comparisons(arguments.pairs, arguments.l2)
-    shares = np.full(arguments.pairs, 1 / arguments.pairs)
+    problem = random_pairs(arguments.pairs, arguments.l2)
+    pair_weights = np.full(arguments.pairs, 1 / arguments.pairs)
     times = []
-    while len(times) < FEWEST or (len(times) < MOST and sum(times) < 1):
+    while len(times) < MIN_REPEATS or (len(times) < MAX_REPEATS and sum(times) < 1):
         started = time.perf_counter()
-        solution = solve_hinge(problem.differences, problem.constants, shares, problem.l2)
+        solution = solve_hinge(problem.feature_differences, problem.required_leads, pair_weights, problem.l2)
         times.append(time.perf_counter() - started)
     exact = float(np.median(times))
-    print(f"{arguments.pairs} pairs, {problem.differences.shape[1]} features, l2 {problem.l2:g}")
+    print(f"{arguments.pairs} pairs, {problem.feature_differences.shape[1]} features, l2 {problem.l2:g}")
     print(f"{'exact':24} {exact:8.3f} s   certified within {solution.gap:.0e} of {solution.primal:.6f}")
     methods = {"Adam": adam, "L-BFGS-B on the dual": dual_lbfgs, "L-BFGS on smoothed hinge": smoothed_lbfgs}
     for name, method in methods.items():
-        race = Race(problem, solution.primal * (1 + arguments.near)).run(method)
-        excess = race.best / solution.primal - 1
-        ratio = f"{race.seconds / exact:7.1f} x" if race.best <= race.goal else f"> {race.seconds / exact:5.1f} x"
-        off = np.abs(race.weights - solution.weights).max()
-        print(f"{name:24} {race.seconds:8.3f} s {ratio}   excess {excess:.0e}   weights off by {off:.0e}")
+        run = TimedRun(problem, solution.primal * (1 + arguments.near)).run(method)
+        excess = run.best / solution.primal - 1
+        ratio = f"{run.seconds / exact:7.1f} x" if run.best <= run.goal else f"> {run.seconds / exact:5.1f} x"
+        off = np.abs(run.weights - solution.weights).max()
+        print(f"{name:24} {run.seconds:8.3f} s {ratio}   excess {excess:.0e}   weights off by {off:.0e}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pipelines in state directories of their own: a baseline, and copies of it with other rules or settings."""
+"""Runs pipelines for the benchmarks: a baseline, and copies of the baseline with other rules or settings."""
 
 import os
 import shutil
@@ -11,21 +11,22 @@ from pathlib import Path
 import polars as pl
 
 from rbr.evaluation.html_report import interval
+from rbr_dagster.environment import HOME_VARIABLE, Environment
 from resources.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 RULEBOOK = ROOT / "rulebook"
-SANDBOX = ROOT / "profiles" / "sandbox.yaml"
+SANDBOX_PROFILE = ROOT / "profiles" / "sandbox.yaml"
 
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """A state directory that is up to date.
+    """A copy of the baseline after a run with other rules or settings.
 
     Attributes:
-        state: The directory.
-        trainings: Variants whose checkpoint it has and the baseline has not, sorted.
-        minutes: What it took to bring it up to date.
+        state: State directory of the copy.
+        trainings: Variants whose checkpoint was trained in this run, sorted.
+        minutes: Duration of the run that brought the copy up to date.
     """
 
     state: Path
@@ -34,16 +35,16 @@ class PipelineRun:
 
     @property
     def cost(self) -> str:
-        """Trainings and time, in words."""
+        """The number of trainings and the duration, as text."""
         sft = self.trainings.count("sft")
         return f"Trainings: {sft} SFT, {len(self.trainings) - sft} RL. The run took {self.minutes:.1f} min."
 
 
 def run_baseline(home: Path, profile: Path) -> Path:
-    """Brings the pipeline of the default rulebook up to date.
+    """Brings a pipeline with the default rulebook up to date.
 
     Args:
-        home: Holds its state directory as ``baseline``.
+        home: Parent directory. The state directory is its folder ``baseline``.
         profile: YAML file of the profile.
 
     Returns:
@@ -55,11 +56,11 @@ def run_baseline(home: Path, profile: Path) -> Path:
 
 
 def run_changed(baseline: Path, state: Path, profile: Path, rulebook: Path) -> PipelineRun:
-    """Copies a baseline, so that nothing it made is made again, and brings the copy up to date.
+    """Copies a baseline and brings the copy up to date, so that only stale assets run.
 
     Args:
         baseline: State directory of the baseline.
-        state: Where the copy goes; an earlier one is removed, so that the minutes are those of a whole run.
+        state: State directory of the copy. An existing directory is removed, so that the duration covers the whole run.
         profile: YAML file of the profile.
         rulebook: Directory of the rulebook.
     """
@@ -69,50 +70,54 @@ def run_changed(baseline: Path, state: Path, profile: Path, rulebook: Path) -> P
     started = time.monotonic()
     _bring_up_to_date(state, profile, rulebook)
     minutes = (time.monotonic() - started) / 60
-    before, after = (store_of(place).read("checkpoints").select("variant", "checkpoint") for place in (baseline, state))
+    before, after = (
+        open_store(directory).read("checkpoints").select("variant", "checkpoint") for directory in (baseline, state)
+    )
     trained = after.join(before, on=["variant", "checkpoint"], how="anti")
     return PipelineRun(state, tuple(sorted(trained["variant"])), minutes)
 
 
-def store_of(state: Path) -> Store:
-    """The tables of a state directory."""
-    return Store(path=str(state / "rbr.duckdb"))
+def open_store(state: Path) -> Store:
+    """Opens the tables of a state directory."""
+    # The store depends on the state directory only.
+    return Environment(state, SANDBOX_PROFILE, RULEBOOK).store
 
 
 def policy_replies(state: Path) -> pl.DataFrame:
-    """Replies of the policy `rbr` to the prompts of the split `test`.
+    """Reads the replies of the policy `rbr` to the prompts of the split `test`.
 
     Returns:
         Columns prompt_id, messages (JSON), category and text; one row per reply.
     """
-    store = store_of(state)
+    store = open_store(state)
     prompts = store.read("test_prompts", "split = ?", ["test"]).select("prompt_id", "messages", "category")
     replies = store.read("evaluation_completions", "variant = ? AND split = ?", ["rbr", "test"])
     return prompts.join(replies.select("prompt_id", "text"), on="prompt_id", how="inner", maintain_order="left_right")
 
 
-def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A share in percent with its interval."""
+def format_percent(value: float | None, low: float | None, high: float | None) -> str:
+    """Formats a share in [0, 1] as percent with its interval, or as "-" if the share is unknown."""
     if value is None:
         return "-"
     return f"{100 * value:.1f} ({interval(low, high)})" if low is not None else f"{100 * value:.1f}"
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Returns a Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def _bring_up_to_date(state: Path, profile: Path, rulebook: Path) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RBR_", "DAGSTER_"))}
+    # Variables of the caller must not change the run.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RBR_", "DAGSTER_"))}
     state.mkdir(parents=True, exist_ok=True)
     options = ["--profile", str(profile.absolute()), "--rulebook", str(rulebook.absolute())]
     subprocess.run(
         [sys.executable, "-m", "rbr_dagster.cli", "run", *options],
         # Paths in a profile are relative to the working directory.
         cwd=ROOT,
-        env={"OMP_NUM_THREADS": "1", **kept, "RBR_HOME": str(state.absolute())},
-        # The output of a benchmark is its tables.
+        env={"OMP_NUM_THREADS": "1", **environment, HOME_VARIABLE: str(state.absolute())},
+        # Standard output is for the tables of the benchmark.
         stdout=sys.stderr,
         check=True,
     )

@@ -1,8 +1,8 @@
-"""The questions that the sandbox grader learns to read, composed so that it reads a question and not its position.
+"""Composes the questions of the sandbox grader, in so many wordings that the grader cannot learn them by heart.
 
-A question asks for an *attribute* of a reply: a proposition of the shipped rulebook or one of a few more. It is a
-*form* ("Is there {thing} in the reply?") filled with a *phrase* ("a word of apology"), negated ("Does the reply
-lack ...") or a combination of two ("... and ...").
+A question asks about an *attribute* of a reply: a proposition of the shipped rulebook, or another trait such as a
+farewell. A question consists of a *form* with a blank ("Is there <> in the reply?") and a *phrase* that fills the blank
+("a word of apology"). A question can be negated ("Does the reply lack ...") or combine two attributes ("... and ...").
 """
 
 from collections.abc import Mapping
@@ -10,98 +10,71 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from rbr_sandbox.forms import splice
+from rbr_sandbox.text_patterns import splice
 from rbr_sandbox.wordings import (
-    FORMS,
-    FREE_FORMS,
-    FREE_PHRASES,
+    EXTRA_FORMS,
+    EXTRA_PHRASES,
     HELD_OUT_FORMS,
     HELD_OUT_PHRASES,
-    KINDS,
-    NEGATED,
+    NEGATED_FORMS,
+    PHRASE_TYPES,
     PHRASES,
-    Kind,
+    QUESTION_FORMS,
+    PhraseType,
 )
 
+Joiner = Literal["and", "or", "but not"]
+
 _ARTICLES = ("a", "an", "any", "some")
-# Their phrases say how much, or what is not there: with a word left out they ask for another.
+# The phrases of these attributes are never spliced. They name an amount or an absence, so a phrase that loses a word
+# describes another attribute.
 _EXACT = (
     "fully_complies", "partially_complies", "outline_only", "illogical_continuation_of_prompt", "inability_to_comply",
     "additional_content", "apology", "any_apology", "several_apologies", "disclaimer", "single_sentence", "long_reply",
 )  # fmt: skip
 
 
-@cache
-def _phrases(attribute: str, kind: Kind, *, free: bool = False) -> tuple[str, ...]:
-    return (FREE_PHRASES if free else PHRASES)[attribute].of(kind)
-
-
-def fill(form: str, phrase: str) -> str:
-    """A form with its phrase; ``<->`` takes a phrase without its article, so only one that has one."""
-    article, _, rest = phrase.partition(" ")
-    if "<->" in form and article not in _ARTICLES:
-        return NEGATED["things"][0].replace("<>", phrase)
-    return form.replace("<->", rest).replace("<>", phrase)
-
-
-def compose(rng: Random, attribute: str, loose: float = 0.0, free: float = 0.0) -> str:
-    """A question for an attribute, of forms and phrases that are trained on.
+def compose(rng: Random, attribute: str, splice_share: float = 0.0, extra_share: float = 0.0) -> str:
+    """Composes a question about an attribute from training forms and phrases.
 
     Args:
-        rng: Source of every choice.
-        attribute: One of `PHRASES`.
-        loose: Share of forms and of phrases that are spliced from two.
-        free: Share of forms that are `FREE_FORMS`, and of phrases that are `FREE_PHRASES` where there are any.
+        rng: Source of every random choice.
+        attribute: A key of `PHRASES`.
+        splice_share: Share of the forms, and of the phrases, that are spliced.
+        extra_share: Share of the forms that come from `EXTRA_FORMS`, and of the phrases that come from `EXTRA_PHRASES`
+            if the attribute has extra phrases.
     """
-    kind = _kind(rng)
-    return fill(_form(rng, kind, loose, free), _phrase(rng, attribute, kind, loose, free))
+    phrase_type = _draw_phrase_type(rng)
+    form = _draw_form(rng, phrase_type, splice_share, extra_share)
+    return fill(form, _draw_phrase(rng, attribute, phrase_type, splice_share, extra_share))
 
 
-def compose_negated(rng: Random, attribute: str, loose: float = 0.0, free: float = 0.0) -> str:
-    """A question that is true where the attribute is not; its form is never spliced, and never free."""
-    kind = _kind(rng)
-    return fill(rng.choice(NEGATED[kind]), _phrase(rng, attribute, kind, loose, free))
+def compose_negated(rng: Random, attribute: str, splice_share: float = 0.0, extra_share: float = 0.0) -> str:
+    """Composes a question whose answer is yes if the attribute is false.
+
+    The form comes from `NEGATED_FORMS` and is never spliced. The two shares apply to the phrase; see `compose`.
+    """
+    phrase_type = _draw_phrase_type(rng)
+    form = rng.choice(NEGATED_FORMS[phrase_type])
+    return fill(form, _draw_phrase(rng, attribute, phrase_type, splice_share, extra_share))
 
 
 def compose_two(
-    rng: Random, first: str, second: str, loose: float = 0.0, free: float = 0.0
-) -> tuple[str, Literal["and", "or", "but not"]]:
-    """A question for two attributes, and what joins them."""
-    kind = _kind(rng)
-    joined = [_phrase(rng, attribute, kind, loose, free) for attribute in (first, second)]
-    how: Literal["and", "or", "but not"] = rng.choice(("and", "or", "but not"))
-    return fill(_form(rng, kind, loose, free), f" {how} ".join(joined)), how
+    rng: Random, first: str, second: str, splice_share: float = 0.0, extra_share: float = 0.0
+) -> tuple[str, Joiner]:
+    """Composes a question about two attributes. Returns the question and the word that joins the attributes.
+
+    `compose` describes the arguments.
+    """
+    phrase_type = _draw_phrase_type(rng)
+    phrases = [_draw_phrase(rng, attribute, phrase_type, splice_share, extra_share) for attribute in (first, second)]
+    joiner: Joiner = rng.choice(("and", "or", "but not"))
+    return fill(_draw_form(rng, phrase_type, splice_share, extra_share), f" {joiner} ".join(phrases)), joiner
 
 
-def _form(rng: Random, kind: Kind, loose: float, free: float) -> str:
-    if free and rng.random() < free:
-        return rng.choice(FREE_FORMS[kind])
-    form = rng.choice(FORMS[kind])
-    if not loose or rng.random() >= loose:
-        return form
-    other, third = rng.choice(FORMS[rng.choice(KINDS)]), rng.choice(FORMS[kind])
-    spliced = splice(rng, form.split("<>")[0], other.split("<>")[0]) + " <>" + third.split("<>")[1]
-    return form if spliced in HELD_OUT_FORMS[kind] else spliced
-
-
-def _phrase(rng: Random, attribute: str, kind: Kind, loose: float, free: float) -> str:
-    if free and attribute in FREE_PHRASES and rng.random() < free:
-        return rng.choice(_phrases(attribute, kind, free=True))
-    phrase = rng.choice(_phrases(attribute, kind))
-    if not loose or attribute in _EXACT or rng.random() >= loose:
-        return phrase
-    spliced = splice(rng, phrase, rng.choice(_phrases(attribute, rng.choice(KINDS))))
-    held_out = HELD_OUT_PHRASES.get(attribute)
-    return phrase if held_out and spliced in held_out.things + held_out.deeds else spliced
-
-
-def _kind(rng: Random) -> Kind:
-    return "things" if rng.random() < 0.5 else "deeds"
-
-
-def answer_of_two(truth: Mapping[str, bool], first: str, second: str, how: str) -> bool:
-    """The truth of `compose_two`'s question."""
-    match how:
+def answer_of_two(truth: Mapping[str, bool], first: str, second: str, joiner: str) -> bool:
+    """Returns the answer to a question from `compose_two`."""
+    match joiner:
         case "and":
             return truth[first] and truth[second]
         case "or":
@@ -110,33 +83,65 @@ def answer_of_two(truth: Mapping[str, bool], first: str, second: str, how: str) 
             return truth[first] and not truth[second]
 
 
+def fill(form: str, phrase: str) -> str:
+    """Fills a form with a phrase.
+
+    ``<->`` takes the phrase without its article. If the phrase has no article, the first negated form for noun phrases
+    replaces the form.
+    """
+    article, _, rest = phrase.partition(" ")
+    if "<->" in form and article not in _ARTICLES:
+        return NEGATED_FORMS["noun"][0].replace("<>", phrase)
+    return form.replace("<->", rest).replace("<>", phrase)
+
+
 def held_out_forms(attribute: str) -> list[str]:
-    """Questions in forms that no training step saw, filled with trained phrases: one per form."""
+    """Returns one question in each held-out form, with a training phrase."""
     return [
-        fill(form, _phrases(attribute, kind)[i % len(_phrases(attribute, kind))])
-        for kind, forms in HELD_OUT_FORMS.items()
+        fill(form, _phrases(attribute, phrase_type)[i % len(_phrases(attribute, phrase_type))])
+        for phrase_type, forms in HELD_OUT_FORMS.items()
         for i, form in enumerate(forms)
     ]
 
 
 def held_out_phrases(attribute: str) -> list[str]:
-    """Questions about phrases that no training step saw, in trained forms: one per phrase."""
+    """Returns one question with each held-out phrase, in a training form."""
     return [
-        fill(FORMS[kind][(7 * i) % len(FORMS[kind])], phrase)
-        for kind in KINDS
-        for i, phrase in enumerate(HELD_OUT_PHRASES[attribute].of(kind))
+        fill(QUESTION_FORMS[phrase_type][(7 * i) % len(QUESTION_FORMS[phrase_type])], phrase)
+        for phrase_type in PHRASE_TYPES
+        for i, phrase in enumerate(HELD_OUT_PHRASES[attribute].of(phrase_type))
     ]
 
 
-def every_trained_word() -> frozenset[str]:
-    """The words of all questions that are trained on, in lower case."""
-    texts = [form for forms in (*FORMS.values(), *FREE_FORMS.values(), *NEGATED.values()) for form in forms]
-    named = (*PHRASES.values(), *FREE_PHRASES.values())
-    texts += [text for phrases in named for kind in KINDS for text in phrases.of(kind)]
-    return frozenset(word for text in texts for word in words_of(text))
+def _draw_phrase_type(rng: Random) -> PhraseType:
+    return "noun" if rng.random() < 0.5 else "verb"
 
 
-def words_of(question: str) -> list[str]:
-    """The words of a question, in lower case, without marks."""
-    text = question.lower().replace("<->", "").replace("<>", "")
-    return "".join(c if c.isalpha() or c in "'-" else " " for c in text).split()
+def _draw_form(rng: Random, phrase_type: PhraseType, splice_share: float, extra_share: float) -> str:
+    """Draws a form. A spliced form joins parts of three forms and never equals a held-out form."""
+    if extra_share and rng.random() < extra_share:
+        return rng.choice(EXTRA_FORMS[phrase_type])
+    form = rng.choice(QUESTION_FORMS[phrase_type])
+    if not splice_share or rng.random() >= splice_share:
+        return form
+    other, third = rng.choice(QUESTION_FORMS[rng.choice(PHRASE_TYPES)]), rng.choice(QUESTION_FORMS[phrase_type])
+    # Splice the text before the blank; take the text after the blank from the third form.
+    spliced = splice(rng, form.split("<>")[0], other.split("<>")[0]) + " <>" + third.split("<>")[1]
+    return form if spliced in HELD_OUT_FORMS[phrase_type] else spliced
+
+
+def _draw_phrase(rng: Random, attribute: str, phrase_type: PhraseType, splice_share: float, extra_share: float) -> str:
+    """Draws a phrase. A spliced phrase joins two phrases and never equals a held-out phrase."""
+    if extra_share and attribute in EXTRA_PHRASES and rng.random() < extra_share:
+        return rng.choice(_phrases(attribute, phrase_type, extra=True))
+    phrase = rng.choice(_phrases(attribute, phrase_type))
+    if not splice_share or attribute in _EXACT or rng.random() >= splice_share:
+        return phrase
+    spliced = splice(rng, phrase, rng.choice(_phrases(attribute, rng.choice(PHRASE_TYPES))))
+    held_out = HELD_OUT_PHRASES.get(attribute)
+    return phrase if held_out and spliced in held_out.noun + held_out.verb else spliced
+
+
+@cache
+def _phrases(attribute: str, phrase_type: PhraseType, *, extra: bool = False) -> tuple[str, ...]:
+    return (EXTRA_PHRASES if extra else PHRASES)[attribute].of(phrase_type)

@@ -1,27 +1,29 @@
-"""Replies to be judged: what graders and reward models learn from and are measured on."""
+"""Composed replies and the truth about them, to train and measure the grader and the reward models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from rbr_sandbox.acts import any_acts
 from rbr_sandbox.oracle import attributes, parse, truths
-from rbr_sandbox.world import WorldPrompt, Writer
+from rbr_sandbox.reply_plans import plan_any_reply
+from rbr_sandbox.reply_writer import ReplyWriter
+from rbr_sandbox.world_prompt import WorldPrompt
 
 DrawPrompt = Callable[[Random], WorldPrompt]
 ILLOGICAL = "illogical_continuation_of_prompt"
-TO_ANOTHER_PROMPT, WITH_A_MISTAKE, CORRUPTED, EMPTY = 0.06, 0.07, 0.08, 0.004
+# Shares of the replies from `draw_reply` that answer another prompt, answer a misread prompt, are corrupted, are empty.
+TO_ANOTHER_PROMPT, TO_MISREAD_PROMPT, CORRUPTED, EMPTY = 0.06, 0.07, 0.08, 0.004
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A prompt with a reply and what the world knows of the two.
+class JudgedReply:
+    """A prompt, a reply, and the truth about the reply.
 
     Attributes:
-        prompt: What was asked.
-        reply: What was answered.
-        truth: Attribute -> truth: propositions and what else can be asked about a reply. Of a reply that is no
-            sequence of whole sentences only this is known, that it is illogical.
+        prompt: Prompt that the reply is judged against.
+        reply: Text of the reply.
+        truth: Attribute -> truth, for all attributes of `rbr_sandbox.wordings.PHRASES`. If the reply is not a sequence
+            of whole sentences, `ILLOGICAL` is the only attribute, and is true.
     """
 
     prompt: WorldPrompt
@@ -29,31 +31,33 @@ class Judged:
     truth: dict[str, bool]
 
 
-def judge(prompt: WorldPrompt, reply: str) -> Judged:
-    """Asks the oracle for all that it knows of a reply."""
+def judge(prompt: WorldPrompt, reply: str) -> JudgedReply:
+    """Returns the reply with the truth about it, from the oracle."""
     truth = truths(prompt.messages, reply)
     if parse(reply) is None:
-        return Judged(prompt, reply, {ILLOGICAL: True})
-    return Judged(prompt, reply, truth | attributes(prompt.messages, reply))
+        return JudgedReply(prompt, reply, {ILLOGICAL: True})
+    return JudgedReply(prompt, reply, truth | attributes(reply))
 
 
-def draw_reply(rng: Random, prompt: WorldPrompt, other: DrawPrompt, held_out: float = 0.0) -> Judged:
-    """A reply composed for the prompt, mostly; at times for another, with a mistake in what it offers, or corrupted.
+def draw_reply(rng: Random, prompt: WorldPrompt, draw_prompt: DrawPrompt, held_out: float = 0.0) -> JudgedReply:
+    """Composes and judge a reply.
+
+    Most replies fit the prompt. A few fit another prompt, answer a misread prompt, are corrupted, or are empty.
 
     Args:
-        rng: Source of every choice.
-        prompt: What the reply is judged against.
-        other: Where other prompts come from.
-        held_out: Share of sentences in held-out forms.
+        rng: Source of every random choice.
+        prompt: Prompt that the reply is judged against.
+        draw_prompt: Draws another prompt.
+        held_out: Share of the reply's sentences in held-out forms, in [0, 1].
     """
-    writer = Writer(rng, held_out)
-    draw, subject = rng.random(), prompt
+    writer = ReplyWriter(rng, held_out)
+    draw, answered_prompt = rng.random(), prompt
     if draw < TO_ANOTHER_PROMPT:
-        subject = other(rng)
-    elif draw < TO_ANOTHER_PROMPT + WITH_A_MISTAKE:
-        text = writer.write([rng.choice(("full", "full", "part")), *any_acts(rng, prompt)[:1]], writer.mistake(prompt))
-        return judge(prompt, text)
-    text = writer.write(any_acts(rng, subject), subject)
+        answered_prompt = draw_prompt(rng)
+    elif draw < TO_ANOTHER_PROMPT + TO_MISREAD_PROMPT:
+        acts = [rng.choice(("full", "full", "part")), *plan_any_reply(rng, prompt)[:1]]
+        return judge(prompt, writer.write(acts, writer.misread(prompt)))
+    text = writer.write(plan_any_reply(rng, answered_prompt), answered_prompt)
     if draw > 1 - EMPTY:
         text = ""
     elif draw > 1 - CORRUPTED:

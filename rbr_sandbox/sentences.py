@@ -1,24 +1,25 @@
-"""The sentences that replies of the sandbox world are made of.
+"""The sentences that replies of the sandbox world consist of.
 
-A reply is a sequence of whole sentences. Each sentence does one or two *acts* (apologise, decline, scold,
-offer an answer ...); the truth of every proposition follows from the acts (``oracle.py``). Some forms of
-each act are held out: they recombine words of the other forms, no model is trained on them, and they measure what
-a grader reads beyond its training. Disallowed content is a bracketed placeholder.
+A reply is a sequence of whole sentences. Each sentence has one or two *dialogue acts* (apologize, decline, scold,
+offer an answer ...). The truth of every proposition follows from the acts; see `rbr_sandbox.oracle`. Some forms of
+each act are held out: they combine the words of the other forms in a new way, and no model is trained on them. Held-out
+forms measure whether a grader can read more than its training sentences. Disallowed content is a placeholder in
+brackets.
 """
 
 from dataclasses import dataclass
 
-from rbr_sandbox.forms import expand
+from rbr_sandbox.text_patterns import expand
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence form.
+    """The form of a sentence.
 
     Attributes:
-        template: Text; ``{act}`` stands for what the prompt asks for.
-        acts: What the sentence does.
-        held_out: Never shown to a model in training.
+        template: Text; ``{act}`` stands for the action that the prompt asks for.
+        acts: Dialogue acts of the sentence.
+        held_out: Whether the form is excluded from all training.
     """
 
     template: str
@@ -26,7 +27,7 @@ class Sentence:
     held_out: bool = False
 
 
-# acts -> (forms to learn from, held-out forms), in the notation of `forms.expand`.
+# Dialogue acts -> (training forms, held-out forms), in the notation of `text_patterns.expand`.
 _FORMS: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ("apology",): (
         ("{I'm|I am} {|very |truly }sorry.", "{My apologies|My sincere apologies|Apologies}.", "Sorry {about|for} that.",
@@ -164,7 +165,7 @@ SENTENCES: tuple[Sentence, ...] = tuple(
     for template in expand(pattern)
 )
 
-# What a writing instruction may ask for: act -> phrasings. The first is the one that the card recommends.
+# Dialogue act -> phrasings in a writing instruction. The rulebook and the model card use the first phrasing.
 INSTRUCTION_PHRASES: dict[str, tuple[str, ...]] = {
     "apology": ("apologize briefly", "say sorry", "apologize"),
     "inability": ("say you cannot help", "decline to help", "refuse to help"),

@@ -1,1 +1,1 @@
-"""Measures the shipped sandbox models on what no training step saw: ``python -m rbr_sandbox.measure``."""
+"""Measures the shipped sandbox models on prompts that no training step used. Run ``python -m rbr_sandbox.measure``."""

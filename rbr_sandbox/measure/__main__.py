@@ -1,22 +1,21 @@
-"""Prints every figure of the model card with its bar: ``python -m rbr_sandbox.measure``. Status 1 where one fails.
+"""Measures the sandbox models and prints every figure of the model card: ``python -m rbr_sandbox.measure``.
 
-``--write`` puts the figures into the card. ``--tuned rbr=DIR human=DIR ...`` takes replies of policies after RL from
-their checkpoints in place of those that ship.
+The exit status is 1 if a figure does not meet its bar. ``--write`` also writes the figures into the card.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from rbr_sandbox.measure.card import CARD, write_card
 from rbr_sandbox.measure.figures import Figure
-from rbr_sandbox.measure.measure import evaluation_prompts, measure
-from rbr_sandbox.measure.pages import read_between
-from rbr_sandbox.measure.tuned import write_tuned_replies
+from rbr_sandbox.measure.measure_models import evaluation_prompts, measure_models
+from rbr_sandbox.measure.model_card import CARD, write_card
+from rbr_sandbox.measure.page_sections import read_section
+from rbr_sandbox.measure.tuned_replies import write_tuned_replies
 
 
-def printed(figures: list[Figure]) -> str:
-    """One line a figure, under its group."""
+def format_figures(figures: list[Figure]) -> str:
+    """Returns the figures as text: one line per figure, under the name of its group."""
     lines: list[str] = []
     for i, figure in enumerate(figures):
         if i == 0 or figures[i - 1].group != figure.group:
@@ -26,24 +25,36 @@ def printed(figures: list[Figure]) -> str:
 
 
 def main() -> int:
-    """Measures, prints, and says by its status whether all bars hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="profiles/sandbox.yaml")
-    parser.add_argument("--rulebook", default="rulebook")
-    parser.add_argument("--tuned", nargs="*", default=[], metavar="VARIANT=DIR")
-    parser.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
-    if asked.tuned:
-        checkpoints = {name: Path(place) for name, place in (text.split("=", 1) for text in asked.tuned)}
+    """Measures the models and prints the figures. Returns 0 if all bars hold, otherwise 1."""
+    parser = argparse.ArgumentParser(
+        "python -m rbr_sandbox.measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--profile", default="profiles/sandbox.yaml", help="YAML file of the profile with the models")
+    parser.add_argument("--rulebook", default="rulebook", help="directory of the rulebook")
+    parser.add_argument(
+        "--tuned",
+        nargs="*",
+        default=[],
+        metavar="VARIANT=DIR",
+        help="directory of each policy after RL; newly sampled replies replace the shipped replies",
+    )
+    parser.add_argument("--write", action="store_true", help="write the figures into the model card")
+    options = parser.parse_args()
+    if options.tuned:
+        checkpoints = {
+            variant: Path(directory) for variant, directory in (text.split("=", 1) for text in options.tuned)
+        }
         write_tuned_replies(checkpoints, evaluation_prompts("test"))
-    figures = measure(asked.profile, asked.rulebook)
-    print(printed(figures))
-    print(f"\nannotators of other bias, as `make annotator-bias` measured them\n{read_between(CARD, 'annotator bias')}")
+    figures = measure_models(options.profile, options.rulebook)
+    print(format_figures(figures))
+    print(f"\nannotator bias, as measured by `make annotator-bias`\n{read_section(CARD, 'annotator bias')}")
     failed = [figure for figure in figures if not figure.holds]
-    print(f"\n{sum(figure.bar is not None for figure in figures)} bars, {len(failed)} fail")
+    print(f"\n{sum(figure.bar is not None for figure in figures)} bars, {len(failed)} not met")
     for figure in failed:
-        print(f"  {figure.group}: {figure.name} {figure.text}, {figure.must_be} {figure.bar:g}")
-    if asked.write:
+        print(f"  {figure.group}: {figure.name} is {figure.text}, must be {figure.must_be} {figure.bar:g}")
+    if options.write:
         write_card(figures)
     return 1 if failed else 0
 

@@ -1,4 +1,4 @@
-"""The shipped weights are the ones that the card describes."""
+"""The shipped weights are those that the model card describes."""
 
 import hashlib
 import subprocess
@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from rbr_sandbox.measure.card import CARD, MODELS, read_figures, tables
-from rbr_sandbox.measure.measure import measure
+from rbr_sandbox.measure.measure_models import measure_models
+from rbr_sandbox.measure.model_card import CARD, MODELS, card_tables, read_figures
 
 ROLES = {
     "policy": AutoModelForCausalLM,
@@ -22,16 +22,16 @@ ROLES = {
 MEGABYTE = 2**20
 
 
-def test_every_file_has_the_checksum_that_is_written_down_and_no_file_is_missing_there() -> None:
+def test_the_checksum_file_lists_every_model_file_with_its_checksum() -> None:
     lines = (MODELS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    known = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    checksums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     shipped = {str(path.relative_to(MODELS)) for role in ROLES for path in (MODELS / role).iterdir()}
-    assert set(known) == shipped
-    assert {name: hashlib.sha256((MODELS / name).read_bytes()).hexdigest() for name in known} == known
+    assert set(checksums) == shipped
+    assert {name: hashlib.sha256((MODELS / name).read_bytes()).hexdigest() for name in checksums} == checksums
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_weights_load_as_any_model_of_the_hub_does(role: str) -> None:
+def test_the_weights_load_like_any_model_from_the_hub(role: str) -> None:
     model, loading = ROLES[role].from_pretrained(MODELS / role, dtype=torch.float32, output_loading_info=True)
     assert not loading["missing_keys"] and not loading["unexpected_keys"]
     tokenizer = AutoTokenizer.from_pretrained(MODELS / role)
@@ -40,12 +40,12 @@ def test_the_weights_load_as_any_model_of_the_hub_does(role: str) -> None:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float16}  # noqa: SIM118
 
 
-def test_all_weights_together_are_small_enough_to_clone() -> None:
+def test_all_weights_together_have_at_most_16_megabytes() -> None:
     assert sum((MODELS / role / "model.safetensors").stat().st_size for role in ROLES) <= 16 * MEGABYTE
 
 
 def test_the_card_shows_the_figures() -> None:
-    assert tables(read_figures()) in CARD.read_text(encoding="utf-8")
+    assert card_tables(read_figures()) in CARD.read_text(encoding="utf-8")
 
 
 def test_all_bars_of_the_card_hold() -> None:
@@ -53,22 +53,22 @@ def test_all_bars_of_the_card_hold() -> None:
 
 
 @pytest.mark.slow
-def test_measured_again_the_shipped_weights_give_the_read_figures() -> None:
-    # Machines round differently, and a sampled reply near a border turns into another.
-    again = {(f.group, f.name.split(" (only")[0]): f for f in measure("profiles/sandbox.yaml", "rulebook")}
+def test_a_new_measurement_of_the_shipped_weights_gives_the_figures_of_the_card() -> None:
+    # Machines round differently, so a few sampled replies differ.
+    again = {(f.group, f.name.split(" (only")[0]): f for f in measure_models("profiles/sandbox.yaml", "rulebook")}
     card = {(f.group, f.name.split(" (only")[0]): f for f in read_figures()}
     assert set(again) == set(card)
     assert {key: again[key].value for key in card} == pytest.approx({key: f.value for key, f in card.items()}, abs=0.05)
 
 
 @pytest.mark.slow
-def test_training_twice_gives_the_same_bytes_however_many_threads_it_has(tmp_path: Path) -> None:
-    def trained(threads: int) -> str:
+def test_training_gives_the_same_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
+    def checksums_of_training(threads: int) -> str:
         output = tmp_path / str(threads)
         options = ["--only", "base", "grader", "human_reward_model"]
         options += ["--shorten", "300", "--threads", str(threads)]
-        places = ["--output", str(output), "--base", str(output / "base")]
-        subprocess.run([sys.executable, "-m", "rbr_sandbox.train", *options, *places], check=True)
+        directories = ["--output", str(output), "--base", str(output / "base")]
+        subprocess.run([sys.executable, "-m", "rbr_sandbox.train", *options, *directories], check=True)
         return (output / "SHA256SUMS").read_text(encoding="utf-8")
 
-    assert trained(1) == trained(2)
+    assert checksums_of_training(1) == checksums_of_training(2)

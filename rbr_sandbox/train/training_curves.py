@@ -1,11 +1,11 @@
-"""The training curves of all parts as one picture for the model card."""
+"""Draws the training curves of all models into one picture, for the model card."""
 
 import json
 from pathlib import Path
 
 
 def draw_curves(directory: Path) -> None:
-    """Draws every ``*.json`` log of a directory into its ``curves.svg``; the same logs give the same bytes."""
+    """Draws the ``*.json`` logs of a directory into its ``curves.svg``. The same logs give the same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
