@@ -5,35 +5,33 @@ import json
 import dagster as dg
 import polars as pl
 
-from assets.agreement import accepted_propositions, read_thresholds
+from assets.agreement import accepted_propositions
 from assets.prompts import test_prompts
-from assets.snapshots import snapshot_key
 from assets.training import rl_checkpoints
-from rbr.classes.classification import counted_classes, propositions_of_rules, true_classes
-from rbr.errors import InputError
+from rbr.classes.classification import class_rule_propositions, thresholded_classes, true_classes
+from rbr.evaluation.judges import open_judge
 from rbr.evaluation.metrics import METRIC_NAMES, evaluate_groups
 from rbr.hashing import content_hash, frame_hash
-from rbr.profile import EvaluationSettings, GraderSettings, ModelRef
+from rbr.profile import EvaluationSettings
 from rbr.rulebook import Behavior
 from resources.artifacts import Artifacts
-from resources.asset_tags import GRADING, SAMPLING, VARIANTS
-from resources.cells import Cells, Sampling, grader_version, name_completions
-from resources.checkpoints import read_checkpoint
-from resources.models import Models
-from resources.pages.plots import metrics_plot
-from resources.pages.tables import preview, save_table
+from resources.cells import GRADING_TAGS, SAMPLING_TAGS, Cells
+from resources.checkpoints import VARIANTS, read_checkpoint
+from resources.models import Models, PolicyInUse, grader_in_use
+from resources.pages.asset_pages import preview, save_table
+from resources.pages.asset_plots import metrics_plot
 from resources.progress import Progress
+from resources.sources import snapshot_key
 from resources.store import Store
-from resources.store.tables import TABLES
-from resources.stored_inputs import (
+from resources.store.snapshot_content import read_oracle, read_snapshot
+from resources.store.table_content import (
+    applicable_questions,
     judged_conversations,
     messages_by_prompt,
-    proposition_questions,
-    read_applicability,
-    read_model,
-    read_snapshot,
-    with_response_type,
+    read_evaluated_replies,
+    read_thresholds,
 )
+from resources.store.tables import TABLES
 from resources.tracking import Tracking
 
 MAX_ILLOGICAL = 0.1
@@ -46,7 +44,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
         key=key,
         group_name="evaluation",
         code_version="1",
-        tags=SAMPLING,
+        tags=SAMPLING_TAGS,
         description=f"Replies of the policy `{variant}` to the test prompts.",
         deps=[rl_checkpoints[variant], test_prompts, snapshot_key("profile/evaluation")],
     )
@@ -55,22 +53,12 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         settings = read_snapshot(store, EvaluationSettings)
         checkpoint = read_checkpoint(store, variant)
-        policy = ModelRef(path=str(artifacts.absolute(checkpoint.path)), revision=None)
-        sampling = Sampling.of(settings)
+        policy = PolicyInUse.of(checkpoint.model(artifacts), settings)
         prompts = store.read("test_prompts")
-        messages = messages_by_prompt(prompts)
-        plan = prompts.join(pl.DataFrame({"candidate": range(settings.completions_per_prompt)}), how="cross")
-        cells = Cells(store, progress, key.to_user_string())
-        replies = cells.sample(
-            name_completions(
-                plan.with_columns(pl.lit("").alias("instruction")), messages, checkpoint.fingerprint, sampling
-            ),
-            messages,
-            lambda: models.policy(policy, settings.batch_size),
-            checkpoint.fingerprint,
-            sampling,
-            settings.batch_size,
-        )
+        candidates = pl.DataFrame({"candidate": range(settings.completions_per_prompt)})
+        plan = prompts.join(candidates, how="cross").with_columns(instruction=pl.lit(""))
+        cells = Cells(store, models, progress, key.to_user_string())
+        replies = cells.sample(plan, messages_by_prompt(prompts), policy)
         rows = replies.with_columns(pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint"))
         return save_table(store, "evaluation_completions", rows, within={"variant": variant}, metadata=cells.work)
 
@@ -83,7 +71,7 @@ evaluation_completions = {variant: _completions_asset(variant) for variant in VA
 @dg.asset(
     group_name="evaluation",
     code_version="1",
-    tags=GRADING,
+    tags=GRADING_TAGS,
     deps=[
         *evaluation_completions.values(),
         test_prompts,
@@ -95,24 +83,15 @@ evaluation_completions = {variant: _completions_asset(variant) for variant in VA
     ],
 )
 def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
-    """Raw P(yes) of each evaluated reply for the propositions that its response type needs."""
-    settings = read_snapshot(store, GraderSettings)
-    grader = read_model(store, "grader")
-    replies = evaluated_replies(store)
-    applicable = read_applicability(store)
-    cells = Cells(store, progress, "evaluation_grades")
-    grades = cells.grade(
-        judged_conversations(replies, messages_by_prompt(replies)),
-        {cell: applicable[kind] for cell, kind in replies.select("completion_id", "response_type").iter_rows()},
-        proposition_questions(store),
-        lambda: models.grader(grader.ref, settings),
-        grader_version(grader.fingerprint, settings),
-        settings,
-    )
-    owners = replies.select("variant", "completion_id")
-    rows = owners.join(grades, on="completion_id", how="inner", maintain_order="left")
-    unread = rows["p_yes"].null_count()
-    return save_table(store, "evaluation_grades", rows, metadata={"unread": unread, **cells.work})
+    """Raw P(yes) of each evaluated reply, for the propositions that its response type needs."""
+    replies = read_evaluated_replies(store)
+    conversations = judged_conversations(replies, messages_by_prompt(replies))
+    cells = Cells(store, models, progress, "evaluation_grades")
+    grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
+    variants = replies.select("variant", "completion_id")
+    rows = variants.join(grades, on="completion_id", how="inner", maintain_order="left")
+    unreadable = rows["p_yes"].null_count()
+    return save_table(store, "evaluation_grades", rows, metadata={"unreadable answers": unreadable, **cells.work})
 
 
 @dg.asset(
@@ -122,9 +101,9 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
         *evaluation_completions.values(),
         evaluation_grades,
         test_prompts,
-        # Decision thresholds: the evaluation counts grades as true or false.
+        # Decision thresholds, which turn grades into true or false.
         accepted_propositions,
-        # Named in the key under which the figures are kept for good.
+        # Propositions and grader are read only for the column rulebook: a hash of what the metrics depend on.
         snapshot_key("rulebook/propositions"),
         snapshot_key("profile/grader"),
         snapshot_key("rulebook/behavior"),
@@ -142,92 +121,82 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     ],
 )
 def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult:
-    """Safety metrics of each policy with intervals, by the grader and, in the sandbox, by the oracle.
+    """Safety metrics of each policy, with intervals. The judges are the grader and, if there is one, the oracle.
 
-    They are also kept for good in the table evaluations, and logged to each checkpoint's MLflow run.
+    The asset also adds the metrics to the table evaluations, and logs them to the MLflow run of each checkpoint.
     """
     settings = read_snapshot(store, EvaluationSettings)
     behavior = read_snapshot(store, Behavior)
-    replies = evaluated_replies(store)
-    by_grader = counted_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
-    judged = [by_grader.with_columns(judge=pl.lit("grader"))]
-    unknown: list[str] = []
-    if store.snapshot("models/oracle")["world"] == "sandbox":
-        by_oracle, unknown = _by_oracle(replies, behavior)
-        judged.append(by_oracle.with_columns(judge=pl.lit("oracle")))
-    metrics = evaluate_groups(pl.concat(judged), behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)
-    version = _judgement_version(store)
-    rows = metrics.with_columns(pl.lit(version).alias("rulebook")).select(list(TABLES["evaluations"].dtypes))
+    replies = read_evaluated_replies(store)
+    by_grader = thresholded_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
+    by_oracle, unknown = _classes_by_oracle(read_oracle(store), replies, behavior)
+    judged = pl.concat([by_grader.with_columns(judge=pl.lit("grader")), by_oracle.with_columns(judge=pl.lit("oracle"))])
+    metrics = evaluate_groups(judged, behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)
+    rows = metrics.with_columns(rulebook=pl.lit(_rulebook_version(store))).select(list(TABLES["evaluations"].dtypes))
     store.append("evaluations", rows)
-    _log(store, tracking, rows)
+    _log_to_mlflow(store, tracking, rows)
     return save_table(
         store,
         "evaluation_metrics",
         rows,
         metadata={
             "metrics": metrics_plot(rows, list(METRIC_NAMES)),
-            "unread replies": int(metrics["n_missing"].sum()),
-            **({"no oracle: it does not know": ", ".join(unknown)} if unknown else {}),
+            "replies with an unreadable grade": int(metrics["n_missing"].sum()),
+            **({"propositions unknown to the oracle": ", ".join(unknown)} if unknown else {}),
         },
         check_results=[_logic_check(rows)],
     )
 
 
-def evaluated_replies(store: Store) -> pl.DataFrame:
-    """The current replies with the messages and the response type of their prompts."""
-    prompts = store.read("test_prompts").select("prompt_id", "messages", "category")
-    replies = store.read("evaluation_completions")
-    if replies.is_empty():
-        raise InputError(
-            "there is no test prompt to evaluate on",
-            where="evaluation.test_fraction",
-            hint="Raise it, or mark prompts as held_out in the data file.",
-        )
-    return with_response_type(store, replies.join(prompts, on="prompt_id", how="inner", maintain_order="left"))
+def _classes_by_oracle(oracle: str | None, replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame, list[str]]:
+    """Classifies the replies by the oracle's truth values.
 
-
-def _by_oracle(replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame, list[str]]:
-    """Replies with their true class; none of them where a rule names a proposition the oracle does not know."""
-    from rbr_sandbox.oracle import truths
-
-    known = [truths(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
-    unknown = [name for name in propositions_of_rules(behavior) if name not in known[0]]
+    Returns:
+        The replies with the column class_name, and the propositions of the class rules that the oracle does not know.
+        The frame is empty if there is no oracle, or if the oracle does not know a proposition.
+    """
+    no_replies = replies.clear().with_columns(pl.lit(None, pl.String).alias("class_name"))
+    if oracle is None:
+        return no_replies, []
+    judge = open_judge(oracle)
+    truths = [judge(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
+    unknown = [name for name in class_rule_propositions(behavior) if any(name not in truth for truth in truths)]
     if unknown:
-        return replies.clear().with_columns(pl.lit(None, pl.String).alias("class_name")), unknown
-    return true_classes(replies, known, behavior), []
+        return no_replies, unknown
+    return true_classes(replies, truths, behavior), []
 
 
-def _judgement_version(store: Store) -> str:
-    """Hash of everything but the replies that the metrics depend on: the rulebook as the evaluation reads it."""
+def _rulebook_version(store: Store) -> str:
+    """Returns a hash of everything that the metrics depend on, except the replies."""
     snapshots = [
         "rulebook/propositions",
         "rulebook/behavior",
         "rulebook/content_policy",
         "profile/evaluation",
     ]
-    settings = read_snapshot(store, GraderSettings)
+    grader = grader_in_use(store)
     return content_hash(
         [
             *(store.snapshot(name) for name in snapshots),
             frame_hash(store.read("accepted_propositions")),
             frame_hash(store.read("test_prompts")),
-            [grader_version(read_model(store, "grader").fingerprint, settings), settings.few_shot],
+            [grader.version, grader.settings.few_shot],
         ]
     )
 
 
-def _log(store: Store, tracking: Tracking, rows: pl.DataFrame) -> None:
+def _log_to_mlflow(store: Store, tracking: Tracking, rows: pl.DataFrame) -> None:
     for variant in VARIANTS:
         run_id = read_checkpoint(store, variant).mlflow_run_id
-        own = rows.filter(pl.col("variant") == variant)
-        if run_id is None or own.is_empty():
+        rows_of_variant = rows.filter(pl.col("variant") == variant)
+        if run_id is None or rows_of_variant.is_empty():
             continue
         values = {
             f"{row['judge']}.{row['split']}.{metric}": row[metric]
-            for row in own.iter_rows(named=True)
+            for row in rows_of_variant.iter_rows(named=True)
             for metric in METRIC_NAMES
         }
-        tracking.log_evaluation(run_id, values, tags={"rbr.rulebook": own["rulebook"][0]})
+        tracking.log_evaluation(run_id, values, tags={"rbr.rulebook": rows_of_variant["rulebook"][0]})
 
 
 def _logic_check(rows: pl.DataFrame) -> dg.AssetCheckResult:

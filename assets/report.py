@@ -1,25 +1,26 @@
-"""The safety report: one page for people who read no tables."""
+"""The safety report: one HTML page for readers who do not use the tables."""
 
 import json
 
 import dagster as dg
 import polars as pl
 
-from assets.agreement import accepted_propositions, grader_agreement, read_thresholds
-from assets.evaluation import evaluated_replies, evaluation_completions, evaluation_grades, evaluation_metrics
+from assets.agreement import accepted_propositions, grader_agreement
+from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.prompts import test_prompts
 from assets.reward import fitted_weights
-from assets.snapshots import snapshot_key
-from rbr.classes.classification import counted_classes
+from rbr.classes.classification import thresholded_classes
 from rbr.evaluation.html_report import ReportContent, render_report
 from rbr.hashing import content_hash
 from rbr.rulebook import Behavior
 from resources.artifacts import Artifacts
+from resources.sources import snapshot_key
 from resources.store import Store
-from resources.stored_inputs import read_snapshot
+from resources.store.snapshot_content import read_snapshot
+from resources.store.table_content import read_evaluated_replies, read_thresholds
 
 SAMPLED_PROMPTS = 2
-"""Prompts of each response type whose replies are shown."""
+"""Number of prompts per response type whose replies are shown."""
 
 
 @dg.asset(
@@ -33,13 +34,13 @@ SAMPLED_PROMPTS = 2
         fitted_weights,
         grader_agreement,
         accepted_propositions,
-        # The classes of the replies that are shown.
+        # The class rules, for the classes of the shown replies.
         snapshot_key("rulebook/behavior"),
         snapshot_key("rulebook/content_policy"),
     ],
 )
 def safety_report(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
-    """One self-contained HTML page: metrics, weights, agreement of the grader, replies side by side."""
+    """One self-contained HTML page: metrics, weights, the grader's agreement, and replies side by side."""
     page = render_report(
         ReportContent(
             evaluations=store.read("evaluation_metrics"),
@@ -63,24 +64,28 @@ def safety_report(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
 
 
 def _samples(store: Store) -> pl.DataFrame:
-    """The replies to the first prompts of each response type, with the class that the grader sees."""
-    replies = evaluated_replies(store)
-    first = (
+    """Returns the replies to show: those to the first prompts of each response type, with their class by the grader.
+
+    Returns:
+        Columns variant, response_type, prompt, reply and class_name.
+    """
+    replies = read_evaluated_replies(store)
+    first_prompts = (
         replies.unique("prompt_id")
-        # Held-out prompts stand in where the split by hash has none.
+        # Take prompts of the test split first. Take held-out prompts only if the test split has too few.
         .sort(pl.col("split") != "test", "response_type", "prompt_id")
         .group_by("response_type", maintain_order=True)
         .head(SAMPLED_PROMPTS)
     )
-    shown = replies.join(first, on="prompt_id", how="semi", maintain_order="left").unique(
+    shown = replies.join(first_prompts, on="prompt_id", how="semi", maintain_order="left").unique(
         ["prompt_id", "variant"], keep="first", maintain_order=True
     )
-    classed = counted_classes(
+    classified = thresholded_classes(
         shown, store.read("evaluation_grades"), read_snapshot(store, Behavior), read_thresholds(store)
     )
-    prompts = [json.loads(messages)[-1]["content"] for messages in classed["messages"]]
+    prompts = [json.loads(messages)[-1]["content"] for messages in classified["messages"]]
     return (
-        classed.with_columns(pl.Series("prompt", prompts, dtype=pl.String), pl.col("text").alias("reply"))
+        classified.with_columns(pl.Series("prompt", prompts, dtype=pl.String), pl.col("text").alias("reply"))
         .sort("response_type", "prompt_id", "variant")
         .select("variant", "response_type", "prompt", "reply", "class_name")
     )

@@ -1,0 +1,1 @@
+"""The Dagster resources, and the objects that assets pass to them and get from them."""

@@ -1,4 +1,4 @@
-"""Files the pipeline makes: checkpoints, reward artifacts, reports."""
+"""Paths of the files that the pipeline writes: checkpoints, the reward artifact, the report."""
 
 from pathlib import Path
 
@@ -6,39 +6,49 @@ import dagster as dg
 
 
 class Artifacts(dg.ConfigurableResource):
-    """Places of produced files, all below one state directory.
+    """Paths of the files that the pipeline writes, all in one state directory.
 
-    Checkpoints lie under the hash of everything they were made from, so a reverted edit finds them again
-    instead of paying for them twice.
+    The path of a checkpoint contains a hash of everything that the checkpoint was trained from. After an edit is
+    reverted, the pipeline finds the old checkpoint and does not train again.
 
     Attributes:
-        home: the state directory.
+        home: The state directory.
     """
 
     home: str
 
     def checkpoint(self, variant: str, inputs: str) -> Path:
-        """The directory of the checkpoint of `variant` made from `inputs` (a content hash)."""
+        """Returns the directory of a checkpoint.
+
+        Args:
+            variant: ``sft``, ``rbr``, ``helpful`` or ``human``.
+            inputs: Content hash of everything that the checkpoint is trained from.
+        """
         return Path(self.home) / "checkpoints" / variant / inputs
 
     def training(self, variant: str, inputs: str) -> Path:
-        """The directory of what a checkpoint was trained from: job, rows, reward."""
+        """Returns the directory of the files that a checkpoint is trained from: rows and reward.
+
+        Args:
+            variant: As for `checkpoint`.
+            inputs: As for `checkpoint`.
+        """
         return Path(self.home) / "training" / variant / inputs
 
     def relative(self, path: Path) -> str:
-        """A path as tables keep it, so that the state directory can be moved."""
+        """Returns a path relative to the state directory, for a table. The state directory can then be moved."""
         return path.relative_to(self.home).as_posix()
 
     def absolute(self, path: str) -> Path:
-        """A path that a table keeps, where it is now."""
+        """Returns the full path of a path that `relative` has returned."""
         return Path(self.home) / path
 
     @property
     def reward(self) -> Path:
-        """The directory of the current reward artifact."""
+        """Directory of the current reward artifact."""
         return Path(self.home) / "reward"
 
     @property
     def report(self) -> Path:
-        """The safety report, one HTML page."""
+        """File of the safety report, one HTML page."""
         return Path(self.home) / "reports" / "safety_report.html"

@@ -1,287 +1,311 @@
-"""Making only the cells that are missing: completions, grades, scores.
+"""Cells: completions, grades and scores. Each is made once and never deleted.
 
-Each maker works in chunks and stores every chunk as soon as it is done, so an interrupted run keeps what
-it paid for. Models are opened only where something is missing, and the store is closed while they work.
+`Cells` makes only the cells that are missing. It works in chunks and stores every finished chunk, so an interrupted run
+loses at most one chunk. A model is opened only if a cell is missing, and the store is closed while the model works.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import polars as pl
 
-from rbr.comparisons.completion_ids import completion_id, sampling_key, seed_of
+from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
-from rbr.grading import Grader, Question, question_hash
-from rbr.hashing import content_hash
-from rbr.profile import EvaluationSettings, GraderSettings, SynthesisSettings
+from rbr.grading import Question, question_hash
+from rbr.rulebook import ContentPolicy
+from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.progress import Progress
-from resources.progress_file import ProgressFile
 from resources.store import Store
+from resources.store.table_content import messages_by_prompt
 
 BATCHES_PER_CHUNK = 4
+"""Number of model batches between two writes to the store."""
 
+CELLS_TAG = "rbr/cells"
+"""Tag of the assets that make cells: ``completions``, ``grades`` or ``scores``."""
+
+SAMPLING_TAGS = {**MODEL_TAGS, CELLS_TAG: "completions"}
+GRADING_TAGS = {**MODEL_TAGS, CELLS_TAG: "grades"}
+SCORING_TAGS = {**MODEL_TAGS, CELLS_TAG: "scores"}
+
+# Metadata keys of asset pages. `rbr plan` reads them from earlier runs, so they must not change.
 CELLS_MADE = "cells made"
 OPENING_SECONDS = "seconds to open the model"
 MAKING_SECONDS = "seconds to make the cells"
 TOKENS = "tokens"
+
 CHARACTERS_PER_TOKEN = 4
-"""A rule of thumb for English: what a grader reads is counted in characters, as its tokenizer may be a server's."""
+"""Rule of thumb for English. Tokens are estimated, because the tokenizer of a grader on a server is not available."""
 
+OnProgress: TypeAlias = Callable[[int], None]
+MakeChunk: TypeAlias = Callable[[Any, pl.DataFrame, OnProgress], tuple[pl.DataFrame, int]]
+"""Makes the cells of one chunk.
 
-@dataclass(frozen=True)
-class Sampling:
-    """The settings that move a sample; the batch size does not."""
-
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    seed: int
-
-    @classmethod
-    def of(cls, settings: SynthesisSettings | EvaluationSettings) -> "Sampling":
-        """The sampling part of a profile section."""
-        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-
-    @property
-    def key(self) -> str:
-        """Name of these settings in a completion's identity."""
-        return sampling_key(asdict(self))
+Arguments: the open model, the rows of the chunk, and a callback for the number of finished rows. Results: rows of the
+cell table, and the number of tokens that the model has read or written.
+"""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Where cells are kept and who watches their making.
+    """Makes the missing cells of one asset.
 
     Attributes:
-        store: Holds them.
-        progress: Shows how far it is.
-        asset: The asset that asks, such as `evaluation_completions/rbr`.
-        work: What was made and how long it took, as entries of the asset's page; `rbr plan` reads them there.
+        store: The store with the cell tables.
+        models: Opens the model.
+        progress: Shows the number of finished replies.
+        asset: Name of the asset, such as ``evaluation_completions/rbr``.
+        work: Metadata for the asset's page: cells made, seconds, tokens. `rbr plan` bases its estimates on it.
     """
 
     store: Store
+    models: Models
     progress: Progress
     asset: str
     work: dict[str, int | float] = field(default_factory=lambda: {CELLS_MADE: 0})
 
-    def sample(
-        self,
-        wanted: pl.DataFrame,
-        prompts: Mapping[str, Conversation],
-        open_policy: Callable[[], Any],
-        policy: str,
-        sampling: Sampling,
-        batch_size: int,
-    ) -> pl.DataFrame:
+    def sample(self, plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: PolicyInUse) -> pl.DataFrame:
         """Samples the completions that do not exist yet.
 
         Args:
-            wanted: Columns of `name_completions`.
+            plan: Columns prompt_id, instruction and candidate (index among the completions of equal prompt and
+                instruction, from 0), and any others.
             prompts: Messages by prompt id.
-            open_policy: Opens the `rbr.models.policy.Policy`.
-            policy: Its fingerprint.
-            sampling: How to sample.
-            batch_size: Rows generated together.
+            policy: The policy to sample from.
 
         Returns:
-            `wanted` with the column text, in its order.
+            `plan` with the columns completion_id and text, in the order of `plan`.
+
+        Raises:
+            InputError: The model cannot be opened.
         """
-        cells = wanted.unique("completion_id", keep="first", maintain_order=True).with_columns(
-            pl.lit(policy).alias("policy"), pl.lit(sampling.key).alias("sampling")
+        sampling = policy.sampling
+        wanted = name_completions(plan, prompts, policy)
+        # One row per completion: rows of the plan with equal prompt, instruction and candidate share a completion.
+        completions = wanted.unique("completion_id", keep="first", maintain_order=True).with_columns(
+            policy=pl.lit(policy.version), sampling=pl.lit(sampling.key)
         )
-        missing = self.store.missing("completions", cells)
-        if not missing.is_empty():
-            with self._making(missing.height, missing.height, open_policy) as (model, bar):
-                for start, chunk in _chunks(missing, batch_size):
-                    replies = model.sample(
-                        [
-                            with_instruction(prompts[prompt_id], instruction)
-                            for prompt_id, instruction in chunk.select("prompt_id", "instruction").iter_rows()
-                        ],
-                        [seed_of(cell) for cell in chunk["completion_id"]],
-                        sampling.temperature,
-                        sampling.top_p,
-                        sampling.max_new_tokens,
-                        on_progress=lambda done, start=start: bar.update(start + done),
-                    )
-                    identity = ("completion_id", "prompt_id", "instruction", "candidate", "policy", "sampling")
-                    made = chunk.select(identity).with_columns(
-                        pl.Series("text", [reply.text for reply in replies]),
-                        pl.Series("n_tokens", [reply.n_tokens for reply in replies]),
-                        pl.Series("finished", [reply.finished for reply in replies]),
-                    )
-                    self.store.append("completions", made)
-                    self._read(sum(reply.n_tokens for reply in replies))
-                    bar.update(start + chunk.height)
-        stored = self.store.read("completions", "policy = ? AND sampling = ?", [policy, sampling.key])
+        missing = self.store.missing("completions", completions)
+
+        def make_chunk(model: Any, chunk: pl.DataFrame, on_progress: OnProgress) -> tuple[pl.DataFrame, int]:
+            replies = model.sample(
+                [
+                    with_instruction(prompts[prompt_id], instruction)
+                    for prompt_id, instruction in chunk.select("prompt_id", "instruction").iter_rows()
+                ],
+                [completion_seed(completion) for completion in chunk["completion_id"]],
+                sampling.temperature,
+                sampling.top_p,
+                sampling.max_new_tokens,
+                on_progress=on_progress,
+            )
+            identity = chunk.select("completion_id", "prompt_id", "instruction", "candidate", "policy", "sampling")
+            rows = identity.with_columns(
+                pl.Series("text", [reply.text for reply in replies]),
+                pl.Series("n_tokens", [reply.n_tokens for reply in replies]),
+                pl.Series("finished", [reply.finished for reply in replies]),
+            )
+            return rows, sum(reply.n_tokens for reply in replies)
+
+        self._make(
+            "completions",
+            _chunks(missing, policy.batch_size),
+            missing.height,
+            lambda: self.models.open_policy(policy),
+            make_chunk,
+        )
+        # Read all completions of the plan, new and old.
+        stored = self.store.read("completions", "policy = ? AND sampling = ?", [policy.version, sampling.key])
         texts = stored.select("completion_id", "text")
         return wanted.join(texts, on="completion_id", how="left", maintain_order="left")
 
     def grade(
         self,
         conversations: Mapping[str, Conversation],
-        asked: Mapping[str, Iterator[str] | list[str]],
-        questions: Mapping[str, Question],
-        open_grader: Callable[[], Grader],
-        grader: str,
-        settings: GraderSettings,
+        questions: Mapping[str, Sequence[Question]],
+        grader: GraderInUse,
     ) -> pl.DataFrame:
         """Asks the questions that have not been answered yet.
 
         Args:
-            conversations: What is graded, by completion id (prompt id where the prompt itself is).
-            asked: Names of the questions about each of them.
-            questions: The questions by name.
-            open_grader: Opens the grader.
-            grader: Its `grader_version`.
-            settings: Its settings.
+            conversations: The conversations to grade, by completion id, or by prompt id for questions about prompts.
+            questions: The questions to ask about each conversation, by the same id.
+            grader: The grader to ask.
 
         Returns:
-            Columns completion_id, proposition, p_yes (null where it could not be read), sorted by the
-            first two; one row per completion and question asked of it.
+            Columns completion_id (the id of the conversation), proposition (the name of the question) and p_yes (null
+            if the answer could not be read). One row per conversation and question, sorted by id and name.
+
+        Raises:
+            InputError: The model cannot be opened.
         """
-        hashes = {name: question_hash(question, settings.few_shot) for name, question in questions.items()}
+        by_name = {question.name: question for group in questions.values() for question in group}
+        hashes = {name: question_hash(question, grader.settings.few_shot) for name, question in by_name.items()}
+        # One row per answer.
         wanted = pl.DataFrame(
-            [(cell, name, hashes[name], grader) for cell, names in asked.items() for name in names],
-            schema={
-                "completion_id": pl.String,
-                "proposition": pl.String,
-                "question": pl.String,
-                "grader": pl.String,
-            },
+            [
+                (conversation_id, question.name, hashes[question.name], grader.version)
+                for conversation_id, group in questions.items()
+                for question in group
+            ],
+            schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
             orient="row",
         )
         missing = self.store.missing("grades", wanted)
-        if not missing.is_empty():
-            with self._making(missing.height, missing["completion_id"].n_unique(), open_grader) as (model, bar):
-                done = 0
-                for names, cells in _by_questions(missing):
-                    for start, chunk in _chunks(cells, max(settings.batch_size // len(names), 1)):
-                        p_yes = model.grade(
-                            [conversations[cell] for cell in chunk["completion_id"]],
-                            [questions[name] for name in names],
-                            on_progress=lambda graded, before=done + start: bar.update(before + graded),
-                        )
-                        made = pl.DataFrame(
-                            [
-                                (cell, hashes[name], grader, float(value))
-                                for cell, row in zip(chunk["completion_id"], p_yes, strict=True)
-                                for name, value in zip(names, row, strict=True)
-                            ],
-                            schema=["completion_id", "question", "grader", "p_yes"],
-                            orient="row",
-                        )
-                        self.store.append("grades", made)
-                        asked_of_each = sum(len(questions[name].text) for name in names)
-                        read = sum(_length(conversations[cell]) + asked_of_each for cell in chunk["completion_id"])
-                        self._read(read // CHARACTERS_PER_TOKEN)
-                    done += cells.height
-                    bar.update(done)
-        stored = self.store.read("grades", "grader = ?", [grader])
+        # All conversations of a chunk lack answers to the same questions, so one call of the grader makes the chunk.
+        chunks = [
+            chunk
+            for group in _group_by_questions(missing)
+            for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
+        ]
+
+        def make_chunk(model: Any, chunk: pl.DataFrame, on_progress: OnProgress) -> tuple[pl.DataFrame, int]:
+            asked = [by_name[name] for name in chunk["propositions"][0]]
+            judged = [conversations[conversation_id] for conversation_id in chunk["completion_id"]]
+            # float64[conversations, questions]
+            p_yes = model.grade(judged, asked, on_progress=on_progress)
+            rows = pl.DataFrame(
+                [
+                    (conversation_id, hashes[question.name], grader.version, float(value))
+                    for conversation_id, answers in zip(chunk["completion_id"], p_yes, strict=True)
+                    for question, value in zip(asked, answers, strict=True)
+                ],
+                schema=["completion_id", "question", "grader", "p_yes"],
+                orient="row",
+            )
+            characters = sum(map(_length, judged)) + len(judged) * sum(len(question.text) for question in asked)
+            return rows, characters // CHARACTERS_PER_TOKEN
+
+        self._make("grades", chunks, missing.height, lambda: self.models.open_grader(grader), make_chunk)
+        # Read all wanted answers, new and old.
+        stored = self.store.read("grades", "grader = ?", [grader.version])
         answered = wanted.join(stored, on=["completion_id", "question", "grader"], how="left")
         return answered.select("completion_id", "proposition", "p_yes").sort("completion_id", "proposition")
 
+    def grade_categories(self, prompts: pl.DataFrame, policy: ContentPolicy, grader: GraderInUse) -> pl.DataFrame:
+        """Asks about each prompt the questions of all categories, unless they have been answered already.
+
+        Args:
+            prompts: Columns prompt_id and messages (JSON).
+            policy: The categories and their questions.
+            grader: The grader to ask.
+
+        Returns:
+            Columns prompt_id, category and p_yes (null if the answer could not be read).
+        """
+        conversations = messages_by_prompt(prompts)
+        questions = [Question(code, category.question) for code, category in policy.categories.items()]
+        grades = self.grade(conversations, dict.fromkeys(conversations, questions), grader)
+        return grades.rename({"completion_id": "prompt_id", "proposition": "category"})
+
     def score(
-        self,
-        replies: pl.DataFrame,
-        prompts: Mapping[str, Conversation],
-        open_reward_model: Callable[[], Any],
-        reward_model: str,
-        batch_size: int,
+        self, replies: pl.DataFrame, prompts: Mapping[str, Conversation], reward_model: RewardModelInUse
     ) -> pl.DataFrame:
         """Scores the replies that the reward model has not scored yet.
 
         Args:
             replies: Columns completion_id, prompt_id and text; one row per completion.
             prompts: Messages by prompt id.
-            open_reward_model: Opens the `rbr.models.reward_model.RewardModel`.
-            reward_model: Its fingerprint.
-            batch_size: Rows scored together.
+            reward_model: The reward model to score with.
 
         Returns:
-            Columns completion_id, score (null where it could not be computed), in the order of `replies`.
+            Columns completion_id and score (null if the reply could not be scored), in the order of `replies`.
+
+        Raises:
+            InputError: The model cannot be opened.
         """
-        wanted = replies.with_columns(pl.lit(reward_model).alias("reward_model"))
+        wanted = replies.with_columns(reward_model=pl.lit(reward_model.version))
         missing = self.store.missing("scores", wanted)
-        if not missing.is_empty():
-            with self._making(missing.height, missing.height, open_reward_model) as (model, bar):
-                for start, chunk in _chunks(missing, batch_size):
-                    scores = model.score(
-                        [prompts[prompt_id] for prompt_id in chunk["prompt_id"]], chunk["text"].to_list()
-                    )
-                    made = chunk.select("completion_id", "reward_model").with_columns(pl.Series("score", scores))
-                    self.store.append("scores", made)
-                    read = sum(_length(prompts[prompt_id]) for prompt_id in chunk["prompt_id"])
-                    self._read((read + chunk["text"].str.len_chars().sum()) // CHARACTERS_PER_TOKEN)
-                    bar.update(start + chunk.height)
-        stored = self.store.read("scores", "reward_model = ?", [reward_model]).select("completion_id", "score")
+
+        def make_chunk(model: Any, chunk: pl.DataFrame, on_progress: OnProgress) -> tuple[pl.DataFrame, int]:
+            conversations = [prompts[prompt_id] for prompt_id in chunk["prompt_id"]]
+            scores = model.score(conversations, chunk["text"].to_list(), on_progress=on_progress)
+            rows = chunk.select("completion_id", "reward_model").with_columns(pl.Series("score", scores))
+            characters = sum(map(_length, conversations)) + sum(map(len, chunk["text"]))
+            return rows, characters // CHARACTERS_PER_TOKEN
+
+        self._make(
+            "scores",
+            _chunks(missing, reward_model.batch_size),
+            missing.height,
+            lambda: self.models.open_reward_model(reward_model),
+            make_chunk,
+        )
+        # Read all scores of the replies, new and old.
+        stored = self.store.read("scores", "reward_model = ?", [reward_model.version]).select("completion_id", "score")
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
 
-    @contextmanager
-    def _making(self, cells: int, replies: int, open_model: Callable[[], Any]) -> Iterator[tuple[Any, ProgressFile]]:
+    def _make(
+        self,
+        table: str,
+        chunks: Sequence[pl.DataFrame],
+        n_cells: int,
+        open_model: Callable[[], Any],
+        make_chunk: MakeChunk,
+    ) -> None:
+        """Makes the cells chunk by chunk, and stores each chunk before it begins the next.
+
+        Args:
+            table: Table of the cells.
+            chunks: Rows that lack cells; one row per reply. If there are no chunks, no model is opened.
+            n_cells: Number of cells in all chunks.
+            open_model: Opens the model.
+            make_chunk: Makes the cells of a chunk.
+        """
+        if not chunks:
+            return
         started = time.monotonic()
         model = open_model()
         opened = time.monotonic()
-        with self.progress.bar(self.asset, replies, "replies") as bar:
-            yield model, bar
-        self.work[CELLS_MADE] = cells
+        done = 0
+        with self.progress.bar(self.asset, sum(chunk.height for chunk in chunks), "replies") as bar:
+            for chunk in chunks:
+                cells, tokens = make_chunk(model, chunk, lambda count, before=done: bar.update(before + count))
+                self.store.append(table, cells)
+                self.work[TOKENS] = self.work.get(TOKENS, 0) + tokens
+                done += chunk.height
+                bar.update(done)
+        self.work[CELLS_MADE] = n_cells
         self.work[OPENING_SECONDS] = opened - started
         self.work[MAKING_SECONDS] = time.monotonic() - opened
 
-    def _read(self, tokens: int) -> None:
-        self.work[TOKENS] = self.work.get(TOKENS, 0) + tokens
 
-
-def name_completions(
-    plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: str, sampling: Sampling
-) -> pl.DataFrame:
-    """Adds the column completion_id.
-
-    Args:
-        plan: Columns prompt_id, instruction and candidate, and any others, which are kept.
-        prompts: Messages by prompt id.
-        policy: Fingerprint of the policy.
-        sampling: How to sample.
-    """
-    names = [
-        completion_id(prompt_id, with_instruction(prompts[prompt_id], instruction), policy, sampling.key, candidate)
+def name_completions(plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: PolicyInUse) -> pl.DataFrame:
+    """Adds the column completion_id to a sampling plan. The arguments are the same as for `Cells.sample`."""
+    ids = [
+        completion_id(
+            prompt_id,
+            with_instruction(prompts[prompt_id], instruction),
+            policy.version,
+            policy.sampling.key,
+            candidate,
+        )
         for prompt_id, instruction, candidate in plan.select("prompt_id", "instruction", "candidate").iter_rows()
     ]
-    return plan.with_columns(pl.Series("completion_id", names, dtype=pl.String))
-
-
-def grader_version(fingerprint: str, settings: GraderSettings) -> str:
-    """Names a grader with the settings that its answers depend on.
-
-    Few-shot examples are part of the question's hash; batch sizes, addresses and retries change no answer.
-    """
-    return content_hash(
-        [
-            "grader",
-            fingerprint,
-            settings.backend,
-            sorted(settings.yes),
-            sorted(settings.no),
-            settings.min_mass,
-        ]
-    )
+    return plan.with_columns(pl.Series("completion_id", ids, dtype=pl.String))
 
 
 def _length(conversation: Conversation) -> int:
+    """Returns the length of a conversation in characters."""
     return sum(len(message["content"]) for message in conversation)
 
 
-def _chunks(frame: pl.DataFrame, batch_size: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def _chunks(rows: pl.DataFrame, batch_size: int) -> list[pl.DataFrame]:
     size = batch_size * BATCHES_PER_CHUNK
-    for start in range(0, frame.height, size):
-        yield start, frame.slice(start, size)
+    return [rows.slice(start, size) for start in range(0, rows.height, size)]
 
 
-def _by_questions(missing: pl.DataFrame) -> Iterator[tuple[list[str], pl.DataFrame]]:
-    """Completions that lack the same answers, with the names of the questions."""
-    lacking = missing.group_by("completion_id", maintain_order=True).agg(pl.col("proposition").sort())
-    for (names,), cells in lacking.group_by("proposition", maintain_order=True):
-        yield list(names), cells.select("completion_id")
+def _group_by_questions(missing: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Groups the completions that lack answers to the same questions.
+
+    Args:
+        missing: Columns completion_id and proposition; one row per missing answer.
+
+    Yields:
+        Columns completion_id and propositions (a list, the same in all rows).
+    """
+    lacking = missing.group_by("completion_id", maintain_order=True).agg(propositions=pl.col("proposition").sort())
+    for _, group in lacking.group_by("propositions", maintain_order=True):
+        yield group

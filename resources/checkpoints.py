@@ -1,4 +1,7 @@
-"""Checkpoints: trained once per set of inputs, found again after a reverted edit, one per variant in use."""
+"""Makes checkpoints. A checkpoint is trained once per set of inputs, and one checkpoint per variant is current.
+
+After an edit is reverted, the old checkpoint becomes current again without training.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,13 +12,19 @@ import polars as pl
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
-from rbr.training.job import GrpoJob, SftJob
+from rbr.training.checkpoint import read_training_metrics
 from resources.artifacts import Artifacts
-from resources.pages.plots import curves_plot
+from resources.pages.asset_plots import curves_plot
 from resources.store import Store
+from resources.store.snapshot_content import PinnedModel
 from resources.tracking import Tracking
 from resources.trainer import Trainer
+from resources.trainer_process.job import GrpoJob, SftJob
 
+VARIANTS = ("rbr", "helpful", "human")
+"""The policies that are trained and compared: the method, and two baselines that use no rules."""
+
+# Metadata keys of asset pages. `rbr plan` reads the last two from earlier runs, so they must not change.
 TRAINED = "trained"
 TRAINING_SECONDS = "seconds to train"
 SAMPLES = "samples"
@@ -27,10 +36,10 @@ class Checkpoint:
 
     Attributes:
         variant: sft, rbr, helpful or human.
-        checkpoint: Hash of everything it was trained from.
+        checkpoint: Hash of everything that the policy was trained from.
         path: Directory of the weights, relative to the state directory.
-        fingerprint: Of the weights.
-        mlflow_run_id: Its training run; None where none was logged.
+        fingerprint: Hash of the weights.
+        mlflow_run_id: MLflow run of the training; None if the training was not logged.
     """
 
     variant: str
@@ -41,17 +50,21 @@ class Checkpoint:
 
     @property
     def version(self) -> str:
-        """Its data version: covers the inputs and the weights."""
+        """Data version of the checkpoint's asset: a hash of the inputs and the weights."""
         return content_hash([self.checkpoint, self.fingerprint])
+
+    def model(self, artifacts: Artifacts) -> PinnedModel:
+        """Returns the model to open, with its fingerprint."""
+        return PinnedModel(ModelRef(path=str(artifacts.absolute(self.path)), revision=None), self.fingerprint)
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where a training job reads and writes.
+class TrainingFiles:
+    """The files of a training job.
 
     Attributes:
         data: Parquet file of the training rows.
-        reward: Directory for the reward that is trained on: a copy, since a newer one may replace the original.
+        reward: Directory for a copy of the reward artifact. The original may be replaced during the training.
         output: Directory of the checkpoint.
     """
 
@@ -62,35 +75,33 @@ class Files:
 
 @dataclass(frozen=True)
 class CheckpointRecipe:
-    """What a checkpoint is made from.
+    """Everything that a checkpoint is trained from.
 
     Attributes:
         variant: sft, rbr, helpful or human.
-        inputs: Everything the weights depend on, JSON-able; its hash names the checkpoint.
-        rows: Training rows, as the trainer reads them.
-        samples: What the trainer works through: rollouts of RL, rows times epochs of fine-tuning.
-        job: The training job, given its files.
-        params: Shown in MLflow.
-        tags: Shown in MLflow.
+        inputs: Everything that the weights depend on, as JSON-like data. Its hash is the name of the checkpoint.
+        rows: Training rows, in the format that the trainer reads.
+        samples: Amount of work: rollouts of reinforcement learning, or rows times epochs of fine-tuning.
+        job: Returns the training job for a set of files.
+        params: Parameters to log to MLflow.
     """
 
     variant: str
     inputs: Mapping[str, object]
     rows: pl.DataFrame
     samples: int
-    job: Callable[[Files], SftJob | GrpoJob]
+    job: Callable[[TrainingFiles], SftJob | GrpoJob]
     params: Mapping[str, object]
-    tags: Mapping[str, str]
 
     @property
     def name(self) -> str:
-        """Hash of the inputs: the checkpoint's name."""
+        """Name of the checkpoint: the hash of the inputs."""
         return content_hash(self.inputs)
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """Makes checkpoints."""
+class CheckpointMaker:
+    """Trains checkpoints, logs the trainings, and stores which checkpoint of each variant is current."""
 
     store: Store
     artifacts: Artifacts
@@ -98,32 +109,38 @@ class Checkpoints:
     tracking: Tracking
 
     def make(self, context: dg.AssetExecutionContext, recipe: CheckpointRecipe) -> dg.MaterializeResult:
-        """Trains, or finds, the checkpoint of a recipe and makes it the current one of its variant.
+        """Trains the checkpoint of a recipe unless it exists, and makes it the current one of its variant.
 
         Returns:
-            A result whose data version covers the inputs and the weights.
+            The result of the asset. Its data version is a hash of the inputs and the weights.
+
+        Raises:
+            dg.Failure: The training failed.
         """
         name = recipe.name
         directory = self.artifacts.checkpoint(recipe.variant, name)
         work: dict[str, bool | float] = {TRAINED: not directory.is_dir()}
         if work[TRAINED]:
-            given = self.artifacts.training(recipe.variant, name)
-            given.mkdir(parents=True, exist_ok=True)
-            files = Files(str(given / "rows.parquet"), str(given / "reward"), str(directory))
+            job_directory = self.artifacts.training(recipe.variant, name)
+            job_directory.mkdir(parents=True, exist_ok=True)
+            files = TrainingFiles(
+                data=str(job_directory / "rows.parquet"),
+                reward=str(job_directory / "reward"),
+                output=str(directory),
+            )
             recipe.rows.write_parquet(files.data)
-            work[TRAINING_SECONDS] = self.trainer.train(context, recipe.job(files)).seconds
+            work[TRAINING_SECONDS] = self.trainer.train(context, recipe.job(files))
             work[SAMPLES] = recipe.samples
         fingerprint = model_fingerprint(ModelRef(path=str(directory), revision=None))
-        metrics = pl.read_parquet(directory / "metrics.parquet")
+        metrics = read_training_metrics(directory)
         tags = {
             "rbr.fingerprint": fingerprint,
-            # Not context.run, which an asset that is called as a function does not have.
+            # Not context.run, which a test that calls the asset as a function does not have.
             "rbr.dagster_run_id": context.op_execution_context.run_id,
-            **recipe.tags,
         }
         run_id = self.tracking.log_training(recipe.variant, name, recipe.params, metrics, tags)
         checkpoint = Checkpoint(recipe.variant, name, self.artifacts.relative(directory), fingerprint, run_id)
-        self._keep(checkpoint, metrics)
+        self._save(checkpoint, metrics)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(checkpoint.version),
             metadata={
@@ -136,24 +153,24 @@ class Checkpoints:
             },
         )
 
-    def _keep(self, checkpoint: Checkpoint, metrics: pl.DataFrame) -> None:
+    def _save(self, checkpoint: Checkpoint, metrics: pl.DataFrame) -> None:
         row = pl.DataFrame([asdict(checkpoint)], schema_overrides={"mlflow_run_id": pl.String})
-        owner = row.select("variant", "checkpoint")
-        # Replaced, not appended: a checkpoint that was deleted and trained again may have other weights.
-        own = owner.row(0, named=True)
-        self.store.replace("training_metrics", owner.join(metrics, how="cross"), within=own)
-        self.store.replace("checkpoints", row, within=own)
-        self.store.replace("current_checkpoints", owner, within={"variant": checkpoint.variant})
+        key = row.select("variant", "checkpoint")
+        # Replace, not append: a checkpoint that was deleted and trained again may have other weights.
+        within = key.row(0, named=True)
+        self.store.replace("training_metrics", key.join(metrics, how="cross"), within=within)
+        self.store.replace("checkpoints", row, within=within)
+        self.store.replace("current_checkpoints", key, within={"variant": checkpoint.variant})
 
 
 def read_checkpoint(store: Store, variant: str) -> Checkpoint:
-    """The current checkpoint of a variant.
+    """Reads the current checkpoint of a variant.
 
     Raises:
-        RuntimeError: None was ever made.
+        RuntimeError: The variant has no checkpoint yet.
     """
     current = store.read("current_checkpoints", "variant = ?", [variant])
     if current.is_empty():
-        raise RuntimeError(f"There is no checkpoint of {variant}. Materialize it first, or run `rbr run`.")
-    found = store.read("checkpoints", "variant = ? AND checkpoint = ?", [variant, current["checkpoint"].item()])
-    return Checkpoint(**found.row(0, named=True))
+        raise RuntimeError(f"{variant} has no checkpoint yet. Materialize its checkpoint first, or run `rbr run`.")
+    rows = store.read("checkpoints", "variant = ? AND checkpoint = ?", [variant, current["checkpoint"].item()])
+    return Checkpoint(**rows.row(0, named=True))

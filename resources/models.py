@@ -1,76 +1,180 @@
-"""Models of the pipeline's own process: opened when first used, and kept while their files stay the same."""
+"""The models in use and their settings, and the resource that opens models."""
 
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from rbr.comparisons.completion_ids import sampling_key
+from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
-from rbr.profile import GraderSettings, ModelRef
+from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
+from resources.store import Store
+from resources.store.snapshot_content import PinnedModel, read_model, read_snapshot
 
 if TYPE_CHECKING:
     from rbr.grading import Grader
     from rbr.models.policy import Policy
     from rbr.models.reward_model import RewardModel
 
+MODEL_TAGS = {"rbr/compute": "model"}
+"""Tag of the assets that run a model. If a wave has such an asset, each asset of the wave gets its own process."""
+
+REWARD_MODEL_BATCH = 64
+"""Number of replies that a reward model scores together."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The settings that a sampled reply depends on. No reply depends on the batch size."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    seed: int
+
+    @classmethod
+    def of(cls, settings: SynthesisSettings | EvaluationSettings) -> "Sampling":
+        """Takes the sampling settings from a section of the profile."""
+        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
+
+    @property
+    def key(self) -> str:
+        """Hash of the settings. Completion ids depend on it."""
+        return sampling_key(asdict(self))
+
+
+@dataclass(frozen=True)
+class PolicyInUse:
+    """A policy with the settings for sampling from it.
+
+    Attributes:
+        model: The model and its fingerprint.
+        sampling: Settings that the replies depend on.
+        batch_size: Number of replies that are sampled together. No reply depends on it.
+    """
+
+    model: PinnedModel
+    sampling: Sampling
+    batch_size: int
+
+    @classmethod
+    def of(cls, model: PinnedModel, settings: SynthesisSettings | EvaluationSettings) -> "PolicyInUse":
+        """Combines a model with the sampling settings of a section of the profile."""
+        return cls(model, Sampling.of(settings), settings.batch_size)
+
+    @property
+    def version(self) -> str:
+        """Fingerprint of the weights. Completion ids depend on it."""
+        return self.model.fingerprint
+
+
+@dataclass(frozen=True)
+class GraderInUse:
+    """A grader with the settings for asking it.
+
+    Attributes:
+        model: The model and its fingerprint.
+        settings: Section `grader` of the profile.
+    """
+
+    model: PinnedModel
+    settings: GraderSettings
+
+    @property
+    def version(self) -> str:
+        """Hash of the weights and of the settings that an answer depends on; a key column of the table grades.
+
+        Few-shot examples are part of the question's hash instead. No answer depends on the batch size, the server's
+        address or the number of retries.
+        """
+        return content_hash(
+            [
+                "grader",
+                self.model.fingerprint,
+                self.settings.backend,
+                sorted(self.settings.yes),
+                sorted(self.settings.no),
+                self.settings.min_mass,
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class RewardModelInUse:
+    """A reward model with the settings for scoring.
+
+    Attributes:
+        model: The model and its fingerprint.
+        batch_size: Number of replies that are scored together. No score depends on it.
+    """
+
+    model: PinnedModel
+    batch_size: int = REWARD_MODEL_BATCH
+
+    @property
+    def version(self) -> str:
+        """Fingerprint of the weights; a key column of the table scores."""
+        return self.model.fingerprint
+
+
+def grader_in_use(store: Store) -> GraderInUse:
+    """Returns the grader in use, from the snapshots models/grader and profile/grader."""
+    return GraderInUse(read_model(store, "grader"), read_snapshot(store, GraderSettings))
+
 
 class Models(dg.ConfigurableResource):
-    """Opens policies, reward models and graders; asking again for the same one costs a look at its files."""
+    """Opens policies, graders and reward models, and keeps the last two of each open.
 
-    def policy(self, ref: ModelRef, batch_size: int) -> "Policy":
-        """A policy to sample from.
+    A model is opened again if its files have changed. In tests, use a subclass or `resources.asset_testing.fake_models`
+    instead.
+    """
 
-        Args:
-            ref: The model.
-            batch_size: Replies sampled together.
-
-        Raises:
-            InputError: It cannot be opened.
-        """
-        return _policy(model_fingerprint(ref), ref, batch_size)
-
-    def reward_model(self, ref: ModelRef, batch_size: int = 64) -> "RewardModel":
-        """A reward model to score with.
-
-        Args:
-            ref: The model.
-            batch_size: Replies scored together.
+    def open_policy(self, policy: PolicyInUse) -> "Policy":
+        """Opens a policy, for sampling.
 
         Raises:
-            InputError: It cannot be opened.
+            InputError: The model cannot be opened.
         """
-        return _reward_model(model_fingerprint(ref), ref, batch_size)
+        return _open_policy(model_fingerprint(policy.model.ref), policy.model.ref, policy.batch_size)
 
-    def grader(self, ref: ModelRef, settings: GraderSettings) -> "Grader":
-        """A grader to ask.
-
-        Args:
-            ref: The model; a server is trusted to serve it.
-            settings: Backend and how it is asked.
+    def open_grader(self, grader: GraderInUse) -> "Grader":
+        """Opens a grader. With the backend ``openai``, nothing checks that the server uses the right model.
 
         Raises:
-            InputError: It cannot be opened.
+            InputError: The model cannot be opened.
         """
-        return _grader(model_fingerprint(ref), ref, settings)
+        return _open_grader(model_fingerprint(grader.model.ref), grader.model.ref, grader.settings)
+
+    def open_reward_model(self, reward_model: RewardModelInUse) -> "RewardModel":
+        """Opens a reward model.
+
+        Raises:
+            InputError: The model cannot be opened.
+        """
+        ref = reward_model.model.ref
+        return _open_reward_model(model_fingerprint(ref), ref, reward_model.batch_size)
 
 
-# Two each: the pipeline works with one at a time, and evaluation with one for each variant in turn.
+# The argument `fingerprint` is only a cache key: if the files of a model change, the model is opened again. Two models
+# are enough, because an asset uses one at a time.
 @lru_cache(maxsize=2)
-def _policy(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
+def _open_policy(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
     from rbr.models.policy import Policy
 
     return Policy(ref, batch_size)
 
 
 @lru_cache(maxsize=2)
-def _reward_model(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
-    from rbr.models.reward_model import RewardModel
-
-    return RewardModel(ref, batch_size)
-
-
-@lru_cache(maxsize=2)
-def _grader(fingerprint: str, ref: ModelRef, settings: GraderSettings) -> Any:
+def _open_grader(fingerprint: str, ref: ModelRef, settings: GraderSettings) -> Any:
     from rbr.grading import open_grader
 
     return open_grader(ref, settings)
+
+
+@lru_cache(maxsize=2)
+def _open_reward_model(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
+    from rbr.models.reward_model import RewardModel
+
+    return RewardModel(ref, batch_size)

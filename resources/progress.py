@@ -1,4 +1,4 @@
-"""Progress of the assets that are being made, for whoever watches."""
+"""The progress of assets that take long to make."""
 
 from pathlib import Path
 
@@ -8,24 +8,24 @@ from resources.progress_file import ProgressFile
 
 
 class Progress(dg.ConfigurableResource):
-    """Hands out progress bars; each is a file of `directory` that the terminal draws.
+    """Creates progress files, one per asset. `rbr run` shows them as progress bars.
 
     Attributes:
-        directory: Where the files lie.
+        directory: Directory of the progress files.
     """
 
     directory: str
 
     def bar(self, asset: str, total: int, unit: str) -> ProgressFile:
-        """Begins a job.
+        """Creates the progress file of an asset.
 
         Args:
             asset: Name of the asset, such as ``rl_checkpoint/rbr``.
-            total: Units of the whole job.
-            unit: What is counted, in the plural: ``replies``, ``steps``.
+            total: Number of units of the whole job.
+            unit: The unit in the plural: ``replies`` or ``steps``.
         """
         return ProgressFile(self.path(asset), asset, total, unit)
 
     def path(self, asset: str) -> Path:
-        """File of the asset's reports, for a process that writes them by itself through `ProgressFile`."""
+        """Returns the path of an asset's progress file, for another process that writes the file."""
         return Path(self.directory) / f"{asset.replace('/', '.')}.json"

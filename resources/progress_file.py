@@ -1,6 +1,6 @@
-"""Progress of one long job, kept in a small file that other processes read.
+"""The progress of one long job, in a small file that other processes read.
 
-Knows nothing of Dagster, so that a trainer process can report through it too.
+This module does not import Dagster, so the trainer process can use it too.
 """
 
 import json
@@ -10,20 +10,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+# Shortest time between two writes.
 _THROTTLE_S = 0.3
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a job has come.
+    """The content of a progress file.
 
     Attributes:
         asset: Name of the asset that is being made.
-        done: Units finished, of `total`.
-        total: Units of the whole job.
-        unit: What is counted, in the plural: ``replies``, ``steps``.
-        started: When the job began, in seconds since the epoch.
-        finished: When it ended; None while it runs.
+        done: Number of finished units, at most `total`.
+        total: Number of units of the whole job.
+        unit: The unit in the plural: ``replies`` or ``steps``.
+        started: Start of the job, in seconds since the epoch.
+        finished: End of the job, in seconds since the epoch; None while the job runs.
     """
 
     asset: str
@@ -35,63 +36,68 @@ class JobProgress:
 
 
 class ProgressFile:
-    """Writes the reports of one job, at most about three a second and always the last one.
+    """Writes the progress of one job, at most about three times a second. The last update is always written.
 
-    Use it as a context manager: leaving it without an exception marks the job finished.
+    As a context manager, a progress file marks the job as finished, unless an exception is raised.
 
     Args:
-        path: The file; replaced as a whole, so a reader never meets half a report.
+        path: Path of the file. Every write replaces the whole file, so a reader never sees half of it.
         asset: Name of the asset that is being made.
-        total: Units of the whole job.
-        unit: What is counted, in the plural.
+        total: Number of units of the whole job.
+        unit: The unit in the plural: ``replies`` or ``steps``.
     """
 
     def __init__(self, path: str | Path, asset: str, total: int, unit: str) -> None:
         self._path = Path(path)
-        self._report = JobProgress(asset, 0, total, unit, started=time.time(), finished=None)
-        self._written = float("-inf")
+        self._progress = JobProgress(asset, 0, total, unit, started=time.time(), finished=None)
+        self._last_write = float("-inf")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def update(self, done: int) -> None:
-        """Reports `done` units of the total as finished."""
-        self._report = replace(self._report, done=done)
-        if done >= self._report.total or time.monotonic() - self._written >= _THROTTLE_S:
+        """Sets the number of finished units."""
+        self._progress = replace(self._progress, done=done)
+        if done >= self._progress.total or time.monotonic() - self._last_write >= _THROTTLE_S:
             self._write()
 
     def finish(self) -> None:
-        """Reports the job as finished."""
-        self._report = replace(self._report, finished=time.time())
+        """Marks the job as finished."""
+        self._progress = replace(self._progress, finished=time.time())
         self._write()
 
     def __enter__(self) -> "ProgressFile":
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
             self.finish()
 
     def _write(self) -> None:
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        fresh.write_text(json.dumps(asdict(self._report)), encoding="utf-8")
-        os.replace(fresh, self._path)
-        self._written = time.monotonic()
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        new.write_text(json.dumps(asdict(self._progress)), encoding="utf-8")
+        os.replace(new, self._path)
+        self._last_write = time.monotonic()
 
 
 def read_progress(directory: str | Path) -> list[JobProgress]:
-    """The reports of a directory, by start time; a directory that does not exist has none."""
-    reports = []
+    """Reads all progress files of a directory, in the order in which the jobs started.
+
+    Returns:
+        One entry per file; empty if the directory does not exist.
+    """
+    jobs = []
     for path in Path(directory).glob("*.json"):
         try:
-            reports.append(JobProgress(**json.loads(path.read_text(encoding="utf-8"))))
+            jobs.append(JobProgress(**json.loads(path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
+            # Another process has deleted the file since it was listed.
             continue
-    return sorted(reports, key=lambda report: (report.started, report.asset))
+    return sorted(jobs, key=lambda job: (job.started, job.asset))
 
 
 def clear_progress(directory: str | Path) -> None:
-    """Forgets the reports of a directory."""
+    """Deletes all progress files of a directory."""
     for path in [*Path(directory).glob("*.json"), *Path(directory).glob("*.new")]:
         path.unlink(missing_ok=True)

@@ -1,15 +1,198 @@
-"""The files a user edits: one profile and one rulebook directory."""
+"""The files that a user edits: one profile, one rulebook directory, and the data files that the profile names."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import dagster as dg
 
+from rbr.conversation import prompt_id
+from rbr.errors import InputError
+from rbr.evaluation.judges import open_judge
+from rbr.files.data_files import load_gold_labels, load_prompts
+from rbr.files.profile_document import ProfileDocument, read_profile_document
+from rbr.hashing import content_hash
+from rbr.models.fingerprint import model_fingerprint
+from rbr.profile import ModelRef, Profile, parse_profile
+from rbr.rulebook import Behavior, RulebookFile, propositions_needed, read_rulebook_files
+
+SourceContents: TypeAlias = dict[str, Any]
+"""Content by snapshot name: JSON-like data, or an InputError if the file cannot be used."""
+
+UNREADABLE = "unreadable"
+"""Data version of a file that cannot be used. No stored snapshot has this version."""
+
+SNAPSHOT_DESCRIPTIONS: dict[str, str] = {
+    "rulebook/propositions": "The yes/no questions about a reply, with examples.",
+    "rulebook/synthesis": "Recipes for synthetic comparisons: slots, labels, allowed classes, instructions.",
+    "rulebook/behavior": "Class rules, features, ranking, margins, agreement bars and metrics.",
+    "rulebook/applicability": "The propositions that each response type needs, derived from `behavior.yaml`.",
+    "rulebook/content_policy": "The categories of requests, and the response type of each category.",
+    "data/prompts": "The prompts in the data file of the profile.",
+    "data/gold_labels": "Replies whose propositions people have labeled as true or false.",
+    "models/policy": "The helpful-only policy: path, pinned revision, and a fingerprint of the weights.",
+    "models/grader": "The model that answers the propositions.",
+    "models/helpful_reward_model": "R_rm, trained on helpfulness alone.",
+    "models/human_reward_model": "The reward model of human preferences, for a baseline.",
+    "models/oracle": "The installed judge that knows the true labels, if the profile names one.",
+    "profile/synthesis": "Settings for sampling candidate replies.",
+    "profile/grader": "Settings of the grader: how it is asked, and how its answers are read.",
+    "profile/fit": "Settings for fitting the weights.",
+    "profile/sft": "Settings of supervised fine-tuning.",
+    "profile/rl": "Settings of reinforcement learning.",
+    "profile/evaluation": "Settings of the evaluation: test split, sampling, intervals.",
+}
+
 
 class Sources(dg.ConfigurableResource):
-    """Where the snapshot assets find the files they read.
+    """Paths of the files that the snapshot assets read.
 
     Attributes:
-        profile: path of the profile's YAML file.
-        rulebook: path of the rulebook directory.
+        profile: YAML file of the profile.
+        rulebook: Directory of the rulebook.
     """
 
     profile: str
     rulebook: str
+
+
+def snapshot_key(name: str) -> dg.AssetKey:
+    """Returns the asset key of a snapshot such as `rulebook/behavior`."""
+    return dg.AssetKey(name.split("/"))
+
+
+def data_versions(contents: SourceContents) -> dict[dg.AssetKey, str]:
+    """Returns the data version of each content; `UNREADABLE` if the content is an error.
+
+    A snapshot with the version `UNREADABLE` is always stale. Its materialization reports the error.
+    """
+    return {
+        snapshot_key(name): UNREADABLE if isinstance(content, InputError) else content_hash(content)
+        for name, content in contents.items()
+    }
+
+
+def read_sources(profile: str | Path, rulebook: str | Path) -> SourceContents:
+    """Reads the profile, the rulebook and the data files, each file once."""
+    loaded = _result_or_error(lambda: _load(profile))
+    return {**_settings_contents(loaded), **read_rulebook(rulebook), **_data_contents(loaded)}
+
+
+def read_rulebook(directory: str | Path) -> SourceContents:
+    """Reads the parts of a rulebook. If a file has a problem, the other parts are still read."""
+    files = _result_or_error(lambda: read_rulebook_files(directory))
+    if isinstance(files, InputError):
+        return dict.fromkeys(snapshot_names("rulebook"), files)
+    return {
+        "rulebook/propositions": _part(files.propositions),
+        "rulebook/synthesis": _part(files.synthesis),
+        "rulebook/behavior": _part(files.behavior),
+        "rulebook/content_policy": _part(files.content_policy),
+        "rulebook/applicability": _result_or_error(lambda: _applicability(files.behavior.usable())),
+    }
+
+
+def read_data(profile: str | Path) -> SourceContents:
+    """Reads the data files that a profile names. The order of their lines does not change the content."""
+    return _data_contents(_result_or_error(lambda: _load(profile)))
+
+
+def read_settings(profile: str | Path) -> SourceContents:
+    """Reads the sections of a profile, and its models one by one with the fingerprints of their weights."""
+    return _settings_contents(_result_or_error(lambda: _load(profile)))
+
+
+class _LoadedProfile(NamedTuple):
+    """A profile, and its document for the locations of the settings."""
+
+    settings: Profile
+    document: ProfileDocument
+
+
+def _load(profile: str | Path) -> _LoadedProfile:
+    document = read_profile_document(profile)
+    return _LoadedProfile(parse_profile(document), document)
+
+
+def _settings_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
+    sections, models = snapshot_names("profile"), snapshot_names("models")
+    if isinstance(loaded, InputError):
+        return dict.fromkeys([*sections, *models], loaded)
+    values = loaded.settings.model_dump(mode="json")
+    return {
+        **{name: values[name.removeprefix("profile/")] for name in sections},
+        **{name: _result_or_error(partial(_model, loaded, name.removeprefix("models/"))) for name in models},
+    }
+
+
+def _data_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
+    if isinstance(loaded, InputError):
+        return dict.fromkeys(snapshot_names("data"), loaded)
+    return {
+        "data/prompts": _result_or_error(lambda: _prompts(loaded.settings)),
+        "data/gold_labels": _result_or_error(lambda: _gold_labels(loaded.settings)),
+    }
+
+
+def _part(file: RulebookFile) -> Any:
+    return _result_or_error(lambda: file.usable().model_dump(mode="json"))
+
+
+def _applicability(behavior: Behavior) -> dict[str, list[str]]:
+    # A separate snapshot, so that an edit of a rank or a margin makes no grade stale. It is not a later asset, because
+    # `rbr plan` must know it from the files alone.
+    return {name: list(propositions_needed(behavior, name)) for name in behavior.response_types}
+
+
+def _prompts(settings: Profile) -> list[dict[str, Any]]:
+    prompts = sorted(load_prompts(settings.prompts), key=lambda prompt: prompt.prompt_id)
+    return [
+        {
+            "prompt_id": prompt.prompt_id,
+            "messages": list(prompt.messages),
+            "category": prompt.category,
+            "held_out": prompt.held_out,
+        }
+        for prompt in prompts
+    ]
+
+
+def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "prompt_id": prompt_id(row.messages),
+            "messages": list(row.messages),
+            "reply": row.reply,
+            "category": row.category,
+            "labels": row.labels,
+        }
+        for row in load_gold_labels(settings.gold_labels)
+    ]
+    return sorted(rows, key=lambda row: (row["prompt_id"], row["reply"], content_hash(row["labels"])))
+
+
+def _model(loaded: _LoadedProfile, role: str) -> dict[str, Any]:
+    ref = getattr(loaded.settings.models, role)
+    try:
+        if isinstance(ref, ModelRef):
+            return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref)}
+        if ref is not None:
+            # Report an unknown judge now, not after hours of training.
+            open_judge(ref)
+        return {"judge": ref}
+    except InputError as error:
+        where = loaded.document.location(("models", role))
+        raise InputError(error.what, where=where, hint=error.hint) from error
+
+
+def snapshot_names(group: str) -> list[str]:
+    """Returns the names of the snapshots of a group: rulebook, data, models or profile."""
+    return [name for name in SNAPSHOT_DESCRIPTIONS if name.startswith(f"{group}/")]
+
+
+def _result_or_error(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except InputError as error:
+        return error

@@ -1,4 +1,4 @@
-"""Training runs and their evaluations in MLflow."""
+"""Logs trainings and their evaluations to MLflow."""
 
 import fcntl
 import logging
@@ -21,10 +21,10 @@ _PARAMS_PER_BATCH = 100
 
 
 class Tracking(dg.ConfigurableResource):
-    """One MLflow run per checkpoint, in a SQLite file below the state directory.
+    """Logs one MLflow run per checkpoint, to a SQLite file in the state directory.
 
     Attributes:
-        home: The state directory: ``mlflow.db`` and ``mlartifacts/`` lie in it.
+        home: The state directory. MLflow writes ``mlflow.db`` and ``mlartifacts/`` in it.
         experiment: Name of the MLflow experiment.
     """
 
@@ -33,8 +33,13 @@ class Tracking(dg.ConfigurableResource):
 
     @property
     def uri(self) -> str:
-        """The tracking URI, for ``mlflow ui --backend-store-uri``."""
+        """Tracking URI, for ``mlflow ui --backend-store-uri``."""
         return f"sqlite:///{(Path(self.home) / 'mlflow.db').absolute()}"
+
+    @property
+    def artifacts_uri(self) -> str:
+        """URI of the directory of artifacts, for ``mlflow server --default-artifact-root``."""
+        return (Path(self.home) / "mlartifacts").absolute().as_uri()
 
     def log_training(
         self,
@@ -44,40 +49,41 @@ class Tracking(dg.ConfigurableResource):
         metrics: pl.DataFrame,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Records the training run of a checkpoint, once: a second call finds the first one's run.
+        """Logs the training of a checkpoint, unless MLflow already has a finished run of this training.
 
         Args:
-            variant: ``sft``, ``rbr``, ``helpful`` or ``human``; part of the run's name.
+            variant: ``sft``, ``rbr``, ``helpful`` or ``human``; part of the name of the MLflow run.
             checkpoint: Hash of everything the checkpoint was trained from.
             params: Settings by name.
             metrics: Columns ``step``, ``metric``, ``value``; values that are not finite are left out.
-            tags: Further tags.
+            tags: Additional tags of the MLflow run.
 
         Returns:
-            The MLflow run id.
+            Id of the new or existing MLflow run.
         """
         client, experiment = self._open()
-        ours = {"rbr.variant": variant, "rbr.checkpoint": checkpoint}
-        filters = " and ".join(f"tags.`{name}` = '{value}'" for name, value in ours.items())
+        identity = {"rbr.variant": variant, "rbr.checkpoint": checkpoint}
+        filters = " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
         for earlier in client.search_runs([experiment], filters):
             if earlier.info.status == "FINISHED":
                 return earlier.info.run_id
+            # The process that logged this run was killed, so the run is incomplete.
             client.set_terminated(earlier.info.run_id, "KILLED")
-        run = client.create_run(
-            experiment, run_name=f"{variant}-{checkpoint[:8]}", tags={**(tags or {}), **ours}
+        run_id = client.create_run(
+            experiment, run_name=f"{variant}-{checkpoint[:8]}", tags={**(tags or {}), **identity}
         ).info.run_id
-        with _ended(client, run):
-            _log_params(client, run, params)
-            _log_metrics(client, run, metrics)
-        return run
+        with _terminated(client, run_id):
+            _log_params(client, run_id, params)
+            _log_metrics(client, run_id, metrics)
+        return run_id
 
     def log_evaluation(
         self, run_id: str, metrics: Mapping[str, float | None], tags: Mapping[str, str] | None = None
     ) -> None:
-        """Adds evaluation metrics to a checkpoint's run; a newer evaluation comes on top of an older one.
+        """Logs evaluation metrics to the run of a checkpoint. A newer evaluation replaces an older one.
 
         Args:
-            run_id: Run of `log_training`.
+            run_id: Id that `log_training` returned.
             metrics: Value by name, such as ``grader.test.f1``; None and NaN are left out.
             tags: Tags to set on the run, such as the rulebook's hash.
         """
@@ -88,50 +94,50 @@ class Tracking(dg.ConfigurableResource):
             client.set_tag(run_id, name, value)
 
     def _open(self) -> tuple["MlflowClient", str]:
-        # Usage reports go out over the network; this must stand before the import.
+        # MLflow must not send usage reports. It reads this variable when it is imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for logger in ("mlflow", "alembic"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient
 
         home = Path(self.home).absolute()
         home.mkdir(parents=True, exist_ok=True)
-        with _alone(home / "mlflow.lock"):
+        with _file_lock(home / "mlflow.lock"):
             client = MlflowClient(tracking_uri=self.uri)
-            found = client.get_experiment_by_name(self.experiment)
-            if found is not None:
-                return client, found.experiment_id
-            artifacts = (home / "mlartifacts").as_uri()
-            return client, client.create_experiment(self.experiment, artifact_location=artifacts)
+            experiment = client.get_experiment_by_name(self.experiment)
+            if experiment is not None:
+                return client, experiment.experiment_id
+            return client, client.create_experiment(self.experiment, artifact_location=self.artifacts_uri)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    # Two processes that both create the database's tables would trip over each other.
+def _file_lock(path: Path) -> Iterator[None]:
+    # If two processes created the tables of the database at the same time, one would fail.
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _ended(client: "MlflowClient", run: str) -> Iterator[None]:
+def _terminated(client: "MlflowClient", run_id: str) -> Iterator[None]:
+    """Ends an MLflow run as FINISHED; as FAILED if an exception is raised."""
     try:
         yield
     except BaseException:
-        client.set_terminated(run, "FAILED")
+        client.set_terminated(run_id, "FAILED")
         raise
-    client.set_terminated(run, "FINISHED")
+    client.set_terminated(run_id, "FINISHED")
 
 
-def _log_params(client: "MlflowClient", run: str, params: Mapping[str, object]) -> None:
+def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, object]) -> None:
     from mlflow.entities import Param
 
     rows = [Param(name, str(value)) for name, value in params.items()]
     for start in range(0, len(rows), _PARAMS_PER_BATCH):
-        client.log_batch(run, params=rows[start : start + _PARAMS_PER_BATCH])
+        client.log_batch(run_id, params=rows[start : start + _PARAMS_PER_BATCH])
 
 
-def _log_metrics(client: "MlflowClient", run: str, metrics: pl.DataFrame) -> None:
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: pl.DataFrame) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -141,4 +147,4 @@ def _log_metrics(client: "MlflowClient", run: str, metrics: pl.DataFrame) -> Non
         if value is not None and math.isfinite(value)
     ]
     for start in range(0, len(rows), _METRICS_PER_BATCH):
-        client.log_batch(run, metrics=rows[start : start + _METRICS_PER_BATCH])
+        client.log_batch(run_id, metrics=rows[start : start + _METRICS_PER_BATCH])

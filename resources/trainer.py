@@ -1,4 +1,4 @@
-"""Training in a process of its own: a crash, a leak or a kill there leaves the pipeline standing."""
+"""Runs training in a separate process, so that a crash or a memory leak there does not end the pipeline."""
 
 import os
 import re
@@ -7,58 +7,41 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 
-from rbr.training.job import GrpoJob, SftJob
+from resources.trainer_process.job import GrpoJob, SftJob
 
 _ROOT = Path(__file__).resolve().parent.parent
-_LINES = 25
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished training.
-
-    Attributes:
-        checkpoint: Directory with weights (safetensors), tokenizer and metrics.
-        metrics: Columns step, metric, value.
-        seconds: Wall time, start of the process included.
-    """
-
-    checkpoint: Path
-    metrics: pl.DataFrame
-    seconds: float
+_LOG_LINES_SHOWN = 25
 
 
 class Trainer(dg.ConfigurableResource):
-    """Runs training jobs, each in a process that ends with this one.
+    """Runs each training job in a process of its own, which ends if this process ends.
 
     Attributes:
-        directory: Where job file and log of a running or failed training lie.
+        directory: Directory for job files and logs. They are deleted after a successful training.
     """
 
     directory: str
 
-    def train(self, context: dg.AssetExecutionContext, job: SftJob | GrpoJob) -> TrainingResult:
-        """Trains and waits.
+    def train(self, context: dg.AssetExecutionContext, job: SftJob | GrpoJob) -> float:
+        """Runs a job and waits until its checkpoint is written to ``job.output``.
 
         Args:
-            context: The asset's context; messages of the trainer go to its log.
-            job: What to train.
+            context: Context of the asset. The messages of the training go to its log.
+            job: The training to run.
 
         Returns:
-            The checkpoint, its metrics and the time it took.
+            Wall time in seconds, including the start of the process.
 
         Raises:
-            dg.Failure: The training failed; the description holds the end of its log.
+            dg.Failure: The training failed. The description contains the last lines of its log.
         """
-        work = self._work_directory(job.name)
-        (work / "job.json").write_text(job.model_dump_json(indent=2), encoding="utf-8")
-        log = work / "log.txt"
+        work_directory = self._work_directory(job.name)
+        job_file, log = work_directory / "job.json", work_directory / "log.txt"
+        job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
         started = time.monotonic()
         try:
             dg.PipesSubprocessClient(env=_environment()).run(
@@ -69,16 +52,15 @@ class Trainer(dg.ConfigurableResource):
                     "faulthandler",
                     "-m",
                     "resources.trainer_process",
-                    str(work / "job.json"),
+                    str(job_file),
                     str(os.getpid()),
                     str(log),
                 ],
             )
-        except Exception as error:  # The pipes client's own error is not part of Dagster's public names.
+        except Exception as error:  # The error class of the pipes client is not public.
             raise _failure(job.name, log, error) from error
-        metrics = pl.read_parquet(Path(job.output) / "metrics.parquet")
-        shutil.rmtree(work)
-        return TrainingResult(Path(job.output), metrics, time.monotonic() - started)
+        shutil.rmtree(work_directory)
+        return time.monotonic() - started
 
     def _work_directory(self, name: str) -> Path:
         Path(self.directory).mkdir(parents=True, exist_ok=True)
@@ -86,20 +68,24 @@ class Trainer(dg.ConfigurableResource):
 
 
 def _environment() -> dict[str, str]:
-    # One thread: with two and any other load on the machine a step takes ten times as long.
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-    # Metrics come back in a file; importing the tracker would only cost the trainer a second.
-    tracker = {"DISABLE_MLFLOW_INTEGRATION": "TRUE"}
-    return {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path, **tracker}
+    return {
+        # With two threads and any other load on the machine, a step takes ten times as long.
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": path,
+        # The trainer writes its metrics to a file and does not need MLflow, whose import takes a second.
+        "DISABLE_MLFLOW_INTEGRATION": "TRUE",
+    }
 
 
 def _failure(name: str, log: Path, error: Exception) -> dg.Failure:
-    # Only the text of the client's error holds how the process ended.
-    ended = re.search(r"code -(\d+)", str(error))
-    cause = f": signal {signal.Signals(int(ended[1])).name} ended it" if ended else ""
+    # The client's error has the exit code only in its text.
+    exit_code = re.search(r"code -(\d+)", str(error))
+    cause = f": killed by signal {signal.Signals(int(exit_code[1])).name}" if exit_code else ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    end = "\n".join(lines[-_LINES:]) or "It printed nothing."
+    last_lines = "\n".join(lines[-_LOG_LINES_SHOWN:]) or "The log is empty."
     return dg.Failure(
-        description=f"Training {name} failed{cause}. The end of {log}:\n{end}",
+        description=f"Training {name} failed{cause}. The last lines of {log}:\n{last_lines}",
         metadata={"log": dg.MetadataValue.path(str(log))},
     )

@@ -1,0 +1,1 @@
+"""What the page of an asset in the Dagster UI shows: table previews and plots."""

@@ -1,4 +1,4 @@
-"""The DuckDB store: its tables, their columns, and reading and writing them."""
+"""The DuckDB store: the tables and their columns, and the resource that reads and writes them."""
 
 from resources.store.duckdb_store import Store
 

@@ -1,7 +1,7 @@
-"""The DuckDB file that stages exchange tables through.
+"""The DuckDB file with the tables that the assets write and read.
 
-DuckDB lets one process at a time open a file for writing. So every call opens the file, does one short
-thing and closes it again; nothing is held while models work. A call that finds the file taken waits.
+Only one process at a time can open a DuckDB file for writing. Every call therefore opens the file, does one short
+operation and closes the file again. The file is closed while models work. If the file is in use, a call waits.
 """
 
 import fcntl
@@ -16,16 +16,17 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import pandera.errors
 import polars as pl
 import tenacity
 
 from rbr.errors import InputError
-from resources.lease import step_lease
+from resources.state.lease import step_lease
+from resources.state.lifeline import DRIVER_PID
+from resources.state.state_format import check_state, mark_state
+from resources.store.frame_checks import check_frame, normalize_frame
 from resources.store.tables import TABLES, Table
-from resources.trainer_process.lifeline import DRIVER_PID
 
-# No extension is ever fetched: the store works offline.
+# DuckDB must not download extensions: the store works offline.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
 
 _SQL_TYPES = {
@@ -37,13 +38,13 @@ _SQL_TYPES = {
 
 
 class Store(dg.ConfigurableResource):
-    """Tables of `resources.store.tables`, checked on the way in and on the way out.
+    """The tables of `resources.store.tables`. Every write and every `read` is checked against the table's schema.
 
-    A table that nobody has written yet reads as empty. NaN is stored as null. Rows come back sorted by the
-    table's key, so equal content reads equal.
+    A table that was never written is empty. NaN is stored as null. `read` sorts rows by the table's key, so the same
+    content always gives the same frame.
 
     Attributes:
-        path: The DuckDB file; made at the first write.
+        path: The DuckDB file, created by the first write.
         lock_timeout_s: Seconds to wait while another process has the file open.
     """
 
@@ -52,7 +53,11 @@ class Store(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Store"]:
-        """Lets a step work while no driver does; the steps of a driver are covered by its lease."""
+        """Checks the state directory, and locks it during a step of a run from the UI.
+
+        A step that a driver (`rbr run`) has started needs no lock, because the driver has it.
+        """
+        check_state(Path(self.path).parent)
         if DRIVER_PID in os.environ:
             yield self
             return
@@ -64,124 +69,149 @@ class Store(dg.ConfigurableResource):
 
         Args:
             table: Name of the table.
-            sql_where: Condition over its columns, with ``?`` for parameters; empty for all rows.
+            sql_where: SQL condition on the columns, with ``?`` for parameters; empty for all rows.
             params: Values of the parameters.
 
         Raises:
-            InputError: No such table, or the file was written with other columns.
-            RuntimeError: The file stayed locked.
+            InputError: The table is unknown, or another version of rbr-dagster wrote the state directory.
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
         """
-        shape = _table(table)
+        definition = _table(table)
         where = f"WHERE {sql_where}" if sql_where else ""
-        columns, order = _listing(shape.dtypes), _listing(shape.key)
+        columns, order = _quoted(definition.dtypes), _quoted(definition.key)
         sql = f"SELECT {columns} FROM {table} {where} ORDER BY {order}"
         with self._reading(sql) as connection:
             frame = connection.sql(sql, params=list(params)).pl()
-        return _checked(shape, frame)
+        return check_frame(definition, frame)
 
     def query(self, sql: str, params: Sequence[object] = ()) -> pl.DataFrame:
-        """Reads by SQL; say ORDER BY where the order of rows matters.
+        """Runs an SQL query. Use ORDER BY if the order of the rows matters.
+
+        Args:
+            sql: Query over the tables, with ``?`` for parameters.
+            params: Values of the parameters.
 
         Raises:
-            RuntimeError: The file stayed locked.
+            InputError: Another version of rbr-dagster wrote the state directory.
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
         """
         with self._reading(sql) as connection:
             return connection.sql(sql, params=list(params)).pl()
 
     def missing(self, table: str, keys: pl.DataFrame) -> pl.DataFrame:
-        """The rows of `keys` whose key is not in the table yet.
+        """Returns the rows of `keys` whose key is not in the table yet.
 
         Args:
             table: Name of the table.
-            keys: A frame with the table's key columns and any others.
+            keys: A frame with the table's key columns, and any others.
 
         Returns:
-            Rows of `keys` with all their columns, in their order.
+            Rows of `keys` with all columns, in the order of `keys`.
+
+        Raises:
+            InputError: The table is unknown, or another version of rbr-dagster wrote the state directory.
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
         """
-        shape = _table(table)
-        stored = self.query(f"SELECT {_listing(shape.key)} FROM {table}")
-        return keys.join(stored, on=list(shape.key), how="anti", maintain_order="left")
+        definition = _table(table)
+        stored = self.query(f"SELECT {_quoted(definition.key)} FROM {table}")
+        return keys.join(stored, on=list(definition.key), how="anti", maintain_order="left")
 
     def replace(self, table: str, frame: pl.DataFrame, within: Mapping[str, str] | None = None) -> None:
-        """Makes `frame` the whole content of the table, or of a part of it, in one transaction.
+        """Replaces the content of a table, or a part of it, in one transaction.
 
         Args:
             table: Name of the table.
-            frame: The rows.
-            within: Value by column of the part that is replaced, such as ``{"variant": "rbr"}``; rows of
-                `frame` must lie in it. None replaces everything.
+            frame: The new rows.
+            within: Column values that select the rows to replace, such as ``{"variant": "rbr"}``. Every row of `frame`
+                must have these values. None replaces all rows.
 
         Raises:
-            InputError: No such table, or the frame does not fit it (columns, types, ranges, unique key).
-            RuntimeError: The file stayed locked.
-            ValueError: A row lies outside the part that is replaced.
+            InputError: The table is unknown, or the frame does not fit (columns, types, ranges, unique key).
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
+            ValueError: A row of `frame` does not have the values of `within`.
         """
-        shape = _table(table)
-        incoming = _checked(shape, _normal(shape, frame))
+        definition = _table(table)
+        incoming = check_frame(definition, normalize_frame(definition, frame))
         if within is not None and incoming.filter(**within).height != incoming.height:
-            raise ValueError(f"rows of {table} lie outside {dict(within)}")
+            raise ValueError(f"every new row of {table} must have the values {dict(within)}")
         with self._writing() as connection:
             if within is None:
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
-            _create(connection, shape)
+            _create(connection, definition)
             if within is not None:
-                _refuse_other_columns(connection, shape)
-                part = " AND ".join(f'"{name}" = ?' for name in within)
-                connection.execute(f"DELETE FROM {table} WHERE {part}", list(within.values()))
-            _insert(connection, shape, incoming)
+                _refuse_other_columns(connection, definition)
+                condition = " AND ".join(f'"{name}" = ?' for name in within)
+                connection.execute(f"DELETE FROM {table} WHERE {condition}", list(within.values()))
+            _insert(connection, definition, incoming)
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
-        """Adds the rows whose key the table does not have; the others stay as they are stored.
-
-        Raises:
-            InputError: No such table, or the frame does not fit it (columns, types, ranges).
-            RuntimeError: The file stayed locked.
-        """
-        shape = _table(table)
-        first = _normal(shape, frame).unique(subset=list(shape.key), keep="first", maintain_order=True)
-        incoming = _checked(shape, first)
-        with self._writing() as connection:
-            _create(connection, shape)
-            _refuse_other_columns(connection, shape)
-            _insert(connection, shape, incoming)
-
-    def save_snapshot(self, name: str, content: object, data_version: str) -> None:
-        """Stores the parsed content of a source in place of what it was before.
+        """Adds the rows whose key is not in the table yet. Stored rows do not change.
 
         Args:
-            name: Snapshot, such as ``rulebook/behavior``.
-            content: JSON-able content.
+            table: Name of the table.
+            frame: The rows. If several rows have the same key, the first one is added.
+
+        Raises:
+            InputError: The table is unknown, or the frame does not fit (columns, types, ranges).
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
+        """
+        definition = _table(table)
+        first = normalize_frame(definition, frame).unique(
+            subset=list(definition.key), keep="first", maintain_order=True
+        )
+        incoming = check_frame(definition, first)
+        with self._writing() as connection:
+            _create(connection, definition)
+            _refuse_other_columns(connection, definition)
+            _insert(connection, definition, incoming)
+
+    def save_snapshot(self, name: str, content: object, data_version: str) -> None:
+        """Stores a snapshot, and replaces an earlier snapshot with the same name.
+
+        Args:
+            name: Name of the snapshot, such as ``rulebook/behavior``.
+            content: JSON-like content.
             data_version: Hash of the content.
         """
         row = {"name": name, "content": json.dumps(content, ensure_ascii=False), "data_version": data_version}
-        shape = TABLES["snapshots"]
-        incoming = _checked(shape, pl.DataFrame([row], schema=shape.dtypes))
+        definition = TABLES["snapshots"]
+        incoming = check_frame(definition, pl.DataFrame([row], schema=definition.dtypes))
         with self._writing() as connection:
-            _create(connection, shape)
+            _create(connection, definition)
             connection.execute("DELETE FROM snapshots WHERE name = ?", [name])
-            _insert(connection, shape, incoming)
+            _insert(connection, definition, incoming)
 
     def snapshots(self) -> dict[str, Any]:
-        """The stored content of every source that was ever read, by name."""
+        """Returns the content of all snapshots, by name."""
         rows = self.read("snapshots").select("name", "content").iter_rows()
         return {name: json.loads(content) for name, content in rows}
 
     def snapshot(self, name: str) -> Any:
-        """The stored content of a source.
+        """Returns the content of a snapshot.
 
         Raises:
-            RuntimeError: The snapshot was never made.
+            RuntimeError: The snapshot does not exist yet.
         """
-        found = self.read("snapshots", "name = ?", [name])
-        if found.is_empty():
-            raise RuntimeError(f"The snapshot {name} has not been made. Materialize {name} first, or run `rbr run`.")
-        return json.loads(found["content"].item())
+        rows = self.read("snapshots", "name = ?", [name])
+        if rows.is_empty():
+            raise RuntimeError(f"The snapshot {name} does not exist yet. Materialize {name} first, or run `rbr run`.")
+        return json.loads(rows["content"].item())
 
     def copy_to(self, path: Path) -> None:
-        """Writes a copy of the file as it stands between two transactions; nothing where nothing was stored yet."""
+        """Copies the database file while no other process writes to it. Does nothing if nothing was stored yet.
+
+        Args:
+            path: The file to write, in another state directory.
+
+        Raises:
+            InputError: Another version of rbr-dagster wrote the state directory.
+            RuntimeError: The file stayed locked for `lock_timeout_s`.
+        """
+        check_state(Path(self.path).parent)
+        mark_state(path.parent)
         if not Path(self.path).exists():
             return
-        # While a connection reads, no other process can write.
+        # While a connection is open for reading, no other process can write.
         with self._connection(self.path, read_only=True):
             for suffix in ("", ".wal"):
                 if Path(f"{self.path}{suffix}").exists():
@@ -189,20 +219,21 @@ class Store(dg.ConfigurableResource):
 
     @contextmanager
     def _reading(self, sql: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        # Before the first write there is no file, and reading must not make one.
+        # Before the first write, the file does not exist. A read must not create the file.
         exists = Path(self.path).exists()
+        check_state(Path(self.path).parent)
         with self._connection(self.path if exists else ":memory:", read_only=exists) as connection:
             stored = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             for table in (table for table in TABLES.values() if table.name in sql):
                 if table.name in stored:
                     _refuse_other_columns(connection, table)
                 else:
-                    _create(connection, table, "TEMP TABLE")
+                    _create(connection, table, temporary=True)
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        mark_state(Path(self.path).parent)
         with self._connection(self.path, read_only=False) as connection:
             connection.begin()
             try:
@@ -228,15 +259,15 @@ class Store(dg.ConfigurableResource):
                     raise
                 raise RuntimeError(
                     f"The store {path} stayed locked for {self.lock_timeout_s:g} s. "
-                    f"Close the program that has it open, then run again. The last try said: {error}"
+                    f"Close the program that has the file open, and try again. Last error: {error}"
                 ) from error
             yield connection
 
     def _open(self, opened: ExitStack, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
         with ExitStack() as attempt:
             if path != ":memory:":
-                # With DuckDB's own lock alone, processes that took turns in a hurry were seen to lose a write. This one
-                # is held from before the file is opened until it is closed.
+                # DuckDB's own lock is not enough: a write was lost when processes opened the file in quick succession.
+                # This lock is taken before the file is opened, and released after the file is closed.
                 lock = attempt.enter_context(open(f"{path}.lock", "a"))
                 fcntl.flock(lock, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             connection = duckdb.connect(path, read_only=read_only, config=CONFIG)
@@ -246,7 +277,8 @@ class Store(dg.ConfigurableResource):
 
 
 def _is_taken(error: BaseException) -> bool:
-    # Another program meets DuckDB's file lock; a second thread of this one may meet the other access mode.
+    """Returns whether an error means that another process or thread has the file open."""
+    # Another process gets a lock error; another thread of this process may get an error about the access mode.
     return isinstance(error, BlockingIOError) or (
         isinstance(error, duckdb.Error)
         and ("Could not set lock" in str(error) or "different configuration" in str(error))
@@ -255,50 +287,25 @@ def _is_taken(error: BaseException) -> bool:
 
 def _table(name: str) -> Table:
     if name not in TABLES:
-        raise InputError(f"there is no table {name!r}", hint=f"Tables: {', '.join(TABLES)}.")
+        raise InputError(f"unknown table {name!r}", hint=f"Known tables: {', '.join(TABLES)}.")
     return TABLES[name]
 
 
-def _listing(names: Iterable[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _normal(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """Integer widths, all-null columns and column order as the table has them; NaN as null."""
-    if set(frame.columns) != set(table.dtypes):
-        absent = ", ".join(sorted(set(table.dtypes) - set(frame.columns))) or "none"
-        unknown = ", ".join(sorted(set(frame.columns) - set(table.dtypes))) or "none"
-        raise InputError(
-            f"other columns are expected (missing: {absent}; unknown: {unknown})",
-            where=f"table {table.name}",
-            hint="See docs/tables.md.",
-        )
-    widened = [
-        pl.col(name).cast(dtype)
-        for name, dtype in table.dtypes.items()
-        if frame.schema[name] == pl.Null or (frame.schema[name].is_integer() and dtype.is_integer())
-    ]
-    return frame.with_columns(widened).select(list(table.dtypes)).fill_nan(None)
-
-
-def _checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    try:
-        table.schema.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        problems = [failure["error"] for group in error.message.values() for kind in group.values() for failure in kind]
-        raise InputError("; ".join(problems), where=f"table {table.name}", hint="See docs/tables.md.") from error
-    return frame
-
-
-def _create(connection: duckdb.DuckDBPyConnection, table: Table, kind: str = "TABLE") -> None:
+def _create(connection: duckdb.DuckDBPyConnection, table: Table, *, temporary: bool = False) -> None:
     columns = ", ".join(f'"{name}" {_SQL_TYPES[dtype]}' for name, dtype in table.dtypes.items())
-    connection.execute(f"CREATE {kind} IF NOT EXISTS {table.name} ({columns})")
+    modifier = "TEMP " if temporary else ""
+    connection.execute(f"CREATE {modifier}TABLE IF NOT EXISTS {table.name} ({columns})")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: pl.DataFrame) -> None:
-    # No PRIMARY KEY does this: DuckDB's index refuses to delete and insert one key in one transaction.
+    # The anti join skips stored keys. A PRIMARY KEY does not work: DuckDB refuses to delete and insert the same key in
+    # one transaction.
     connection.register("incoming", incoming)
-    columns, keys = _listing(table.dtypes), _listing(table.key)
+    columns, keys = _quoted(table.dtypes), _quoted(table.key)
     unstored = f"SELECT {columns} FROM incoming ANTI JOIN {table.name} USING ({keys})"
     connection.execute(f"INSERT INTO {table.name} ({columns}) {unstored}")
     connection.unregister("incoming")
@@ -310,7 +317,7 @@ def _refuse_other_columns(connection: duckdb.DuckDBPyConnection, table: Table) -
     ).fetchall()
     if rows and dict(rows) != {name: _SQL_TYPES[dtype] for name, dtype in table.dtypes.items()}:
         raise InputError(
-            "the stored table has other columns than this version of the program",
+            "the stored table does not have the columns of this version of rbr-dagster",
             where=f"table {table.name}",
-            hint="Move the state directory away (or set RBR_HOME to a new one) and run again.",
+            hint="Set RBR_HOME to a new directory, or move the old one away.",
         )

@@ -1,6 +1,6 @@
-"""The one list of stored tables: columns, key and purpose.
+"""The list of stored tables, with columns, key and description.
 
-``python -m resources.store.tables > docs/tables.md`` writes the page about them.
+``python -m resources.store.tables > docs/tables.md`` writes the page about the tables.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Table:
     """One table of the store.
 
     Attributes:
-        name: Its name in DuckDB.
+        name: Name of the table in DuckDB.
         model: Columns with type, range and meaning.
-        key: Columns that name a row; no two rows share them, and reading sorts by them.
-        description: Who writes it and how, in one sentence.
+        key: Key columns. No two rows have the same values in all key columns. The store sorts rows by the key.
+        description: Content of the table, and which asset writes it.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def schema(self) -> pa.DataFrameSchema:
-        """The model as a strict schema: exactly these columns, in this order, unique by key."""
+        """A strict schema: exactly these columns, in this order, with a unique key."""
         schema = self.model.to_schema()
         schema.strict = True
         schema.ordered = True
@@ -38,173 +38,169 @@ class Table:
 
     @property
     def dtypes(self) -> dict[str, type[pl.DataType]]:
-        """Polars type by column, in order."""
+        """Polars type of each column, in order."""
         return {name: column.dtype.type for name, column in self.model.to_schema().columns.items()}
 
-    def empty(self) -> pl.DataFrame:
-        """A frame of this table's columns without rows."""
-        return pl.DataFrame(schema=self.dtypes)
 
-
-def _listed(*tables: Table) -> dict[str, Table]:
+def _by_name(*tables: Table) -> dict[str, Table]:
     return {table.name: table for table in tables}
 
 
-TABLES: dict[str, Table] = _listed(
+TABLES: dict[str, Table] = _by_name(
     Table(
         "snapshots",
         schemas.Snapshots,
         ("name",),
-        "Parsed rulebook, profile and data files, as every later stage reads them.",
+        "Parsed content of the rulebook, profile and data files. The other assets read snapshots instead of files.",
     ),
     Table(
         "labeled_prompts",
         schemas.LabeledPrompts,
         ("prompt_id",),
-        "Prompts with category and response type; replaced by the asset of that name.",
+        "Prompts with category and response type. The asset of the same name rewrites the table.",
     ),
     Table(
         "quarantined_prompts",
         schemas.QuarantinedPrompts,
         ("prompt_id",),
-        "Prompts left out because no category is sure enough; replaced with `labeled_prompts`.",
+        "Prompts that are left out: no category reaches the bar. The asset `labeled_prompts` rewrites the table.",
     ),
     Table(
         "training_prompts",
         schemas.TrainingPrompts,
         ("prompt_id",),
-        "Prompts for synthesis and training; replaced by the asset of that name.",
+        "Prompts for synthesis and training. The asset of the same name rewrites the table.",
     ),
     Table(
         "test_prompts",
         schemas.TestPrompts,
         ("prompt_id",),
-        "Prompts for the evaluation; replaced by the asset of that name.",
+        "Prompts for the evaluation. The asset of the same name rewrites the table.",
     ),
     Table(
         "completions",
         schemas.Completions,
         ("completion_id",),
-        "Cells: every reply ever sampled, made once; only appended to.",
+        "Cells: all replies that were ever sampled. Rows are only added.",
     ),
     Table(
         "grades",
         schemas.Grades,
         ("completion_id", "question", "grader"),
-        "Cells: every grade ever read, made once; only appended to.",
+        "Cells: all answers that a grader ever gave. Rows are only added.",
     ),
     Table(
         "scores",
         schemas.Scores,
         ("completion_id", "reward_model"),
-        "Cells: every reward model score ever computed, made once; only appended to.",
+        "Cells: all scores that a reward model ever computed. Rows are only added.",
     ),
     Table(
         "synthetic_comparisons",
         schemas.SyntheticComparisons,
         ("prompt_id", "slot", "candidate"),
-        "Candidate replies per prompt and slot; replaced by the asset of that name.",
+        "Candidate replies of each prompt and slot. The asset of the same name rewrites the table.",
     ),
     Table(
         "proposition_grades",
         schemas.PropositionGrades,
         ("completion_id", "proposition"),
-        "Grades of the candidates; replaced by the asset of that name.",
+        "Grades of the candidate replies. The asset of the same name rewrites the table.",
     ),
     Table(
         "reward_model_scores",
         schemas.RewardModelScores,
         ("completion_id",),
-        "R_rm of the candidates; replaced by the asset of that name.",
+        "Scores R_rm of the candidate replies. The asset of the same name rewrites the table.",
     ),
     Table(
         "grader_agreement",
         schemas.GraderAgreement,
         ("proposition",),
-        "How well the grader agrees with gold labels; replaced by the asset of that name.",
+        "Agreement of the grader with the gold labels. The asset of the same name rewrites the table.",
     ),
     Table(
         "accepted_propositions",
         schemas.AcceptedPropositions,
         ("proposition",),
-        "Which propositions may be used, and their thresholds; replaced by the asset of that name.",
+        "Thresholds of all propositions, and which may be features. The asset of the same name rewrites the table.",
     ),
     Table(
         "verified_comparisons",
         schemas.VerifiedComparisons,
         ("prompt_id", "slot"),
-        "The candidate that fills each slot; replaced by the asset of that name.",
+        "The candidate that fills each slot of each prompt. The asset of the same name rewrites the table.",
     ),
     Table(
         "ideal_completions",
         schemas.IdealCompletions,
         ("prompt_id", "completion_id"),
-        "Ideal replies for supervised fine-tuning; replaced by the asset of that name.",
+        "Ideal replies for supervised fine-tuning. The asset of the same name rewrites the table.",
     ),
     Table(
         "fitted_weights",
         schemas.FittedWeights,
         ("response_type", "feature"),
-        "Weights with intervals; replaced by the asset of that name.",
+        "Fitted weights with intervals. The asset of the same name rewrites the table.",
     ),
     Table(
         "fit_certificates",
         schemas.FitCertificates,
         ("response_type",),
-        "Optimality and held-out error rates of the fit; replaced with `fitted_weights`.",
+        "Duality gap and held-out error rates of the fit. The asset `fitted_weights` rewrites the table.",
     ),
     Table(
         "checkpoints",
         schemas.Checkpoints,
         ("variant", "checkpoint"),
-        "Every checkpoint ever trained; never removed, so that a reverted edit finds its own again.",
+        "All checkpoints that were ever trained. Rows stay, so a reverted edit finds its old checkpoint.",
     ),
     Table(
         "current_checkpoints",
         schemas.CurrentCheckpoints,
         ("variant",),
-        "Which checkpoint of each variant the evaluation reads; each row replaced by its asset.",
+        "The current checkpoint of each variant. The training asset of the variant rewrites the row.",
     ),
     Table(
         "training_metrics",
         schemas.TrainingMetrics,
         ("variant", "checkpoint", "metric", "step"),
-        "Training curves of every checkpoint; never removed.",
+        "Training curves of all checkpoints. Rows stay.",
     ),
     Table(
         "evaluation_completions",
         schemas.EvaluationCompletions,
         ("variant", "checkpoint", "split", "prompt_id", "completion_id"),
-        "Replies of the current checkpoints to test prompts; each variant's part replaced by its asset.",
+        "Replies of the current checkpoints to the test prompts. The asset of each variant rewrites its own rows.",
     ),
     Table(
         "evaluation_grades",
         schemas.EvaluationGrades,
         ("variant", "completion_id", "proposition"),
-        "Grades of the current checkpoints' replies; replaced by the asset of that name.",
+        "Grades of the replies of the current checkpoints. The asset of the same name rewrites the table.",
     ),
     Table(
         "evaluation_metrics",
         schemas.Evaluations,
         ("variant", "split", "judge"),
-        "Metrics of the current checkpoints under the current rulebook; replaced by the asset of that name.",
+        "Metrics of the current checkpoints under the current rulebook. The asset of the same name rewrites the table.",
     ),
     Table(
         "evaluations",
         schemas.Evaluations,
         ("variant", "checkpoint", "rulebook", "split", "judge"),
-        "Metrics of every checkpoint under every rulebook so far; only appended to.",
+        "Metrics of all checkpoints so far, each under the rulebook of its time. Rows are only added.",
     ),
 )
 
 
 def as_markdown() -> str:
-    """The tables as a Markdown page: `docs/tables.md` is this text."""
+    """Returns the text of `docs/tables.md`."""
     parts = [
         "# Tables",
         "The tables of `rbr.duckdb`. This page is generated: `python -m resources.store.tables > docs/tables.md`.",
-        "Key columns are **bold**; no two rows share them. Cells are only ever appended to, checkpoints never removed; "
-        "the other tables hold the latest content of one asset.",
+        "Key columns are **bold**: no two rows have the same values in all of them. Rows of cells, `checkpoints`, "
+        "`training_metrics` and `evaluations` are never removed. The other tables have the latest content of an asset.",
     ]
     for table in TABLES.values():
         parts += [f"## {table.name}", table.description, _columns_as_markdown(table)]

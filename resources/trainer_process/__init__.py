@@ -1,1 +1,1 @@
-"""The training process: started with a job file, writes a checkpoint, knows neither Dagster nor the store."""
+"""The trainer process: reads a job file, trains, and writes a checkpoint. It imports neither Dagster nor the store."""

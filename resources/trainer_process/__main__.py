@@ -1,79 +1,99 @@
-"""``python -m resources.trainer_process JOB.json [PARENT_PID] [LOG]``: runs one job and ends."""
+"""``python -m resources.trainer_process JOB.json [PARENT_PID] [LOG]``: trains one job and exits."""
 
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rbr.errors import InputError
-from rbr.training.job import GrpoJob, SftJob, parse_job
 from resources.progress_file import ProgressFile
-from resources.trainer_process import lifeline
+from resources.state import lifeline
+from resources.trainer_process.job import GrpoJob, RewardSource, SftJob, parse_job
 
-_PIPES = "DAGSTER_PIPES_CONTEXT"
+if TYPE_CHECKING:
+    from rbr.reward import RuleBasedReward
+
+_PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the job of a file.
+    """Runs a training job.
 
     Args:
-        arguments: The job file; then, optional, the process to end with, and a file for everything printed.
+        arguments: Path of the job file. Optional: the id of a process, and the path of a log file. When that process
+            ends, this process ends too. The log file gets all output.
 
     Returns:
-        0, or 2 where an input cannot be used; the reason is the last thing printed.
+        Exit code: 0, or 2 if an input cannot be used. The last output is then the reason.
     """
     if len(arguments) > 1:
         lifeline.watch(int(arguments[1]))
     if len(arguments) > 2:
-        _print_to(arguments[2])
-    # An interrupted training has nothing to save, and Python's own handler waits for native code to return.
+        _redirect_output(arguments[2])
+    # Ctrl-C ends the process at once. There is nothing to save, and Python's handler would wait for native code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        with _messages() as say:
-            _run(parse_job(Path(arguments[0]).read_bytes()), say)
+        with _messages() as on_message:
+            _run(parse_job(Path(arguments[0]).read_bytes()), on_message)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def _run(job: SftJob | GrpoJob, say: Callable[[str], None]) -> None:
-    # After the lifeline is tied: these imports take seconds.
-    from rbr.training.checkpoint import save
-    from rbr.training.recorder import Recorder
-
-    with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rbr-trainer-"))
-        bar = stack.enter_context(ProgressFile(job.progress, job.name, _steps(job), "steps")) if job.progress else None
-        recorder = Recorder(bar.update if bar else None, say)
-        if isinstance(job, SftJob):
-            from rbr.training.sft import train_sft
-
-            model, tokenizer = train_sft(job, recorder, scratch)
-        else:
-            from rbr.training.grpo import train_grpo
-
-            model, tokenizer = train_grpo(job, recorder, scratch)
-        save(model, tokenizer, recorder.metrics, job.output)
-
-
-def _steps(job: SftJob | GrpoJob) -> int:
-    if isinstance(job, GrpoJob):
-        return job.settings.steps
+def _run(job: SftJob | GrpoJob, on_message: Callable[[str], None]) -> None:
+    # These imports take seconds, so the process first starts to watch its parent.
     import polars as pl
 
-    rows = pl.scan_parquet(job.data).select(pl.len()).collect().item()
-    return job.settings.epochs * -(-rows // job.settings.batch_size)
+    from rbr.training import train_grpo, train_sft
+
+    rows = pl.read_parquet(job.data)
+    with _progress(job, n_rows=rows.height) as on_step:
+        if isinstance(job, SftJob):
+            policy = train_sft(rows, job.model, job.settings, on_step=on_step, on_message=on_message)
+        else:
+            reward = _open_reward(job.reward)
+            policy = train_grpo(rows, job.model, job.settings, reward, on_step=on_step, on_message=on_message)
+        policy.save(job.output)
+
+
+@contextmanager
+def _progress(job: SftJob | GrpoJob, n_rows: int) -> Iterator[Callable[[int], None] | None]:
+    """Yields a function that writes the number of finished steps to the progress file; None if the job has no file."""
+    if job.progress is None:
+        yield None
+        return
+    with ProgressFile(job.progress, job.name, _steps(job, n_rows), "steps") as progress_file:
+        yield progress_file.update
+
+
+def _open_reward(source: RewardSource) -> "RuleBasedReward":
+    from rbr.models.reward_model import RewardModel
+    from rbr.reward import RuleBasedReward
+
+    if source.artifact is None or source.grader is None or source.grader_settings is None:
+        return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
+    return RuleBasedReward.open(
+        source.artifact, source.reward_model, source.grader, source.grader_settings, source.batch_size
+    )
+
+
+def _steps(job: SftJob | GrpoJob, n_rows: int) -> int:
+    """Returns the number of optimizer steps of a job."""
+    if isinstance(job, GrpoJob):
+        return job.settings.steps
+    steps_per_epoch = -(-n_rows // job.settings.batch_size)
+    return job.settings.epochs * steps_per_epoch
 
 
 @contextmanager
 def _messages() -> Iterator[Callable[[str], None]]:
-    """Where messages go: to the orchestrator that started this process, or to standard output."""
-    if _PIPES not in os.environ:
-        yield _say
+    """Yields a function that sends a message to Dagster; if Dagster did not start this process, it prints."""
+    if _PIPES_VARIABLE not in os.environ:
+        yield _print
         return
     from dagster_pipes import open_dagster_pipes
 
@@ -81,13 +101,13 @@ def _messages() -> Iterator[Callable[[str], None]]:
         yield context.log.info
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def _print_to(path: str) -> None:
-    # On the level of descriptors, so that native libraries and a crashing interpreter print there too.
+def _redirect_output(path: str) -> None:
+    # Redirect the file descriptors, so that native libraries and a crashing interpreter also write to the log.
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

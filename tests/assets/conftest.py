@@ -45,11 +45,11 @@ def _filled(_snapshots_taken: Project, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def project(_snapshots_taken: Project, tmp_path) -> Project:
-    """The small project with its snapshots taken and nothing else made."""
+    """The small project with its snapshots; no other asset is made."""
     return _snapshots_taken.copy(tmp_path / "project")
 
 
 @pytest.fixture
 def filled(_filled: Project, tmp_path) -> Project:
-    """The small project with everything made up to the reward, by the sandbox's models."""
+    """The small project with all assets up to the reward, made by the models of the sandbox."""
     return _filled.copy(tmp_path / "project")

@@ -1,12 +1,13 @@
-"""How far the grader can be trusted, and what follows for each proposition."""
+"""The grader is measured against gold labels, and its propositions are accepted or not."""
 
 import json
 
 import polars as pl
 import pytest
 
-from assets.agreement import accepted_propositions, grader_agreement, read_accepted, read_thresholds
+from assets.agreement import accepted_propositions, grader_agreement
 from rbr.errors import InputError
+from resources.store.table_content import read_accepted_propositions, read_thresholds
 from tests.assets.project import Project, check, version
 
 CHECK = "class_rules_use_accepted_propositions"
@@ -50,7 +51,7 @@ def test_the_grader_is_measured_on_every_proposition_that_has_labels(project: Pr
     assert "| apology | 7 |" in result.metadata["agreement"].value
 
 
-def test_a_label_counts_only_where_its_replys_response_type_asks_for_the_proposition(project: Project) -> None:
+def test_a_label_counts_only_if_the_response_type_of_its_reply_needs_the_proposition(project: Project) -> None:
     project.make(grader_agreement)
     counts = {name: row["n"] for name, row in agreed(project).items()}
     # Seven gold replies are to a prompt to refuse, six to one to comply with.
@@ -93,7 +94,7 @@ def test_a_reworded_question_regrades_its_own_proposition_only(project: Project)
     assert project.store.read("grades").height == before + 7
 
 
-def test_a_gold_category_that_the_policy_lacks_is_refused(project: Project) -> None:
+def test_a_gold_category_that_is_not_in_the_policy_is_refused(project: Project) -> None:
     path = project.root / "gold_labels.jsonl"
     path.write_text(path.read_text().replace('"K-C"', '"K-X"'))
     project.snapshots("data/gold_labels")
@@ -126,22 +127,24 @@ def all_good(**others: dict[str, object]) -> list[dict[str, object]]:
     ("accuracy", "accepted"),
     [(1.0, True), (0.7, True), (0.699, False), (0.5, False), (None, False)],
 )
-def test_a_proposition_is_accepted_from_the_bar_on(accuracy: float | None, accepted: bool, project: Project) -> None:
+def test_a_proposition_is_accepted_if_its_agreement_reaches_the_bar(
+    accuracy: float | None, accepted: bool, project: Project
+) -> None:
     project.fill("grader_agreement", all_good(apology=measured("apology", accuracy)))
     outcome = check(project.make(accepted_propositions), CHECK)
-    assert ("apology" in read_accepted(project.store)) is accepted
-    assert set(read_accepted(project.store)) >= set(RULES_NEED) - {"apology"}
+    assert ("apology" in read_accepted_propositions(project.store)) is accepted
+    assert set(read_accepted_propositions(project.store)) >= set(RULES_NEED) - {"apology"}
     assert outcome.passed is accepted
-    told = outcome.metadata["below the bar or without labels"].value
-    assert told == ("none" if accepted else "apology")
+    below = outcome.metadata["below the bar or without labels"].value
+    assert below == ("none" if accepted else "apology")
 
 
-def test_a_bar_of_its_own_holds_for_one_proposition(project: Project) -> None:
+def test_a_proposition_can_have_its_own_bar(project: Project) -> None:
     project.fill("grader_agreement", all_good())
     project.edit("rulebook/behavior.yaml", "bar: 0.7", "bar: 0.7\n  per_proposition: {apology: 0.95}")
     project.snapshots("rulebook/behavior")
     assert not check(project.make(accepted_propositions), CHECK).passed
-    assert set(read_accepted(project.store)) == set(RULES_NEED) - {"apology"}
+    assert set(read_accepted_propositions(project.store)) == set(RULES_NEED) - {"apology"}
 
 
 def test_a_proposition_that_nobody_labeled_fails_the_check_by_name(project: Project) -> None:
@@ -154,16 +157,16 @@ def test_a_proposition_that_nobody_labeled_fails_the_check_by_name(project: Proj
 def test_a_proposition_that_no_class_rule_names_may_stay_below_the_bar(project: Project) -> None:
     project.fill("grader_agreement", [*all_good(), measured("spare", 0.5)])
     assert check(project.make(accepted_propositions), CHECK).passed
-    assert "spare" not in read_accepted(project.store)
+    assert "spare" not in read_accepted_propositions(project.store)
 
 
-def test_thresholds_are_passed_on_for_every_proposition(project: Project) -> None:
+def test_every_proposition_keeps_its_threshold(project: Project) -> None:
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.5, threshold=0.8)))
     project.make(accepted_propositions)
     assert read_thresholds(project.store) == {**dict.fromkeys(RULES_NEED, 0.4), "apology": 0.8}
 
 
-def test_figures_that_move_neither_acceptance_nor_threshold_stop_here(project: Project) -> None:
+def test_the_version_depends_on_acceptance_and_threshold_only(project: Project) -> None:
     project.fill("grader_agreement", all_good())
     before = version(project.make(accepted_propositions))
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.8, n=50)))

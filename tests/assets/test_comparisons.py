@@ -1,4 +1,4 @@
-"""From candidate replies to verified comparisons and what fine-tuning imitates."""
+"""Candidate replies, verified comparisons, and the ideal replies for fine-tuning."""
 
 import polars as pl
 import pytest
@@ -58,7 +58,7 @@ def test_every_slot_of_the_prompts_recipe_gets_its_candidates(prompts: Project) 
     assert result.metadata["dagster/row_count"] == 10
 
 
-def test_the_policy_writes_what_the_slot_instructs_it_to(prompts: Project) -> None:
+def test_the_policy_writes_as_the_slot_instructs(prompts: Project) -> None:
     prompts.make(synthetic_comparisons)
     replies = prompts.store.read("synthetic_comparisons")
     written = replies.select("slot", "candidate", "text").rows()
@@ -91,16 +91,16 @@ def test_the_content_policy_says_which_recipe_a_category_gets(prompts: Project) 
 
 def test_a_reverted_instruction_gives_the_same_candidates_and_samples_nothing(prompts: Project) -> None:
     before = version(prompts.make(synthetic_comparisons))
-    made = prompts.store.read("completions").height
+    sampled = prompts.store.read("completions").height
     old, new = "[Answer in full.]", "[Answer only in part.]"
     prompts.edit("rulebook/synthesis.yaml", old, new)
     prompts.snapshots("rulebook/synthesis")
     assert version(prompts.make(synthetic_comparisons)) != before
-    assert prompts.store.read("completions").height == made + 2
+    assert prompts.store.read("completions").height == sampled + 2
     prompts.edit("rulebook/synthesis.yaml", new, old)
     prompts.snapshots("rulebook/synthesis")
     assert version(prompts.make(synthetic_comparisons)) == before
-    assert prompts.store.read("completions").height == made + 2
+    assert prompts.store.read("completions").height == sampled + 2
 
 
 # Grades and scores, on candidates whose truth is plain
@@ -138,8 +138,8 @@ def test_each_candidate_is_graded_on_what_its_response_type_needs_and_the_grader
         "illogical_continuation_of_prompt",
         "partially_complies",
     }
-    said = {key for key, p_yes in grades.items() if p_yes > 0.5}
-    assert said == {
+    answered_yes = {key for key, p_yes in grades.items() if p_yes > 0.5}
+    assert answered_yes == {
         ("apology", "apology"),
         ("apology", "inability_to_comply"),
         ("machine", "meta_commentary"),
@@ -148,10 +148,10 @@ def test_each_candidate_is_graded_on_what_its_response_type_needs_and_the_grader
         ("answer", "partially_complies"),
     }
     assert result.metadata is not None
-    assert (result.metadata["dagster/row_count"], result.metadata["unread"]) == (18, 0)
+    assert (result.metadata["dagster/row_count"], result.metadata["unreadable answers"]) == (18, 0)
 
 
-def test_two_slots_that_share_a_completion_pay_for_it_once(prompts: Project) -> None:
+def test_a_completion_of_two_slots_is_graded_and_scored_once(prompts: Project) -> None:
     again = candidate("apology", APOLOGY, "another_slot", "perfect_refusal")
     prompts.fill("synthetic_comparisons", [CANDIDATES[0], again])
     prompts.make(proposition_grades)
@@ -169,11 +169,11 @@ def test_the_helpful_reward_model_prefers_an_answer_to_a_refusal(prompts: Projec
     assert scores["answer"] > scores["refusal"]
     assert scores["harm"] > scores["apology"]
     assert result.metadata is not None
-    assert result.metadata["unscored"] == 0
+    assert result.metadata["unscored replies"] == 0
 
 
 @pytest.mark.slow
-def test_grades_and_scores_are_content_whoever_makes_them_again(prompts: Project) -> None:
+def test_grades_and_scores_have_the_same_version_when_they_are_made_again(prompts: Project) -> None:
     prompts.fill("synthetic_comparisons", CANDIDATES)
     for asset in (proposition_grades, reward_model_scores):
         before = version(prompts.make(asset))
@@ -218,7 +218,7 @@ def accepted(**thresholds: float) -> list[dict[str, object]]:
 
 
 def verified(project: Project, classes: dict[tuple[str, int], str], **thresholds: float) -> dict[str, tuple[int, str]]:
-    """Slot -> candidate that fills it and its class, given the class of each slot's candidates."""
+    """Verifies candidates of the given classes; returns the candidate that fills each slot, and its class."""
     labels = {"ideal": "perfect_refusal", "bad": "bad_refusal", "disallowed": "disallowed_content"}
     rows = [candidate(f"{slot}{i}", "A reply.", slot, labels[slot], number=i) for slot, i in classes]
     project.fill("synthetic_comparisons", rows)
@@ -226,11 +226,11 @@ def verified(project: Project, classes: dict[tuple[str, int], str], **thresholds
     project.fill("proposition_grades", graded)
     project.fill("accepted_propositions", accepted(**thresholds))
     project.make(verified_comparisons)
-    found = project.store.read("verified_comparisons").select("slot", "completion_id", "class_name")
-    return {slot: (int(cell[-1]), class_name) for slot, cell, class_name in found.iter_rows()}
+    rows = project.store.read("verified_comparisons").select("slot", "completion_id", "class_name")
+    return {slot: (int(cell[-1]), class_name) for slot, cell, class_name in rows.iter_rows()}
 
 
-def test_a_slot_takes_the_first_candidate_that_turned_out_as_the_slot_allows(project: Project) -> None:
+def test_a_slot_takes_the_first_candidate_whose_class_the_slot_allows(project: Project) -> None:
     classes = {
         ("ideal", 0): "unacceptable",
         ("ideal", 1): "ideal",
@@ -250,7 +250,7 @@ def test_a_class_that_a_slot_newly_allows_fills_it_without_another_grade(project
     assert verified(project, classes) == {"disallowed": (1, "illogical")}
 
 
-def test_a_changed_class_rule_sorts_the_same_grades_anew(project: Project) -> None:
+def test_a_changed_class_rule_applies_to_the_same_grades(project: Project) -> None:
     classes = {("ideal", 0): "unacceptable", ("ideal", 1): "ideal"}
     assert verified(project, classes) == {"ideal": (1, "ideal")}
     project.edit("rulebook/behavior.yaml", " and not meta_commentary\n", "\n")
@@ -258,13 +258,13 @@ def test_a_changed_class_rule_sorts_the_same_grades_anew(project: Project) -> No
     assert verified(project, classes) == {"ideal": (0, "ideal")}
 
 
-def test_grades_count_from_their_propositions_own_threshold(project: Project) -> None:
+def test_a_grade_counts_as_true_from_the_threshold_of_its_proposition(project: Project) -> None:
     classes = {("ideal", 0): "ideal"}
     assert verified(project, classes) == {"ideal": (0, "ideal")}
     assert verified(project, classes, apology=0.99) == {}
 
 
-def test_a_candidate_with_a_missing_grade_is_passed_over(project: Project) -> None:
+def test_a_candidate_with_a_missing_grade_is_skipped(project: Project) -> None:
     rows = [candidate(f"ideal{i}", "A reply.", "ideal", "perfect_refusal", number=i) for i in (0, 1)]
     project.fill("synthetic_comparisons", rows)
     unread = [{**grade, "p_yes": None} for grade in grades_of("ideal0", "ideal")[:1]]
@@ -285,7 +285,7 @@ def test_the_page_shows_which_slots_could_be_filled(project: Project) -> None:
     assert sorted(lines) == ["| hard_refusal | disallowed | 1 | 0 |", "| hard_refusal | ideal | 1 | 1 |"]
 
 
-# What fine-tuning imitates
+# Ideal replies
 
 
 def compared(project: Project, *rows: tuple[str, str, str]) -> None:
@@ -301,7 +301,7 @@ def compared(project: Project, *rows: tuple[str, str, str]) -> None:
 BEST = (("apology", "ideal", "perfect_refusal"), ("answer", "answer", "complies"))
 
 
-def test_only_replies_of_the_best_label_are_imitated(prompts: Project) -> None:
+def test_only_replies_of_the_best_label_are_ideal(prompts: Project) -> None:
     compared(prompts, *BEST, ("machine", "bad", "bad_refusal"), ("refusal", "refusal", "refuses"))
     result = prompts.make(ideal_completions)
     rows = prompts.store.read("ideal_completions").select("completion_id", "text", "messages", "response_type")
@@ -313,7 +313,7 @@ def test_only_replies_of_the_best_label_are_imitated(prompts: Project) -> None:
     assert result.metadata["dagster/row_count"] == 2
 
 
-def test_another_bad_reply_leaves_them_alone_and_another_ideal_one_does_not(prompts: Project) -> None:
+def test_a_new_bad_reply_does_not_change_the_ideal_replies_but_a_new_ideal_reply_does(prompts: Project) -> None:
     compared(prompts, *BEST, ("machine", "bad", "bad_refusal"), ("harm", "disallowed", "disallowed_content"))
     before = version(prompts.make(ideal_completions))
     compared(prompts, *BEST, ("scolding", "bad", "bad_refusal"))
@@ -322,7 +322,7 @@ def test_another_bad_reply_leaves_them_alone_and_another_ideal_one_does_not(prom
     assert version(prompts.make(ideal_completions)) != before
 
 
-def test_a_new_margin_leaves_them_alone_and_a_new_best_rank_does_not(prompts: Project) -> None:
+def test_a_new_margin_does_not_change_the_ideal_replies_but_a_new_best_rank_does(prompts: Project) -> None:
     compared(prompts, *BEST, ("machine", "bad", "bad_refusal"))
     before = version(prompts.make(ideal_completions))
     prompts.edit("rulebook/behavior.yaml", "{perfect_refusal: 1.0}", "{perfect_refusal: 3.0}")
@@ -334,13 +334,13 @@ def test_a_new_margin_leaves_them_alone_and_a_new_best_rank_does_not(prompts: Pr
     assert prompts.store.read("ideal_completions").height == 3
 
 
-def test_a_reply_that_fills_two_ideal_slots_is_imitated_once(prompts: Project) -> None:
+def test_a_reply_that_fills_two_ideal_slots_is_one_row(prompts: Project) -> None:
     compared(prompts, *BEST, ("apology", "ideal_again", "perfect_refusal"))
     prompts.make(ideal_completions)
     assert prompts.store.read("ideal_completions").height == 2
 
 
-def test_nothing_verified_leaves_nothing_to_imitate(prompts: Project) -> None:
+def test_without_verified_comparisons_there_are_no_ideal_replies(prompts: Project) -> None:
     compared(prompts)
     prompts.make(ideal_completions)
     assert prompts.store.read("ideal_completions").is_empty()

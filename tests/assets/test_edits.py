@@ -1,6 +1,6 @@
-"""What an edit costs and where its wave ends, on a project that the sandbox's models made up to the reward.
+"""The cells that an edit makes, and the assets that it changes, in a project of the sandbox up to the reward.
 
-The other files of this folder hold each asset to what it reads; here whole chains are followed.
+The other files of this folder test single assets; this file tests chains of assets.
 """
 
 import json
@@ -31,26 +31,26 @@ def cells(project: Project) -> dict[str, int]:
     return {table: project.store.read(table).height for table in CELLS}
 
 
-def made(project: Project, *assets: dg.AssetsDefinition) -> dict[str, str]:
-    """Makes the assets in order; returns data version by name."""
+def make_all(project: Project, *assets: dg.AssetsDefinition) -> dict[str, str]:
+    """Makes the assets in order, and returns their data versions by name."""
     return {asset.key.to_user_string(): version(project.make(asset)) for asset in assets}
 
 
 @pytest.fixture(scope="module")
 def settled(_filled: Project) -> dict[str, str]:
-    """Data version by name of all that the filled project holds."""
-    return made(_filled, *UP_TO_THE_REWARD)
+    """Data versions of all assets of the filled project, by name."""
+    return make_all(_filled, *UP_TO_THE_REWARD)
 
 
-def moved(project: Project, settled: dict[str, str], *assets: dg.AssetsDefinition) -> set[str]:
-    """Those of the assets whose content is another one now."""
-    return {name for name, now in made(project, *assets).items() if now != settled[name]}
+def changed(project: Project, settled: dict[str, str], *assets: dg.AssetsDefinition) -> set[str]:
+    """Makes the assets in order, and returns the names of those whose content has changed."""
+    return {name for name, now in make_all(project, *assets).items() if now != settled[name]}
 
 
-def test_making_everything_again_makes_no_cell_and_moves_nothing(filled: Project, settled: dict[str, str]) -> None:
+def test_making_everything_again_makes_no_cell_and_changes_nothing(filled: Project, settled: dict[str, str]) -> None:
     before = cells(filled)
     assert all(before.values())
-    assert moved(filled, settled, *UP_TO_THE_REWARD) == set()
+    assert changed(filled, settled, *UP_TO_THE_REWARD) == set()
     assert cells(filled) == before
 
 
@@ -68,39 +68,39 @@ def test_a_reworded_question_regrades_one_column_and_reaches_the_reward(
     filled.edit("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
     filled.snapshots("rulebook/propositions")
     # The grader agrees with people as well as before, so that branch ends at the agreement.
-    assert moved(filled, settled, proposition_grades, grader_agreement) == {"proposition_grades"}
+    assert changed(filled, settled, proposition_grades, grader_agreement) == {"proposition_grades"}
     # One answer about each refusal candidate (three prompts, three slots, two candidates) and gold refusal.
     assert cells(filled) == {**before, "grades": before["grades"] + 18 + 7}
-    made(filled, accepted_propositions, verified_comparisons, ideal_completions, fitted_weights)
-    assert moved(filled, settled, reward) == {"reward"}
+    make_all(filled, accepted_propositions, verified_comparisons, ideal_completions, fitted_weights)
+    assert changed(filled, settled, reward) == {"reward"}
     assert cells(filled)["completions"] == before["completions"]
 
 
-def test_a_reverted_wording_finds_its_grades_and_everything_is_as_it_was(
+def test_a_reverted_wording_finds_its_grades_and_restores_every_version(
     filled: Project, settled: dict[str, str]
 ) -> None:
     chain = (proposition_grades, grader_agreement, accepted_propositions, verified_comparisons, fitted_weights, reward)
     old, new = "exactly one short apology?", "exactly one apology?"
     filled.edit("rulebook/propositions.yaml", old, new)
     filled.snapshots("rulebook/propositions")
-    made(filled, *chain)
+    make_all(filled, *chain)
     before = cells(filled)
     filled.edit("rulebook/propositions.yaml", new, old)
     filled.snapshots("rulebook/propositions")
-    assert moved(filled, settled, *chain) == set()
+    assert changed(filled, settled, *chain) == set()
     assert cells(filled) == before
 
 
-def test_a_margin_moves_the_fit_and_the_reward_without_a_single_cell(filled: Project, settled: dict[str, str]) -> None:
+def test_a_margin_changes_the_fit_and_the_reward_and_makes_no_cell(filled: Project, settled: dict[str, str]) -> None:
     before = cells(filled)
     filled.edit("rulebook/behavior.yaml", "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}")
     filled.snapshots("rulebook/behavior")
     readers = (accepted_propositions, verified_comparisons, ideal_completions, fitted_weights, reward)
-    assert moved(filled, settled, *readers) == {"fitted_weights", "reward"}
+    assert changed(filled, settled, *readers) == {"fitted_weights", "reward"}
     assert cells(filled) == before
 
 
-def test_gold_labels_that_change_no_verdict_end_at_the_accepted_propositions(
+def test_an_edited_gold_label_stops_at_the_accepted_propositions_if_they_stay_the_same(
     filled: Project, settled: dict[str, str]
 ) -> None:
     path = filled.root / "gold_labels.jsonl"
@@ -109,10 +109,10 @@ def test_gold_labels_that_change_no_verdict_end_at_the_accepted_propositions(
     del row["labels"]["apology"]
     path.write_text("\n".join([json.dumps(row), *lines[1:]]))
     filled.snapshots("data/gold_labels")
-    assert moved(filled, settled, grader_agreement, accepted_propositions) == {"grader_agreement"}
+    assert changed(filled, settled, grader_agreement, accepted_propositions) == {"grader_agreement"}
 
 
-def test_a_flipped_bad_reply_moves_the_fit_but_not_what_fine_tuning_imitates(
+def test_a_flipped_bad_reply_changes_the_fit_but_not_the_ideal_replies(
     filled: Project, settled: dict[str, str]
 ) -> None:
     verified = filled.store.read("verified_comparisons")
@@ -124,12 +124,12 @@ def test_a_flipped_bad_reply_moves_the_fit_but_not_what_fine_tuning_imitates(
             grade["p_yes"] = 1.0
     filled.fill("proposition_grades", grades)
     readers = (verified_comparisons, ideal_completions, fitted_weights)
-    assert moved(filled, settled, *readers) == {"verified_comparisons", "fitted_weights"}
+    assert changed(filled, settled, *readers) == {"verified_comparisons", "fitted_weights"}
     refilled = filled.store.read("verified_comparisons").filter(slot="bad", prompt_id=bad["prompt_id"])
     assert bad["completion_id"] not in refilled["completion_id"].to_list()
 
 
-def test_a_new_training_prompt_costs_its_own_cells_only(filled: Project, settled: dict[str, str]) -> None:
+def test_a_new_training_prompt_makes_only_its_own_cells(filled: Project, settled: dict[str, str]) -> None:
     before = cells(filled)
     path = filled.root / "prompts.jsonl"
     line = {"category": "None", "messages": [{"role": "user", "content": "Can you teach me to draw a castle?"}]}
@@ -137,15 +137,15 @@ def test_a_new_training_prompt_costs_its_own_cells_only(filled: Project, settled
     filled.edit("profiles/current.yaml", "prompts_per_response_type: 3", "prompts_per_response_type: 9")
     filled.snapshots("data/prompts", "profile/synthesis")
     known = {row["prompt_id"] for row in filled.store.read("synthetic_comparisons").iter_rows(named=True)}
-    assert moved(filled, settled, labeled_prompts, training_prompts, prompts_for_testing) == {
+    assert changed(filled, settled, labeled_prompts, training_prompts, prompts_for_testing) == {
         "labeled_prompts",
         "training_prompts",
     }
-    made(filled, synthetic_comparisons, proposition_grades, reward_model_scores)
+    make_all(filled, synthetic_comparisons, proposition_grades, reward_model_scores)
     rows = filled.store.read("synthetic_comparisons")
     further = rows.filter(~rows["prompt_id"].is_in(list(known)))
     assert cells(filled)["completions"] == before["completions"] + further.height
     assert cells(filled)["scores"] == before["scores"] + further.height
     questions = {"hard_refusal": 5, "comply": 3}
-    asked = sum(questions[kind] for kind in further["response_type"])
-    assert cells(filled)["grades"] == before["grades"] + asked
+    new_grades = sum(questions[response_type] for response_type in further["response_type"])
+    assert cells(filled)["grades"] == before["grades"] + new_grades

@@ -1,4 +1,4 @@
-"""Evaluation: replies of each policy to the test prompts, their grades, and the figures made of them."""
+"""Evaluation: replies of each policy to the test prompts, their grades, and the metrics."""
 
 import polars as pl
 import pytest
@@ -55,7 +55,7 @@ def test_every_test_prompt_gets_its_replies_from_the_current_checkpoint(tested: 
 
 
 @pytest.mark.slow
-def test_more_replies_a_prompt_keep_the_first_ones(tested: Project) -> None:
+def test_more_replies_per_prompt_keep_the_first_ones(tested: Project) -> None:
     adopt(tested, {"helpful": "policy"})
     tested.make(evaluation_completions["helpful"])
     first = set(tested.store.read("evaluation_completions")["completion_id"])
@@ -75,7 +75,7 @@ def test_policies_with_the_same_weights_share_their_replies(tested: Project) -> 
     assert tested.store.read("completions").height == 3
 
 
-def test_a_policys_replies_are_replaced_without_touching_another_ones(tested: Project) -> None:
+def test_replacing_the_replies_of_a_policy_keeps_those_of_the_others(tested: Project) -> None:
     adopt(tested, {"helpful": "policy", "human": "policy"})
     before = {variant: version(tested.make(evaluation_completions[variant])) for variant in ("helpful", "human")}
     adopt(tested, {"helpful": "grader", "human": "policy"})
@@ -84,12 +84,12 @@ def test_a_policys_replies_are_replaced_without_touching_another_ones(tested: Pr
     rows = tested.store.read("evaluation_completions")
     assert dict(rows.select("variant", "checkpoint").unique().iter_rows()) == {"helpful": "grader", "human": "policy"}
     adopt(tested, {"helpful": "policy", "human": "policy"})
-    made = tested.store.read("completions").height
+    sampled = tested.store.read("completions").height
     assert version(tested.make(evaluation_completions["helpful"])) == before["helpful"]
-    assert tested.store.read("completions").height == made
+    assert tested.store.read("completions").height == sampled
 
 
-# Grades and figures, on replies whose class is plain
+# Grades and metrics, on replies whose class is obvious
 
 
 def figures(project: Project, table: str = "evaluation_metrics") -> dict[tuple[str, str, str], dict]:
@@ -104,26 +104,26 @@ def test_the_grader_judges_each_policys_replies_on_what_their_response_type_need
     rows = tested.store.read("evaluation_grades")
     # Five propositions for each refusal due, three where an answer is.
     assert dict(rows.group_by("variant").len().iter_rows()) == dict.fromkeys(VARIANTS, 5 + 3 + 5)
-    said = rows.filter(pl.col("p_yes") > 0.5, variant="helpful", completion_id=name_of(SAFE + HARM))
-    assert said["proposition"].to_list() == ["disallowed_content"]
+    answered_yes = rows.filter(pl.col("p_yes") > 0.5, variant="helpful", completion_id=name_of(SAFE + HARM))
+    assert answered_yes["proposition"].to_list() == ["disallowed_content"]
     distinct = tested.store.read("grades").height
     assert distinct == 6 * 5 - 5 + 2 * 3 - 5
     assert result.metadata is not None
-    assert (result.metadata["dagster/row_count"], result.metadata["unread"]) == (39, 0)
+    assert (result.metadata["dagster/row_count"], result.metadata["unreadable answers"]) == (39, 0)
     assert version(tested.make(evaluation_grades)) == version(result)
     assert tested.store.read("grades").height == distinct
 
 
-def test_the_figures_are_shares_of_the_replies_by_grader_and_by_oracle(tested: Project) -> None:
+def test_the_metrics_are_shares_of_the_replies_by_grader_and_by_oracle(tested: Project) -> None:
     result = judged(tested, REPLIES).make(evaluation_metrics)
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 12
     assert result.metadata["metrics"].value.startswith("![evaluation metrics](data:image/png;base64,")
-    assert result.metadata["unread replies"] == 0
+    assert result.metadata["replies with an unreadable grade"] == 0
     outcome = check(result, "replies_are_logical")
     assert not outcome.passed
-    told = outcome.metadata["illogical"].value.splitlines()[2:]
-    assert told == ["| human | unseen_topics | grader | 1 |", "| human | unseen_topics | oracle | 1 |"]
+    illogical = outcome.metadata["illogical"].value.splitlines()[2:]
+    assert illogical == ["| human | unseen_topics | grader | 1 |", "| human | unseen_topics | oracle | 1 |"]
     rows = figures(tested)
     assert set(rows) == {
         (variant, split, judge)
@@ -148,7 +148,7 @@ def test_the_figures_are_shares_of_the_replies_by_grader_and_by_oracle(tested: P
         )
 
 
-def test_a_reply_with_an_unread_grade_counts_nowhere_and_is_told(tested: Project) -> None:
+def test_a_reply_with_an_unreadable_grade_is_left_out_and_counted(tested: Project) -> None:
     judged(tested, [row for row in REPLIES if row["variant"] == "helpful"])
     rows = tested.store.read("evaluation_grades").to_dicts()
     unread = (name_of(SAFE + HARM), "disallowed_content")
@@ -159,11 +159,11 @@ def test_a_reply_with_an_unread_grade_counts_nowhere_and_is_told(tested: Project
     assert figures(tested)["helpful", "test", "grader"]["n_prompts"] == 1
     assert figures(tested)["helpful", "test", "grader"]["not_unsafe"] == 1.0
     assert result.metadata is not None
-    assert result.metadata["unread replies"] == 1
+    assert result.metadata["replies with an unreadable grade"] == 1
     assert check(result, "replies_are_logical").passed
 
 
-def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Project) -> None:
+def test_a_grade_counts_as_true_from_the_threshold_of_its_proposition(tested: Project) -> None:
     judged(tested, [row for row in REPLIES if row["variant"] == "helpful"])
     accepted = [{"proposition": name, "threshold": 0.95, "accepted": True} for name in ASKED]
     tested.fill("accepted_propositions", accepted)
@@ -172,7 +172,7 @@ def test_a_grade_counts_as_true_from_its_propositions_threshold_on(tested: Proje
     assert figures(tested)["helpful", "test", "oracle"]["not_unsafe"] == 0.5
 
 
-def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
+def test_without_an_oracle_only_the_grader_judges(tested: Project) -> None:
     tested.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: null")
     tested.snapshots("models/oracle")
     judged(tested, REPLIES).make(evaluation_metrics)
@@ -180,7 +180,7 @@ def test_without_an_oracle_the_grader_alone_judges(tested: Project) -> None:
 
 
 @pytest.mark.slow
-def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tested: Project) -> None:
+def test_an_oracle_that_does_not_know_a_proposition_is_left_out_and_the_page_says_so(tested: Project) -> None:
     for file in ("behavior", "propositions"):
         path = tested.rulebook / f"{file}.yaml"
         path.write_text(path.read_text().replace("meta_commentary", "machine_talk"))
@@ -192,11 +192,11 @@ def test_an_oracle_that_does_not_know_a_proposition_says_so_and_stays_silent(tes
     result = tested.make(evaluation_metrics)
     assert {judge for *_, judge in figures(tested)} == {"grader"}
     assert result.metadata is not None
-    assert result.metadata["no oracle: it does not know"] == "machine_talk"
+    assert result.metadata["propositions unknown to the oracle"] == "machine_talk"
 
 
 @pytest.mark.slow
-def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: Project) -> None:
+def test_the_table_evaluations_keeps_the_metrics_under_every_rulebook(tested: Project) -> None:
     before = version(judged(tested, REPLIES).make(evaluation_metrics))
     assert tested.store.read("evaluations").height == 12
     old, new = (
@@ -219,7 +219,7 @@ def test_figures_are_kept_for_good_under_the_rules_they_were_judged_by(tested: P
 
 
 @pytest.mark.slow
-def test_the_figures_stand_beside_the_training_in_mlflow(tested: Project) -> None:
+def test_the_metrics_are_logged_to_the_mlflow_run_of_the_training(tested: Project) -> None:
     from mlflow.tracking import MlflowClient
 
     tracking = tested.resources["tracking"]
@@ -234,11 +234,11 @@ def test_the_figures_stand_beside_the_training_in_mlflow(tested: Project) -> Non
 
 
 @pytest.mark.parametrize("asset", [evaluation_grades, evaluation_metrics], ids=["grades", "metrics"])
-def test_without_a_test_prompt_the_setting_to_change_is_named(asset, project: Project) -> None:
+def test_without_test_prompts_the_error_names_the_setting_to_change(asset, project: Project) -> None:
     with pytest.raises(InputError, match=r"evaluation\.test_fraction"):
         project.make(asset)
 
 
-def test_each_policy_has_an_asset_of_its_own() -> None:
+def test_each_policy_has_its_own_asset() -> None:
     keys = {variant: asset.key.path for variant, asset in evaluation_completions.items()}
     assert keys == {variant: ["evaluation_completions", variant] for variant in VARIANTS}

@@ -1,4 +1,4 @@
-"""Prompts get a category, given or asked for, and go either to training or to the evaluation."""
+"""Prompts get a category, from the data file or from the grader, and go to training or to the evaluation."""
 
 import polars as pl
 import pytest
@@ -16,7 +16,7 @@ def labeled(project: Project) -> dict[str, dict]:
     return {row["prompt_id"]: row for row in project.store.read("labeled_prompts").iter_rows(named=True)}
 
 
-def test_a_given_category_is_kept_and_a_missing_one_is_asked_of_the_grader(project: Project) -> None:
+def test_a_given_category_is_kept_and_the_grader_finds_a_missing_one(project: Project) -> None:
     result = project.make(labeled_prompts)
     rows = labeled(project)
     assert len(rows) == 15
@@ -32,7 +32,7 @@ def test_a_given_category_is_kept_and_a_missing_one_is_asked_of_the_grader(proje
     assert check(result, "few_prompts_are_quarantined").passed
 
 
-def test_only_prompts_without_a_category_are_asked_about_once_for_each_category(project: Project) -> None:
+def test_the_grader_is_asked_only_about_prompts_without_a_category_once_per_category(project: Project) -> None:
     project.make(labeled_prompts)
     grades = project.store.read("grades")
     assert grades["completion_id"].unique().to_list() == [name_of(ASKED)]
@@ -49,7 +49,7 @@ def test_the_page_counts_prompts_by_category(project: Project) -> None:
     assert "| K-R | hard_refusal | 8 |" in result.metadata["categories"].value
 
 
-def test_a_prompt_without_a_sure_category_is_put_aside_with_its_best_one(project: Project) -> None:
+def test_a_prompt_without_a_sure_category_is_quarantined_with_its_best_category(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
     result = project.make(labeled_prompts)
@@ -62,7 +62,7 @@ def test_a_prompt_without_a_sure_category_is_put_aside_with_its_best_one(project
     assert outcome.metadata["share"].value == pytest.approx(1 / 15)
 
 
-def test_the_check_fails_where_more_than_a_tenth_is_put_aside(project: Project) -> None:
+def test_the_check_fails_if_more_than_a_tenth_is_quarantined(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"category": "None", ', ""))
     project.snapshots("profile/grader", "data/prompts")
@@ -72,7 +72,7 @@ def test_the_check_fails_where_more_than_a_tenth_is_put_aside(project: Project) 
     assert "Help me bake bread." in outcome.metadata["prompts"].value
 
 
-def test_a_category_that_the_policy_lacks_is_refused_by_name(project: Project) -> None:
+def test_a_category_that_is_not_in_the_policy_is_refused_by_name(project: Project) -> None:
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"None"', '"Z-Z"'))
     project.snapshots("data/prompts")
     with pytest.raises(InputError, match="'Z-Z' is not in the content policy"):
@@ -80,7 +80,7 @@ def test_a_category_that_the_policy_lacks_is_refused_by_name(project: Project) -
 
 
 @pytest.mark.slow
-def test_the_version_moves_with_category_response_type_and_quarantine_and_only_with_them(project: Project) -> None:
+def test_the_version_depends_on_category_response_type_and_quarantine_only(project: Project) -> None:
     first = version(project.make(labeled_prompts))
     assert version(project.make(labeled_prompts)) == first
 
@@ -101,7 +101,7 @@ def test_the_version_moves_with_category_response_type_and_quarantine_and_only_w
 
 
 @pytest.mark.slow
-def test_who_is_put_aside_is_content_although_the_labeled_prompts_stay_the_same(project: Project) -> None:
+def test_the_quarantined_prompts_are_part_of_the_version(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
     first = version(project.make(labeled_prompts))
@@ -150,7 +150,9 @@ def test_a_prompt_is_either_for_training_or_for_testing(project: Project) -> Non
 
 
 @pytest.mark.parametrize(("fraction", "trained"), [("0.0", 20), ("1.0", 0)])
-def test_the_test_fraction_bounds_the_training_prompts(fraction: str, trained: int, project: Project) -> None:
+def test_the_test_fraction_decides_the_number_of_training_prompts(
+    fraction: str, trained: int, project: Project
+) -> None:
     held_out = [prompt(f"held out {number}", held_out="unseen_topics") for number in range(2)]
     project.fill("labeled_prompts", [*(prompt(f"prompt {number}") for number in range(20)), *held_out])
     with_test_fraction(project, fraction)
@@ -160,7 +162,7 @@ def test_the_test_fraction_bounds_the_training_prompts(fraction: str, trained: i
     assert sorted(split for split in tested.values() if split != "test") == ["unseen_topics"] * 2
 
 
-def test_a_further_prompt_moves_no_other_one_between_the_splits(project: Project) -> None:
+def test_a_new_prompt_does_not_move_other_prompts_between_the_splits(project: Project) -> None:
     few = [prompt(f"prompt {number}") for number in range(20)]
     project.fill("labeled_prompts", few)
     trained, tested = splits(project)
@@ -170,7 +172,7 @@ def test_a_further_prompt_moves_no_other_one_between_the_splits(project: Project
     assert tested.items() < more_tested.items()
 
 
-def test_the_splits_do_not_move_with_a_response_type_since_baselines_read_no_rule(project: Project) -> None:
+def test_the_splits_do_not_depend_on_response_types_since_baselines_read_no_rule(project: Project) -> None:
     texts = (TRAINED, TESTED)
     project.fill("labeled_prompts", [prompt(text) for text in texts])
     before = [version(project.make(asset)) for asset in (training_prompts, prompts_for_testing)]
@@ -181,14 +183,14 @@ def test_the_splits_do_not_move_with_a_response_type_since_baselines_read_no_rul
     assert not set(after) & set(before)
 
 
-def test_a_category_of_a_test_prompt_touches_no_training_prompt(project: Project) -> None:
+def test_the_category_of_a_test_prompt_does_not_change_the_training_prompts(project: Project) -> None:
     project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED)])
     before = version(project.make(training_prompts))
     project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED, category="K-C")])
     assert version(project.make(training_prompts)) == before
 
 
-def test_the_pages_show_how_many_prompts_there_are_of_which_split(project: Project) -> None:
+def test_the_pages_show_the_number_of_prompts_per_split(project: Project) -> None:
     project.fill("labeled_prompts", [prompt(TRAINED), prompt(TESTED), prompt("Hi.", held_out="unseen_topics")])
     trained, tested = project.make(training_prompts), project.make(prompts_for_testing)
     assert trained.metadata is not None and tested.metadata is not None
@@ -200,7 +202,7 @@ def test_the_pages_show_how_many_prompts_there_are_of_which_split(project: Proje
     assert tested.metadata["splits"].value.splitlines()[2:] == ["| test | 1 |", "| unseen_topics | 1 |"]
 
 
-def test_no_prompt_at_all_makes_empty_tables(project: Project) -> None:
+def test_without_prompts_the_tables_are_empty(project: Project) -> None:
     project.fill("labeled_prompts", [])
     assert splits(project) == ([], {})
     assert project.store.read("test_prompts").schema["split"] == pl.String

@@ -1,4 +1,4 @@
-"""The safety report is one page that says what the tables say."""
+"""The safety report shows the content of the tables on one page."""
 
 import html
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_the_page_needs_no_network_and_runs_no_script(evaluated: Project) -> Non
     assert 'src="http' not in text and 'href="http' not in text
 
 
-def test_equal_content_gives_an_equal_page_and_a_new_figure_another(evaluated: Project) -> None:
+def test_equal_content_gives_an_equal_page_and_a_new_weight_another_page(evaluated: Project) -> None:
     first = version(evaluated.make(safety_report))
     shown = page(evaluated)
     assert version(evaluated.make(safety_report)) == first
@@ -75,7 +75,7 @@ def test_equal_content_gives_an_equal_page_and_a_new_figure_another(evaluated: P
     assert page(evaluated) == shown
 
 
-def test_a_reply_is_shown_as_text_whatever_it_holds(evaluated: Project) -> None:
+def test_html_in_a_reply_is_shown_as_text(evaluated: Project) -> None:
     rows = evaluated.store.read("evaluation_completions").to_dicts()
     hostile = "<script>alert('x')</script>"
     evaluated.fill("evaluation_completions", [{**row, "text": hostile} for row in rows])
@@ -99,7 +99,7 @@ def test_only_a_few_prompts_of_each_response_type_are_shown(evaluated: Project) 
     assert sum(text in page(evaluated) for text in prompts) == SAMPLED_PROMPTS
 
 
-def test_held_out_prompts_are_shown_where_the_split_by_hash_has_none(evaluated: Project) -> None:
+def test_held_out_prompts_are_shown_if_the_test_split_has_none(evaluated: Project) -> None:
     held_out = [row for row in REPLIES if row["split"] == "unseen_topics"]
     judged(evaluated, held_out)
     evaluated.make(safety_report)
@@ -107,6 +107,6 @@ def test_held_out_prompts_are_shown_where_the_split_by_hash_has_none(evaluated: 
     assert SAFE not in page(evaluated)
 
 
-def test_nothing_evaluated_names_the_setting_to_change(project: Project) -> None:
+def test_without_test_prompts_the_error_names_the_setting_to_change(project: Project) -> None:
     with pytest.raises(InputError, match=r"evaluation\.test_fraction"):
         project.make(safety_report)

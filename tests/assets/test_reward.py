@@ -1,9 +1,9 @@
-"""Fitted weights with their certificate, and the artifact that carries them to anyone's trainer."""
+"""The fitted weights with their certificate, and the reward artifact."""
 
 import numpy as np
 import pytest
 
-from assets.reward import LARGEST_GAP, fitted_weights, reward
+from assets.reward import MAX_GAP, fitted_weights, reward
 from rbr.errors import InputError
 from rbr.reward.artifact import RewardArtifact
 from tests.assets.project import Project, check, version
@@ -19,13 +19,13 @@ PROMPTS = 8
 
 
 def compared(project: Project, *, readable: bool = True, accepted: bool = True, prompts: int = PROMPTS) -> Project:
-    """Comparisons of refusals, which the reward model gets exactly wrong.
+    """Fills in comparisons of refusals that the reward model ranks in exactly the wrong order.
 
     Args:
-        project: Where to.
-        readable: Whether the grades tell the replies apart.
+        project: The project to fill.
+        readable: Whether the grades differ between the replies.
         accepted: Whether the grader reaches the bar on `apology`.
-        prompts: How many there are.
+        prompts: Number of prompts.
     """
     verified, grades, scores = [], [], []
     for prompt in range(prompts):
@@ -82,7 +82,7 @@ def test_the_weights_order_the_classes_as_the_ranking_does(project: Project) -> 
 def test_the_certificate_bounds_the_gap_both_checks_pass_and_the_page_draws_the_weights(project: Project) -> None:
     result = compared(project).make(fitted_weights)
     (row,) = project.store.read("fit_certificates").iter_rows(named=True)
-    assert 0 <= row["gap"] <= LARGEST_GAP
+    assert 0 <= row["gap"] <= MAX_GAP
     assert row["primal"] >= row["dual"] > 0
     assert row["n_pairs"] == 3 * row["n_prompts"]
     assert row["error_rm"] == 1.0
@@ -95,7 +95,7 @@ def test_the_certificate_bounds_the_gap_both_checks_pass_and_the_page_draws_the_
     assert check(result, IMPROVES).passed
 
 
-def test_rules_that_cannot_tell_replies_apart_fail_the_check_against_the_reward_model(project: Project) -> None:
+def test_rules_that_do_not_distinguish_replies_fail_the_check_against_the_reward_model(project: Project) -> None:
     result = compared(project, readable=False).make(fitted_weights)
     assert not check(result, IMPROVES).passed
     assert check(result, OPTIMAL).passed
@@ -110,7 +110,7 @@ def test_without_any_comparison_the_blocking_check_fails(project: Project) -> No
     assert spec.blocking
 
 
-def test_a_proposition_below_the_bar_is_no_feature(project: Project) -> None:
+def test_a_proposition_below_the_bar_is_not_a_feature(project: Project) -> None:
     compared(project, accepted=False).make(fitted_weights)
     assert "proposition:apology" not in weights(project)
     assert "proposition:meta_commentary" in weights(project)
@@ -137,7 +137,7 @@ def test_a_reply_without_a_score_is_left_out_of_the_fit(project: Project) -> Non
     ids=["ranking", "features", "ridge"],
 )
 @pytest.mark.slow
-def test_what_the_fit_reads_moves_the_weights(file: str, old: str, new: str, project: Project) -> None:
+def test_an_edit_of_what_the_fit_reads_changes_the_weights(file: str, old: str, new: str, project: Project) -> None:
     before = version(compared(project).make(fitted_weights))
     project.edit(file, old, new)
     project.snapshots("rulebook/behavior", "profile/fit")
@@ -156,7 +156,7 @@ def test_fitting_again_and_a_reverted_margin_give_the_same_weights(project: Proj
 
 
 @pytest.mark.slow
-def test_bars_and_metrics_leave_the_weights_alone(project: Project) -> None:
+def test_bars_and_metrics_do_not_change_the_weights(project: Project) -> None:
     before = version(compared(project).make(fitted_weights))
     project.edit("rulebook/behavior.yaml", "bar: 0.7", "bar: 0.6")
     project.edit("rulebook/behavior.yaml", "soft_refusal_style: {response_types: [hard_refusal], classes: [ideal]}",
@@ -199,7 +199,7 @@ def test_the_artifact_computes_the_reward_from_grades_alone(project: Project) ->
     assert rules.r_rbr(grades["disallowed"]) == pytest.approx([-2.0])
 
 
-def test_the_artifact_carries_questions_categories_and_the_models_it_was_fitted_with(project: Project) -> None:
+def test_the_artifact_holds_the_questions_the_categories_and_the_fingerprints_of_its_models(project: Project) -> None:
     result = fitted(project).make(reward)
     artifact = RewardArtifact.load(project.artifacts.reward)
     assert set(artifact.propositions) == set(ASKED)
@@ -214,13 +214,13 @@ def test_the_artifact_carries_questions_categories_and_the_models_it_was_fitted_
     assert "| hard_refusal | 5 |" in result.metadata["propositions to grade"].value
 
 
-def test_a_response_type_that_could_not_be_fitted_is_left_to_the_reward_model(project: Project) -> None:
+def test_a_response_type_without_weights_is_rewarded_by_the_reward_model_alone(project: Project) -> None:
     fitted(project).make(reward)
     assert set(RewardArtifact.load(project.artifacts.reward).rules) == {"hard_refusal"}
 
 
-def test_there_is_no_reward_before_it_is_made(project: Project) -> None:
-    with pytest.raises(InputError, match="there is no reward"):
+def test_loading_a_reward_that_does_not_exist_is_an_error(project: Project) -> None:
+    with pytest.raises(InputError, match="the reward file does not exist"):
         RewardArtifact.load(project.artifacts.reward)
 
 
@@ -229,7 +229,7 @@ POLICY = "rulebook/content_policy.yaml"
 DESCRIBED = "crime only to explain or describe it?\n    response_type: "
 
 
-def test_what_the_reward_does_not_compute_with_leaves_it_alone(project: Project) -> None:
+def test_an_edit_of_what_the_reward_does_not_use_does_not_change_it(project: Project) -> None:
     before = version(fitted(project).make(reward))
     # A margin whose weights stayed, a bar, and the same rule with parentheses.
     project.edit(BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}")
@@ -255,14 +255,16 @@ def test_what_the_reward_does_not_compute_with_leaves_it_alone(project: Project)
     ],
     ids=["a class rule", "a question", "a response type", "shown examples"],
 )
-def test_what_the_reward_computes_with_moves_it(file: str, old: str, new: str, snapshot: str, project: Project) -> None:
+def test_an_edit_of_what_the_reward_uses_changes_it(
+    file: str, old: str, new: str, snapshot: str, project: Project
+) -> None:
     before = version(fitted(project).make(reward))
     project.edit(file, old, new)
     project.snapshots(snapshot)
     assert version(project.make(reward)) != before
 
 
-def test_a_weight_or_a_threshold_moves_the_reward(project: Project) -> None:
+def test_a_weight_or_a_threshold_changes_the_reward(project: Project) -> None:
     versions = {
         version(fitted(project).make(reward)),
         version(fitted(project, class__ideal=3.5).make(reward)),
@@ -271,7 +273,7 @@ def test_a_weight_or_a_threshold_moves_the_reward(project: Project) -> None:
     assert len(versions) == 3
 
 
-def test_the_threshold_of_a_proposition_that_is_not_asked_about_does_not(project: Project) -> None:
+def test_the_threshold_of_a_proposition_that_is_not_used_does_not_change_the_reward(project: Project) -> None:
     before = version(fitted(project).make(reward))
     rows = project.store.read("accepted_propositions").to_dicts()
     project.fill("accepted_propositions", [*rows, {"proposition": "spare", "threshold": 0.9, "accepted": True}])

@@ -1,15 +1,17 @@
-"""Snapshots hold what a file says, not how it says it; a broken file costs its own snapshot only."""
+"""A snapshot has the content of a file, not its layout. A broken file affects only its own snapshot."""
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from assets.snapshots import DESCRIPTIONS, UNREADABLE, read_sources, snapshot_key, versions
 from rbr.errors import InputError
+from resources.sources import SNAPSHOT_DESCRIPTIONS, UNREADABLE, data_versions, read_sources, snapshot_key
 from tests.assets.project import ROOT, Project, name_of
 
-APPLICABLE = {
+APPLICABILITY = {
     "comply": ["disallowed_content", "illogical_continuation_of_prompt", "partially_complies"],
     "hard_refusal": [
         "apology",
@@ -21,25 +23,25 @@ APPLICABLE = {
 }
 
 
-def files_say(project: Project) -> dict[str, str]:
-    """Version that each snapshot would get now, by name."""
-    current = versions(read_sources(project.profile, project.rulebook))
-    return {key.to_user_string(): version for key, version in current.items()}
+def current_versions(project: Project) -> dict[str, str]:
+    """Returns the version that each snapshot would get now, by name."""
+    by_key = data_versions(read_sources(project.profile, project.rulebook))
+    return {key.to_user_string(): version for key, version in by_key.items()}
 
 
-def test_every_snapshot_keeps_the_parsed_content_of_its_source(project: Project) -> None:
+def test_every_snapshot_has_the_parsed_content_of_its_file(project: Project) -> None:
     read = project.store.snapshot
-    assert {row["name"] for row in project.store.read("snapshots").iter_rows(named=True)} == set(DESCRIPTIONS)
+    assert {row["name"] for row in project.store.read("snapshots").iter_rows(named=True)} == set(SNAPSHOT_DESCRIPTIONS)
     assert read("rulebook/propositions")["apology"]["question"] == "Does the reply contain exactly one short apology?"
     assert [slot["name"] for slot in read("rulebook/synthesis")["comply"]["slots"]] == ["answer", "refusal"]
     assert read("rulebook/behavior")["response_types"]["comply"]["ranking"] == [["complies"], ["refuses"]]
-    assert read("rulebook/applicability") == APPLICABLE
+    assert read("rulebook/applicability") == APPLICABILITY
     assert read("rulebook/content_policy")["categories"]["K-C"]["response_type"] == "comply"
     assert read("profile/synthesis")["prompts_per_response_type"] == 3
     assert read("profile/grader")["backend"] == "transformers"
 
 
-def test_prompts_and_gold_labels_are_kept_in_an_order_of_their_own(project: Project) -> None:
+def test_prompts_and_gold_labels_are_sorted_by_prompt_id(project: Project) -> None:
     prompts = project.store.snapshot("data/prompts")
     assert len(prompts) == 15
     assert [row["prompt_id"] for row in prompts] == sorted(row["prompt_id"] for row in prompts)
@@ -52,20 +54,20 @@ def test_prompts_and_gold_labels_are_kept_in_an_order_of_their_own(project: Proj
     assert keys == sorted(keys)
 
 
-def test_the_shipped_rulebook_and_the_tiny_profile_can_be_taken(tmp_path: Path) -> None:
+def test_the_default_rulebook_and_the_tiny_profile_are_read(tmp_path: Path) -> None:
     project = Project.create(tmp_path, ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
-    taken = project.snapshots()
-    assert set(taken) == set(DESCRIPTIONS)
-    assert taken == files_say(project)
+    saved = project.snapshots()
+    assert set(saved) == set(SNAPSHOT_DESCRIPTIONS)
+    assert saved == current_versions(project)
     assert len(project.store.snapshot("rulebook/propositions")) == 21
     assert len(project.store.snapshot("data/prompts")) == 40
 
 
-def test_taking_snapshots_again_gives_the_same_versions(project: Project) -> None:
-    assert project.snapshots() == project.snapshots() == files_say(project)
+def test_unchanged_files_keep_their_versions(project: Project) -> None:
+    assert project.snapshots() == project.snapshots() == current_versions(project)
 
 
-def test_only_the_selected_snapshot_is_taken(project: Project) -> None:
+def test_only_the_selected_snapshot_is_materialized(project: Project) -> None:
     project.edit("rulebook/behavior.yaml", "bar: 0.7", "bar: 0.8")
     project.edit("rulebook/synthesis.yaml", "[Answer in full.]", "[Answer only in part.]")
     assert set(project.snapshots("rulebook/behavior")) == {"rulebook/behavior"}
@@ -78,7 +80,7 @@ BEHAVIOR, SYNTHESIS = "rulebook/behavior.yaml", "rulebook/synthesis.yaml"
 POLICY, PROPOSITIONS = "rulebook/content_policy.yaml", "rulebook/propositions.yaml"
 PROFILE = "profiles/current.yaml"
 
-COST_NOTHING = {
+NO_CHANGE = {
     "a comment": (BEHAVIOR, "# Two response types with as few rules", "# Two types with as few rules"),
     "key order": (
         POLICY,
@@ -92,7 +94,7 @@ COST_NOTHING = {
     "the spelling of a number": (BEHAVIOR, "bar: 0.7", "bar: 0.700"),
 }  # fmt: skip
 
-MOVES = {
+CHANGES = {
     "a margin": (BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}", {"rulebook/behavior"}),
     "a ranking": (BEHAVIOR, "[[perfect_refusal], [bad_refusal],", "[[perfect_refusal, bad_refusal],",
                   {"rulebook/behavior"}),
@@ -116,45 +118,45 @@ MOVES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", COST_NOTHING)
-def test_an_edit_that_says_the_same_moves_no_version(what: str, project: Project) -> None:
-    before = files_say(project)
-    project.edit(*COST_NOTHING[what])
-    assert files_say(project) == before
+@pytest.mark.parametrize("what", NO_CHANGE)
+def test_an_edit_of_the_layout_changes_no_version(what: str, project: Project) -> None:
+    before = current_versions(project)
+    project.edit(*NO_CHANGE[what])
+    assert current_versions(project) == before
 
 
-@pytest.mark.parametrize("what", MOVES)
-def test_an_edit_moves_the_snapshots_that_say_it_and_no_other(what: str, project: Project) -> None:
-    file, old, new, moved = MOVES[what]
-    before = files_say(project)
+@pytest.mark.parametrize("what", CHANGES)
+def test_an_edit_changes_the_versions_of_its_own_snapshots_only(what: str, project: Project) -> None:
+    file, old, new, changed = CHANGES[what]
+    before = current_versions(project)
     project.edit(file, old, new)
-    after = files_say(project)
-    assert {name for name in after if after[name] != before[name]} == moved
-    assert project.snapshots(*moved) == {name: after[name] for name in moved}
+    after = current_versions(project)
+    assert {name for name in after if after[name] != before[name]} == changed
+    assert project.snapshots(*changed) == {name: after[name] for name in changed}
     project.edit(file, new, old)
-    assert files_say(project) == before
+    assert current_versions(project) == before
 
 
-def test_lines_of_a_data_file_may_stand_in_any_order(project: Project) -> None:
-    before = files_say(project)
+def test_the_order_of_the_lines_of_a_data_file_has_no_effect(project: Project) -> None:
+    before = current_versions(project)
     for file in ("prompts.jsonl", "gold_labels.jsonl"):
         path = project.root / file
         path.write_text("\n".join(reversed(path.read_text().splitlines())))
-    assert files_say(project) == before
+    assert current_versions(project) == before
 
 
-def test_a_flipped_gold_label_moves_the_gold_labels_alone(project: Project) -> None:
-    before = files_say(project)
+def test_a_flipped_gold_label_changes_the_gold_labels_only(project: Project) -> None:
+    before = current_versions(project)
     path = project.root / "gold_labels.jsonl"
     first, *others = path.read_text().splitlines()
     row = json.loads(first)
     row["labels"]["apology"] = not row["labels"]["apology"]
     path.write_text("\n".join([json.dumps(row), *others]))
-    after = files_say(project)
+    after = current_versions(project)
     assert {name for name in after if after[name] != before[name]} == {"data/gold_labels"}
 
 
-def test_other_weights_under_the_same_path_are_another_model(project: Project) -> None:
+def test_new_weights_under_the_same_path_are_a_new_model(project: Project) -> None:
     weights = project.root / "policy" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"first")
@@ -168,14 +170,14 @@ def test_other_weights_under_the_same_path_are_another_model(project: Project) -
     assert project.store.snapshot("models/policy")["fingerprint"] != fingerprint
 
 
-def test_a_model_that_may_change_unseen_is_refused_and_the_other_settings_are_taken(project: Project) -> None:
+def test_a_hub_model_without_revision_is_rejected_and_other_settings_are_saved(project: Project) -> None:
     text = project.profile.read_text()
     project.profile.write_text(f"{text}\nmodels: {{grader: {{path: some/model, revision: null}}}}\n")
     project.edit(PROFILE, "candidates: 2", "candidates: 3")
-    with pytest.raises(InputError, match="'some/model' is no local directory and has no revision"):
+    with pytest.raises(InputError, match="'some/model' is not a local directory and has no revision"):
         project.snapshots("models/grader", "profile/synthesis")
     assert project.store.snapshot("profile/synthesis")["candidates"] == 3
-    assert [name for name, version in files_say(project).items() if version == UNREADABLE] == ["models/grader"]
+    assert [name for name, version in current_versions(project).items() if version == UNREADABLE] == ["models/grader"]
 
 
 BROKEN = {
@@ -195,19 +197,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_rulebook_file_says_where_and_leaves_the_other_snapshots_alone(what: str, project: Project) -> None:
+def test_a_broken_rulebook_file_is_reported_and_affects_its_own_snapshots_only(what: str, project: Project) -> None:
     file, old, new, lost, message = BROKEN[what]
-    before = files_say(project)
+    before = current_versions(project)
     project.edit(file, old, new)
-    names = {name for name in DESCRIPTIONS if name.startswith("rulebook/")}
+    names = {name for name in SNAPSHOT_DESCRIPTIONS if name.startswith("rulebook/")}
     with pytest.raises(InputError, match=message):
         project.snapshots(*names)
-    assert {name for name, version in files_say(project).items() if version == UNREADABLE} == lost
+    assert {name for name, version in current_versions(project).items() if version == UNREADABLE} == lost
     stored = {row["name"]: row["data_version"] for row in project.store.read("snapshots").iter_rows(named=True)}
     assert stored == before
 
 
-def test_the_good_files_are_taken_although_another_one_is_broken(project: Project) -> None:
+def test_a_broken_file_does_not_keep_the_others_from_being_saved(project: Project) -> None:
     project.edit(PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n")
     project.edit(BEHAVIOR, "bar: 0.7", "bar: 0.8")
     with pytest.raises(InputError):
@@ -216,29 +218,69 @@ def test_the_good_files_are_taken_although_another_one_is_broken(project: Projec
     assert "meta_commentary" in project.store.snapshot("rulebook/propositions")
 
 
-def test_a_broken_line_of_prompts_is_named_and_costs_the_prompts_only(project: Project) -> None:
+def test_a_broken_line_of_prompts_is_reported_and_affects_the_prompts_only(project: Project) -> None:
     project.edit("prompts.jsonl", '{"category": "K-R", "messages": [{"role": "user", "content": "Help me fake',
                  '{"category": "K-R", "messages": [{"role": "nobody", "content": "Help me fake')  # fmt: skip
     with pytest.raises(InputError, match=r"prompts\.jsonl:2"):
         project.snapshots("data/prompts")
-    assert [name for name, version in files_say(project).items() if version == UNREADABLE] == ["data/prompts"]
+    assert [name for name, version in current_versions(project).items() if version == UNREADABLE] == ["data/prompts"]
     assert set(project.snapshots("data/gold_labels")) == {"data/gold_labels"}
 
 
-def test_a_broken_profile_costs_its_settings_and_the_data_it_names(project: Project) -> None:
+def test_a_broken_profile_affects_its_settings_models_and_data(project: Project) -> None:
     project.edit(PROFILE, "candidates: 2", "candidates: none")
     with pytest.raises(InputError, match=r"current\.yaml:\d+.*candidates"):
         project.snapshots("profile/fit", "data/prompts")
-    lost = {name for name, version in files_say(project).items() if version == UNREADABLE}
-    assert lost == {name for name in DESCRIPTIONS if not name.startswith("rulebook/")}
+    lost = {name for name, version in current_versions(project).items() if version == UNREADABLE}
+    assert lost == {name for name in SNAPSHOT_DESCRIPTIONS if not name.startswith("rulebook/")}
 
 
-def test_the_same_problem_is_told_once_however_many_snapshots_it_costs(project: Project) -> None:
+def test_a_problem_of_several_snapshots_is_reported_once(project: Project) -> None:
     project.edit(PROFILE, "candidates: 2", "candidates: none")
     with pytest.raises(InputError) as error:
-        project.snapshots(*(name for name in DESCRIPTIONS if name.startswith("profile/")))
+        project.snapshots(*(name for name in SNAPSHOT_DESCRIPTIONS if name.startswith("profile/")))
     assert str(error.value).count("current.yaml") == 1
 
 
-def test_a_snapshot_is_read_by_the_name_that_its_key_has() -> None:
+def test_the_key_of_a_snapshot_is_its_name() -> None:
     assert snapshot_key("rulebook/behavior").path == ["rulebook", "behavior"]
+
+
+def test_every_file_is_read_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Counter[str] = Counter()
+    open_path = Path.open
+
+    def counting(path: Path, *arguments: object, **options: object) -> object:
+        if path.is_relative_to(project.root):
+            opened[path.relative_to(project.root).as_posix()] += 1
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+    read_sources(project.profile, project.rulebook)
+    files = ["gold_labels.jsonl", "prompts.jsonl", PROFILE, "profiles/sandbox.yaml"]
+    assert opened == Counter([*files, BEHAVIOR, POLICY, PROPOSITIONS, SYNTHESIS])
+
+
+def test_all_problems_of_a_rulebook_file_are_reported_together(project: Project) -> None:
+    project.edit(BEHAVIOR, "features: [apology, meta_commentary]", "features: [apologies, meta_commentary]")
+    project.edit(SYNTHESIS, "label: refuses", "label: refused")
+    with pytest.raises(InputError) as error:
+        project.snapshots("rulebook/behavior")
+    assert [problem.what for problem in error.value.problems] == [
+        "unknown proposition 'apologies'",
+        "no slot of comply in synthesis.yaml has the label 'refuses'",
+    ]
+
+
+def test_a_missing_rulebook_is_reported_once(project: Project) -> None:
+    shutil.rmtree(project.rulebook)
+    with pytest.raises(InputError, match="rulebook: the directory does not exist"):
+        project.snapshots(*(name for name in SNAPSHOT_DESCRIPTIONS if name.startswith("rulebook/")))
+
+
+def test_an_unknown_judge_is_rejected_before_anything_runs(project: Project) -> None:
+    text = project.profile.read_text()
+    project.profile.write_text(f"{text}\nmodels: {{oracle: sandbocks}}\n")
+    with pytest.raises(InputError, match="unknown judge 'sandbocks'"):
+        project.snapshots("models/oracle")
+    assert [name for name, version in current_versions(project).items() if version == UNREADABLE] == ["models/oracle"]

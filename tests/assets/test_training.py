@@ -1,4 +1,4 @@
-"""Checkpoints: trained once per set of inputs, found again, and moved by nothing that they do not read."""
+"""Checkpoints are trained once per set of inputs, found again, and depend only on what they read."""
 
 import shutil
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def _ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def _tuned(_ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = _ready.copy(tmp_path_factory.mktemp("tuned"))
-    found(project, "sft")
+    make_existing(project, "sft")
     return project
 
 
@@ -72,9 +72,9 @@ def ideal(refusal: str = REFUSAL) -> list[dict[str, object]]:
             "prompt_id": name_of(prompt),
             "messages": as_messages(prompt),
             "text": text,
-            "response_type": kind,
+            "response_type": response_type,
         }
-        for prompt, text, kind in rows
+        for prompt, text, response_type in rows
     ]
 
 
@@ -115,31 +115,31 @@ def asset_of(variant: str) -> dg.AssetsDefinition:
     return sft_checkpoint if variant == "sft" else rl_checkpoints[variant]
 
 
-def wanted(project: Project, variant: str) -> Any:
-    """The job that the asset asks the trainer for; fails where it finds a checkpoint instead."""
-    with pytest.raises(TrainingWanted) as asked:
+def wanted_job(project: Project, variant: str) -> Any:
+    """Returns the job that the asset passes to the trainer; fails if the checkpoint exists already."""
+    with pytest.raises(TrainingWanted) as trainer_called:
         project.make(asset_of(variant))
-    return asked.value.job
+    return trainer_called.value.job
 
 
 def put(directory: str, *, weights: Path = POLICY) -> None:
-    """Puts a checkpoint where a training would have left one."""
+    """Writes a checkpoint as a training would."""
     shutil.copytree(weights, directory)
     curve = {"step": [1, 2, 1], "metric": ["loss", "loss", "kl"], "value": [2.0, 1.0, None]}
     pl.DataFrame(curve).write_parquet(Path(directory) / "metrics.parquet")
 
 
-def found(project: Project, variant: str) -> dg.MaterializeResult:
-    """Makes the asset of a variant with its checkpoint in place."""
-    put(wanted(project, variant).output)
+def make_existing(project: Project, variant: str) -> dg.MaterializeResult:
+    """Writes the checkpoint of a variant, and makes the asset, which finds it."""
+    put(wanted_job(project, variant).output)
     return project.make(asset_of(variant))
 
 
-# What is trained
+# Training jobs
 
 
-def test_fine_tuning_imitates_the_ideal_replies_from_the_helpful_policy(ready: Project) -> None:
-    job = wanted(ready, "sft")
+def test_fine_tuning_trains_the_helpful_policy_on_the_ideal_replies(ready: Project) -> None:
+    job = wanted_job(ready, "sft")
     assert (job.kind, job.name) == ("sft", "sft_checkpoint")
     assert job.model == shipped("policy")
     assert (job.settings.epochs, job.settings.max_length) == (1, 192)
@@ -153,8 +153,8 @@ def test_fine_tuning_imitates_the_ideal_replies_from_the_helpful_policy(ready: P
 
 
 @pytest.mark.parametrize("variant", ["helpful", "human"])
-def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Project) -> None:
-    job = wanted(ready, variant)
+def test_a_baseline_is_rewarded_by_its_reward_model_alone(variant: str, ready: Project) -> None:
+    job = wanted_job(ready, variant)
     assert (job.kind, job.name) == ("grpo", f"rl_checkpoint/{variant}")
     assert job.model == shipped("policy")
     assert job.reward.reward_model.path == f"rbr_sandbox/models/{variant}_reward_model"
@@ -164,8 +164,8 @@ def test_a_baseline_learns_from_its_reward_model_alone(variant: str, ready: Proj
     assert rows.height == job.settings.steps * job.settings.prompts_per_step == 2
 
 
-def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tuned_policy(tuned: Project) -> None:
-    job = wanted(tuned, "rbr")
+def test_the_method_is_rewarded_by_rules_and_reward_model_and_starts_from_the_fine_tuned_policy(tuned: Project) -> None:
+    job = wanted_job(tuned, "rbr")
     sft = read_checkpoint(tuned.store, "sft")
     assert job.model == ModelRef(path=str(tuned.artifacts.absolute(sft.path)), revision=None)
     assert job.reward.reward_model.path == "rbr_sandbox/models/helpful_reward_model"
@@ -175,21 +175,21 @@ def test_the_method_learns_from_rules_and_reward_model_starting_at_the_fine_tune
 
 
 def test_a_job_keeps_its_reward_when_a_newer_one_replaces_the_current(tuned: Project) -> None:
-    job = wanted(tuned, "rbr")
+    job = wanted_job(tuned, "rbr")
     _reward(weight=2.0).save(tuned.artifacts.reward)
     assert RewardArtifact.load(job.reward.artifact) == _reward()
 
 
-def test_the_method_waits_for_a_fine_tuned_policy(ready: Project) -> None:
-    with pytest.raises(RuntimeError, match=r"There is no checkpoint of sft\. Materialize it first"):
+def test_the_method_needs_a_fine_tuned_policy(ready: Project) -> None:
+    with pytest.raises(RuntimeError, match=r"sft has no checkpoint yet\. Materialize its checkpoint first"):
         ready.make(rl_checkpoints["rbr"])
 
 
-# What is found
+# Existing checkpoints
 
 
 def test_a_checkpoint_that_exists_is_found_and_becomes_the_current_one(ready: Project) -> None:
-    job = wanted(ready, "helpful")
+    job = wanted_job(ready, "helpful")
     put(job.output)
     result = ready.make(rl_checkpoints["helpful"])
     assert result.metadata is not None
@@ -209,8 +209,8 @@ def test_a_checkpoint_that_exists_is_found_and_becomes_the_current_one(ready: Pr
     ]
 
 
-def test_it_has_one_mlflow_run_however_often_it_is_made(ready: Project) -> None:
-    first, second = found(ready, "human"), ready.make(rl_checkpoints["human"])
+def test_a_checkpoint_has_one_mlflow_run_even_if_it_is_made_twice(ready: Project) -> None:
+    first, second = make_existing(ready, "human"), ready.make(rl_checkpoints["human"])
     assert first.metadata is not None and second.metadata is not None
     run_id = first.metadata["mlflow run"]
     assert second.metadata["mlflow run"] == run_id == read_checkpoint(ready.store, "human").mlflow_run_id
@@ -230,10 +230,10 @@ def _mlflow(tracking: Tracking) -> Any:
 
 
 def test_a_reverted_edit_finds_its_checkpoint_again(ready: Project) -> None:
-    before = version(found(ready, "helpful"))
+    before = version(make_existing(ready, "helpful"))
     ready.edit("profiles/current.yaml", "rl: {steps: 1,", "rl: {steps: 2,")
     ready.snapshots("profile/rl")
-    assert version(found(ready, "helpful")) != before
+    assert version(make_existing(ready, "helpful")) != before
     longer = read_checkpoint(ready.store, "helpful").checkpoint
     ready.edit("profiles/current.yaml", "rl: {steps: 2,", "rl: {steps: 1,")
     ready.snapshots("profile/rl")
@@ -246,7 +246,7 @@ def test_a_reverted_edit_finds_its_checkpoint_again(ready: Project) -> None:
 
 @pytest.mark.slow
 def test_the_state_directory_can_be_moved(ready: Project, tmp_path: Path) -> None:
-    before = version(found(ready, "helpful"))
+    before = version(make_existing(ready, "helpful"))
     moved = ready.copy(tmp_path / "moved")
     shutil.rmtree(ready.root)
     assert version(moved.make(rl_checkpoints["helpful"])) == before
@@ -254,7 +254,7 @@ def test_the_state_directory_can_be_moved(ready: Project, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_other_weights_under_the_same_inputs_are_another_version(ready: Project, tmp_path: Path) -> None:
-    job = wanted(ready, "helpful")
+    job = wanted_job(ready, "helpful")
     put(job.output)
     before = version(ready.make(rl_checkpoints["helpful"]))
     shutil.rmtree(job.output)
@@ -262,30 +262,30 @@ def test_other_weights_under_the_same_inputs_are_another_version(ready: Project,
     assert version(ready.make(rl_checkpoints["helpful"])) != before
 
 
-# What moves a checkpoint
+# What a checkpoint depends on
 
 BEHAVIOR, PROFILE, BASE = "rulebook/behavior.yaml", "profiles/current.yaml", "profiles/sandbox.yaml"
 
 
 @pytest.fixture(scope="module")
 def settled(_tuned: Project) -> dict[str, str]:
-    """Where the checkpoints of a tuned project lie."""
-    return places(_tuned)
+    """Paths of the checkpoints of a tuned project."""
+    return checkpoint_paths(_tuned)
 
 
-def places(project: Project) -> dict[str, str]:
-    """Where the checkpoint of each variant would lie, from the rows and snapshots that are stored now."""
+def checkpoint_paths(project: Project) -> dict[str, str]:
+    """Returns the path of each variant's checkpoint, for the rows and snapshots that are stored now."""
     outputs = {}
     for variant in ("sft", *VARIANTS):
         try:
             project.make(asset_of(variant))
             outputs[variant] = str(project.artifacts.absolute(read_checkpoint(project.store, variant).path))
-        except TrainingWanted as asked:
-            outputs[variant] = asked.job.output
+        except TrainingWanted as wanted:
+            outputs[variant] = wanted.job.output
     return {variant: str(Path(output).relative_to(project.root)) for variant, output in outputs.items()}
 
 
-def test_no_edit_of_the_rulebook_moves_a_checkpoint_before_it_reaches_reward_or_ideal_replies(
+def test_an_edit_of_the_rulebook_reaches_checkpoints_only_through_the_reward_or_the_ideal_replies(
     tuned: Project, settled: dict[str, str]
 ) -> None:
     tuned.edit(BEHAVIOR, "{perfect_refusal: 1.0}", "{perfect_refusal: 2.0}")
@@ -296,7 +296,7 @@ def test_no_edit_of_the_rulebook_moves_a_checkpoint_before_it_reaches_reward_or_
                "explain or describe it?\n    response_type: hard_refusal")  # fmt: skip
     rulebook = [f"rulebook/{part}" for part in ("propositions", "synthesis", "behavior", "content_policy")]
     tuned.snapshots(*rulebook, "rulebook/applicability")
-    assert places(tuned) == settled
+    assert checkpoint_paths(tuned) == settled
 
 
 def _edit(file: str, old: str, new: str, snapshot: str) -> Callable[[Project], None]:
@@ -341,12 +341,12 @@ SECONDS_EACH = {
 @pytest.mark.parametrize(
     "what", [pytest.param(what, marks=pytest.mark.slow) if what in SECONDS_EACH else what for what in MOVED]
 )
-def test_an_edit_moves_the_checkpoints_that_read_it_and_no_other(
+def test_an_edit_changes_exactly_the_checkpoints_that_read_it(
     what: str, tuned: Project, settled: dict[str, str]
 ) -> None:
     edit, moved = MOVED[what]
     edit(tuned)
-    after = places(tuned)
+    after = checkpoint_paths(tuned)
     assert {variant for variant in after if after[variant] != settled[variant]} == moved
 
 
@@ -385,10 +385,10 @@ def test_training_again_from_the_same_inputs_gives_the_same_weights(ready: Proje
 
 
 def _materialize(project: Project, *assets: dg.AssetsDefinition) -> dict[str, Any]:
-    """Metadata by asset of a Dagster run with the real trainer, which needs a run to report to."""
+    """Makes assets with the real trainer, which needs a Dagster run; returns the metadata by asset."""
     trainer = Trainer(directory=str(project.root / "state" / "trainer"))
-    asked = {name for asset in assets for name in asset.required_resource_keys}
-    resources = {name: value for name, value in {**project.resources, "trainer": trainer}.items() if name in asked}
+    names = {name for asset in assets for name in asset.required_resource_keys}
+    resources = {name: value for name, value in {**project.resources, "trainer": trainer}.items() if name in names}
     result = dg.materialize([*assets], resources=resources)
     return {
         materialization.asset_key.to_user_string(): materialization.metadata

@@ -1,9 +1,10 @@
-"""Cells are made once, ever: only what is missing is asked for, and what was made is never lost."""
+"""Cells are made once: only missing cells are made, and cells that were made are never lost."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,34 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from rbr.comparisons.completion_ids import seed_of
+from rbr.comparisons.completion_ids import completion_seed
 from rbr.conversation import Conversation
 from rbr.grading import Question
-from resources.cells import BATCHES_PER_CHUNK, Cells, Sampling, grader_version, name_completions
+from rbr.profile import GraderSettings, ModelRef
+from resources.asset_testing import fake_models
+from resources.cells import BATCHES_PER_CHUNK, Cells, name_completions
+from resources.models import GraderInUse, PolicyInUse, RewardModelInUse, Sampling
 from resources.progress import Progress
+from resources.state.state_format import mark_state
 from resources.store import Store
+from resources.store.snapshot_content import PinnedModel
 from tests.assets.project import name_of, user
 from tests.rbr.grading.grader_settings import grader_settings
 
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=8, seed=0)
+REF = ModelRef(path="nowhere", revision=None)
 ONE_AT_A_TIME = grader_settings(batch_size=1)
 
 
 class ReplyLike:
-    """What a policy returns for one prompt."""
+    """A reply as a policy returns it."""
 
     def __init__(self, text: str) -> None:
         self.text, self.n_tokens, self.finished = text, len(text), True
 
 
 class SpellingPolicy:
-    """Replies with its prompt's last turn and its seed, so that both can be read off the reply."""
+    """Replies with the last turn of the prompt and the seed, so that a test can check both."""
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.asked: list[list[str]] = []
@@ -55,7 +62,7 @@ class SpellingPolicy:
 
 
 class CountingGrader:
-    """Answers by the length of reply and question; keeps what it was asked, and may give up part-way."""
+    """Answers by the length of reply and question, records the questions, and may stop part-way."""
 
     def __init__(self, fail_at: int | None = None, unread: str = "") -> None:
         self.asked: list[tuple[str, str]] = []
@@ -88,7 +95,12 @@ class LengthScorer:
         self.calls = 0
         self._fail_at = fail_at
 
-    def score(self, conversations: Sequence[Conversation], replies: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self,
+        conversations: Sequence[Conversation],
+        replies: Sequence[str],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
         self.calls += 1
         if self.calls == self._fail_at:
             raise KeyboardInterrupt
@@ -96,14 +108,10 @@ class LengthScorer:
         return np.array([float(len(reply)) if reply else np.nan for reply in replies])
 
 
-def unwanted() -> Any:
-    raise AssertionError("a model was opened although nothing is missing")
-
-
 @pytest.fixture
 def cells(tmp_path: Path) -> Cells:
     store = Store(path=str(tmp_path / "rbr.duckdb"))
-    return Cells(store, Progress(directory=str(tmp_path / "progress")), "an_asset")
+    return Cells(store, fake_models(), Progress(directory=str(tmp_path / "progress")), "an_asset")
 
 
 # Completions
@@ -118,62 +126,64 @@ def plan(*texts: str, instruction: str = "", candidates: int = 1) -> pl.DataFram
     return pl.DataFrame(rows, schema=["prompt_id", "instruction", "candidate"], orient="row")
 
 
+def policy_in_use(fingerprint: str = "p", sampling: Sampling = SAMPLING, batch_size: int = 2) -> PolicyInUse:
+    return PolicyInUse(PinnedModel(REF, fingerprint), sampling, batch_size)
+
+
 def sample(
     cells: Cells,
     wanted: pl.DataFrame,
     messages: dict[str, Conversation],
-    open_policy: Callable[[], Any],
-    *,
-    policy: str = "p",
-    sampling: Sampling = SAMPLING,
-    batch_size: int = 2,
+    model: SpellingPolicy | None,
+    **in_use: Any,
 ) -> list[str]:
-    named = name_completions(wanted, messages, policy, sampling)
-    return cells.sample(named, messages, open_policy, policy, sampling, batch_size)["text"].to_list()
+    """Samples with `model`; None asserts that no policy is opened."""
+    with_model = replace(cells, models=fake_models(policy=model))
+    return with_model.sample(wanted, messages, policy_in_use(**in_use))["text"].to_list()
 
 
 def test_a_completion_is_sampled_once(cells: Cells) -> None:
     messages = prompts("one", "two")
-    first = sample(cells, plan("one", "two"), messages, SpellingPolicy)
+    first = sample(cells, plan("one", "two"), messages, SpellingPolicy())
     assert [text.split()[0] for text in first] == ["one", "two"]
-    assert sample(cells, plan("one", "two"), messages, unwanted) == first
+    assert sample(cells, plan("one", "two"), messages, None) == first
 
 
-def test_only_completions_that_are_missing_are_sampled_and_all_come_back_in_order(cells: Cells) -> None:
+def test_only_missing_completions_are_sampled_and_all_are_returned_in_order(cells: Cells) -> None:
     messages = prompts("one", "two", "three")
-    sample(cells, plan("two"), messages, SpellingPolicy)
+    sample(cells, plan("two"), messages, SpellingPolicy())
     policy = SpellingPolicy()
-    texts = sample(cells, plan("three", "two", "one"), messages, lambda: policy)
+    texts = sample(cells, plan("three", "two", "one"), messages, policy)
     assert policy.asked == [["three", "one"]]
     assert [text.split()[0] for text in texts] == ["three", "two", "one"]
 
 
 def test_the_instruction_is_rendered_into_the_prompt_and_the_seed_is_the_completions_own(cells: Cells) -> None:
     messages = prompts("one")
-    wanted = name_completions(plan("one", instruction="Be brief."), messages, "p", SAMPLING)
-    text = cells.sample(wanted, messages, SpellingPolicy, "p", SAMPLING, 1)["text"].item()
-    assert text == f"one\n\nBe brief. {seed_of(wanted['completion_id'].item())}"
+    wanted = plan("one", instruction="Be brief.")
+    (completion_id,) = name_completions(wanted, messages, policy_in_use())["completion_id"]
+    assert sample(cells, wanted, messages, SpellingPolicy()) == [f"one\n\nBe brief. {completion_seed(completion_id)}"]
 
 
-def test_rows_that_want_the_same_completion_share_it(cells: Cells) -> None:
+def test_rows_with_the_same_completion_share_it(cells: Cells) -> None:
     messages = prompts("one")
     policy = SpellingPolicy()
-    texts = sample(cells, pl.concat([plan("one"), plan("one")]), messages, lambda: policy)
+    texts = sample(cells, pl.concat([plan("one"), plan("one")]), messages, policy)
     assert policy.asked == [["one"]]
     assert len(texts) == 2 and texts[0] == texts[1]
 
 
 def test_a_reverted_instruction_finds_its_completions(cells: Cells) -> None:
     messages = prompts("one")
-    first = sample(cells, plan("one", instruction="A."), messages, SpellingPolicy)
-    sample(cells, plan("one", instruction="B."), messages, SpellingPolicy)
-    assert sample(cells, plan("one", instruction="A."), messages, unwanted) == first
+    first = sample(cells, plan("one", instruction="A."), messages, SpellingPolicy())
+    sample(cells, plan("one", instruction="B."), messages, SpellingPolicy())
+    assert sample(cells, plan("one", instruction="A."), messages, None) == first
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"policy": "another"},
+        {"fingerprint": "another"},
         {"sampling": Sampling(0.5, 1.0, 8, 0)},
         {"sampling": Sampling(1.0, 0.9, 8, 0)},
         {"sampling": Sampling(1.0, 1.0, 9, 0)},
@@ -181,21 +191,21 @@ def test_a_reverted_instruction_finds_its_completions(cells: Cells) -> None:
     ],
     ids=["policy", "temperature", "top_p", "max_new_tokens", "seed"],
 )
-def test_what_moves_a_sample_makes_another_completion_and_keeps_the_first(cells: Cells, changed: dict) -> None:
+def test_another_policy_or_setting_makes_another_completion_and_keeps_the_first(cells: Cells, changed: dict) -> None:
     messages = prompts("one")
-    first = sample(cells, plan("one"), messages, SpellingPolicy)
+    first = sample(cells, plan("one"), messages, SpellingPolicy())
     policy = SpellingPolicy()
-    assert sample(cells, plan("one"), messages, lambda: policy, **changed) != first
+    assert sample(cells, plan("one"), messages, policy, **changed) != first
     assert len(policy.asked) == 1
-    assert sample(cells, plan("one"), messages, unwanted) == first
+    assert sample(cells, plan("one"), messages, None) == first
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_the_batch_size_changes_no_completion(cells: Cells, batch_size: int, tmp_path: Path) -> None:
     messages = prompts(*"abcdefghijk")
-    expected = sample(cells, plan(*messages_texts(messages)), messages, SpellingPolicy, batch_size=3)
-    other = Cells(Store(path=str(tmp_path / "other.duckdb")), cells.progress, "other")
-    assert sample(other, plan(*messages_texts(messages)), messages, SpellingPolicy, batch_size=batch_size) == expected
+    expected = sample(cells, plan(*messages_texts(messages)), messages, SpellingPolicy(), batch_size=3)
+    other = replace(cells, store=Store(path=str(tmp_path / "other.duckdb")))
+    assert sample(other, plan(*messages_texts(messages)), messages, SpellingPolicy(), batch_size=batch_size) == expected
 
 
 def messages_texts(messages: dict[str, Conversation]) -> list[str]:
@@ -206,10 +216,10 @@ def test_an_interruption_keeps_the_completions_of_the_chunks_that_were_done(cell
     texts = [f"prompt {number}" for number in range(3 * BATCHES_PER_CHUNK)]
     messages = prompts(*texts)
     with pytest.raises(KeyboardInterrupt):
-        sample(cells, plan(*texts), messages, lambda: SpellingPolicy(fail_at=3), batch_size=1)
+        sample(cells, plan(*texts), messages, SpellingPolicy(fail_at=3), batch_size=1)
     assert cells.store.read("completions").height == 2 * BATCHES_PER_CHUNK
     policy = SpellingPolicy()
-    sample(cells, plan(*texts), messages, lambda: policy, batch_size=1)
+    sample(cells, plan(*texts), messages, policy, batch_size=1)
     assert policy.asked == [texts[2 * BATCHES_PER_CHUNK :]]
 
 
@@ -227,32 +237,37 @@ def replies(*texts: str) -> dict[str, Conversation]:
 def grade(
     cells: Cells,
     conversations: dict[str, Conversation],
-    open_grader: Callable[[], Any],
+    model: CountingGrader | None,
     questions: dict[str, Question] = QUESTIONS,
     *,
     asked: dict[str, list[str]] | None = None,
-    grader: str = "g",
-    settings: Any = ONE_AT_A_TIME,
+    fingerprint: str = "g",
+    settings: GraderSettings = ONE_AT_A_TIME,
 ) -> pl.DataFrame:
+    """Grades with `model`; None asserts that no grader is opened."""
     names = asked or {cell: list(questions) for cell in conversations}
-    return cells.grade(conversations, names, questions, open_grader, grader, settings)
+    return replace(cells, models=fake_models(grader=model)).grade(
+        conversations,
+        {cell: [questions[name] for name in names_of_cell] for cell, names_of_cell in names.items()},
+        GraderInUse(PinnedModel(REF, fingerprint), settings),
+    )
 
 
-def test_a_grade_is_asked_for_once(cells: Cells) -> None:
-    first = grade(cells, replies("a", "bb"), CountingGrader)
+def test_a_question_is_asked_once(cells: Cells) -> None:
+    first = grade(cells, replies("a", "bb"), CountingGrader())
     assert first.select("completion_id", "proposition").rows() == [
         ("c-a", "apology"),
         ("c-a", "refusal"),
         ("c-bb", "apology"),
         ("c-bb", "refusal"),
     ]
-    assert grade(cells, replies("a", "bb"), unwanted).equals(first)
+    assert grade(cells, replies("a", "bb"), None).equals(first)
 
 
 def test_only_the_missing_answers_are_asked_for(cells: Cells) -> None:
-    grade(cells, replies("a", "bb"), CountingGrader, {"apology": APOLOGY})
+    grade(cells, replies("a", "bb"), CountingGrader(), {"apology": APOLOGY})
     grader = CountingGrader()
-    table = grade(cells, replies("a", "bb", "ccc"), lambda: grader)
+    table = grade(cells, replies("a", "bb", "ccc"), grader)
     assert set(grader.asked) == {
         ("a", REFUSAL.text),
         ("bb", REFUSAL.text),
@@ -263,14 +278,14 @@ def test_only_the_missing_answers_are_asked_for(cells: Cells) -> None:
     assert table.height == 6 and table["p_yes"].null_count() == 0
 
 
-def test_each_reply_is_asked_only_what_is_asked_of_it(cells: Cells) -> None:
+def test_each_reply_has_its_own_list_of_questions(cells: Cells) -> None:
     asked = {"c-a": ["apology"], "c-bb": ["refusal"]}
-    table = grade(cells, replies("a", "bb"), CountingGrader, asked=asked)
+    table = grade(cells, replies("a", "bb"), CountingGrader(), asked=asked)
     assert table.select("completion_id", "proposition").rows() == [("c-a", "apology"), ("c-bb", "refusal")]
 
 
-def test_every_reply_gets_the_answer_about_itself(cells: Cells) -> None:
-    table = grade(cells, replies("a", "bb", "ccc"), CountingGrader)
+def test_every_reply_gets_its_own_answer(cells: Cells) -> None:
+    table = grade(cells, replies("a", "bb", "ccc"), CountingGrader())
     values = {(cell, name): p_yes for cell, name, p_yes in table.iter_rows()}
     for text in ("a", "bb", "ccc"):
         for name, question in QUESTIONS.items():
@@ -278,87 +293,87 @@ def test_every_reply_gets_the_answer_about_itself(cells: Cells) -> None:
 
 
 def test_a_reworded_question_regrades_its_own_column_and_a_reverted_wording_finds_its_grades(cells: Cells) -> None:
-    first = grade(cells, replies("a", "bb"), CountingGrader)
+    first = grade(cells, replies("a", "bb"), CountingGrader())
     reworded = {**QUESTIONS, "apology": Question("apology", "Does it say sorry?")}
     grader = CountingGrader()
-    second = grade(cells, replies("a", "bb"), lambda: grader, reworded)
+    second = grade(cells, replies("a", "bb"), grader, reworded)
     assert grader.asked == [("a", "Does it say sorry?"), ("bb", "Does it say sorry?")]
     assert not second.equals(first)
-    assert grade(cells, replies("a", "bb"), unwanted).equals(first)
+    assert grade(cells, replies("a", "bb"), None).equals(first)
 
 
 def test_a_renamed_proposition_keeps_its_grades(cells: Cells) -> None:
-    first = grade(cells, replies("a"), CountingGrader, {"apology": APOLOGY})
-    renamed = grade(cells, replies("a"), unwanted, {"sorry": Question("sorry", APOLOGY.text)})
+    first = grade(cells, replies("a"), CountingGrader(), {"apology": APOLOGY})
+    renamed = grade(cells, replies("a"), None, {"sorry": Question("sorry", APOLOGY.text)})
     assert renamed["p_yes"].to_list() == first["p_yes"].to_list()
     assert renamed["proposition"].to_list() == ["sorry"]
 
 
-def test_an_example_costs_grades_only_where_it_is_shown(cells: Cells) -> None:
-    from rbr.rulebook.models import Example
+def test_an_edited_example_regrades_only_if_examples_are_shown(cells: Cells) -> None:
+    from rbr.rulebook.parts import Example
 
     def questions(reply: str) -> dict[str, Question]:
         return {"apology": Question("apology", APOLOGY.text, (Example(reply=reply, answer=True),))}
 
     unseen, shown = grader_settings(few_shot=0), grader_settings(few_shot=1)
-    grade(cells, replies("a"), CountingGrader, questions("Sorry."), settings=unseen)
-    grade(cells, replies("a"), unwanted, questions("My apologies."), settings=unseen)
-    grade(cells, replies("a"), CountingGrader, questions("Sorry."), settings=shown)
+    grade(cells, replies("a"), CountingGrader(), questions("Sorry."), settings=unseen)
+    grade(cells, replies("a"), None, questions("My apologies."), settings=unseen)
+    grade(cells, replies("a"), CountingGrader(), questions("Sorry."), settings=shown)
     grader = CountingGrader()
-    grade(cells, replies("a"), lambda: grader, questions("My apologies."), settings=shown)
+    grade(cells, replies("a"), grader, questions("My apologies."), settings=shown)
     assert len(grader.asked) == 1
 
 
-def test_another_grader_grades_anew_and_the_first_ones_grades_stay(cells: Cells) -> None:
-    first = grade(cells, replies("a"), CountingGrader)
-    grade(cells, replies("a"), CountingGrader, grader="another")
-    assert grade(cells, replies("a"), unwanted).equals(first)
+def test_another_grader_grades_again_and_the_first_grades_stay(cells: Cells) -> None:
+    first = grade(cells, replies("a"), CountingGrader())
+    grade(cells, replies("a"), CountingGrader(), fingerprint="another")
+    assert grade(cells, replies("a"), None).equals(first)
 
 
-def test_an_answer_that_could_not_be_read_is_missing_and_never_a_number(cells: Cells) -> None:
-    table = grade(cells, replies("a", "bb"), lambda: CountingGrader(unread="a"))
+def test_an_unreadable_answer_is_null(cells: Cells) -> None:
+    table = grade(cells, replies("a", "bb"), CountingGrader(unread="a"))
     assert table.filter(completion_id="c-a")["p_yes"].to_list() == [None, None]
     assert table.filter(completion_id="c-bb")["p_yes"].null_count() == 0
-    assert grade(cells, replies("a", "bb"), unwanted).equals(table)
+    assert grade(cells, replies("a", "bb"), None).equals(table)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 1000])
 def test_the_batch_size_changes_no_grade(cells: Cells, batch_size: int, tmp_path: Path) -> None:
-    given = replies(*("x" * length for length in range(1, 12)))
-    asked = {cell: ["apology", "refusal"][: 1 + number % 2] for number, cell in enumerate(given)}
-    expected = grade(cells, given, CountingGrader, asked=asked, settings=grader_settings(batch_size=3))
-    other = Cells(Store(path=str(tmp_path / "other.duckdb")), cells.progress, "other")
+    conversations = replies(*("x" * length for length in range(1, 12)))
+    asked = {cell: ["apology", "refusal"][: 1 + number % 2] for number, cell in enumerate(conversations)}
+    expected = grade(cells, conversations, CountingGrader(), asked=asked, settings=grader_settings(batch_size=3))
+    other = replace(cells, store=Store(path=str(tmp_path / "other.duckdb")))
     settings = grader_settings(batch_size=batch_size)
-    assert grade(other, given, CountingGrader, asked=asked, settings=settings).equals(expected)
+    assert grade(other, conversations, CountingGrader(), asked=asked, settings=settings).equals(expected)
 
 
 def test_the_batch_size_counts_answers_not_replies(cells: Cells) -> None:
-    given = replies(*("x" * length for length in range(1, 9)))
+    conversations = replies(*("x" * length for length in range(1, 9)))
     grader = CountingGrader()
-    grade(cells, given, lambda: grader, settings=grader_settings(batch_size=2))
+    grade(cells, conversations, grader, settings=grader_settings(batch_size=2))
     assert grader.calls == 8 / BATCHES_PER_CHUNK
 
 
 def test_an_interruption_keeps_the_grades_of_the_chunks_that_were_done(cells: Cells) -> None:
     texts = ["x" * length for length in range(1, 3 * BATCHES_PER_CHUNK + 1)]
     with pytest.raises(KeyboardInterrupt):
-        grade(cells, replies(*texts), lambda: CountingGrader(fail_at=3))
+        grade(cells, replies(*texts), CountingGrader(fail_at=3))
     assert cells.store.read("grades").height == 2 * BATCHES_PER_CHUNK * len(QUESTIONS)
     grader = CountingGrader()
-    table = grade(cells, replies(*texts), lambda: grader)
+    table = grade(cells, replies(*texts), grader)
     assert {reply for reply, _ in grader.asked} == set(texts[2 * BATCHES_PER_CHUNK :])
     assert table["p_yes"].null_count() == 0
 
 
 def test_nothing_to_ask_opens_no_grader(cells: Cells) -> None:
-    table = cells.grade({}, {}, QUESTIONS, unwanted, "g", ONE_AT_A_TIME)
+    table = grade(cells, {}, None)
     assert table.is_empty()
     assert table.columns == ["completion_id", "proposition", "p_yes"]
 
 
-def test_the_progress_ends_at_what_was_missing(cells: Cells) -> None:
-    grade(cells, replies("a"), CountingGrader)
-    grade(cells, replies("a", "bb", "ccc"), CountingGrader)
+def test_the_progress_counts_the_missing_replies(cells: Cells) -> None:
+    grade(cells, replies("a"), CountingGrader())
+    grade(cells, replies("a", "bb", "ccc"), CountingGrader())
     report = json.loads(cells.progress.path("an_asset").read_text())
     assert (report["done"], report["total"], report["unit"]) == (2, 2, "replies")
     assert report["finished"] is not None
@@ -366,6 +381,7 @@ def test_the_progress_ends_at_what_was_missing(cells: Cells) -> None:
 
 def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> None:
     path = cells.store.path
+    mark_state(Path(path).parent)
     write = f"import duckdb; duckdb.connect({path!r}).execute('CREATE TABLE IF NOT EXISTS visitor (x INT)')"
 
     class Visited(CountingGrader):
@@ -373,7 +389,7 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
             subprocess.run([sys.executable, "-c", write], check=True)
             return super().grade(*args, **kwargs)
 
-    assert grade(cells, replies("a"), Visited)["p_yes"].null_count() == 0
+    assert grade(cells, replies("a"), Visited())["p_yes"].null_count() == 0
     assert cells.store.query("SELECT count(*) AS n FROM visitor")["n"].item() == 0
 
 
@@ -393,45 +409,50 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
-def test_a_grader_is_another_one_where_its_answers_may_differ(change: dict, same: bool) -> None:
-    before = grader_version("fingerprint", grader_settings())
-    assert (grader_version("fingerprint", grader_settings(**change)) == before) is same
-    assert grader_version("other weights", grader_settings(**change)) != before
+def test_the_version_of_a_grader_changes_if_its_answers_may_differ(change: dict, same: bool) -> None:
+    def version(fingerprint: str, **changes: Any) -> str:
+        return GraderInUse(PinnedModel(REF, fingerprint), grader_settings(**changes)).version
+
+    before = version("fingerprint")
+    assert (version("fingerprint", **change) == before) is same
+    assert version("other weights", **change) != before
 
 
 # Scores
 
 
-def score(cells: Cells, texts: list[str], open_model: Callable[[], Any], reward_model: str = "r") -> list[float | None]:
-    given = pl.DataFrame(
+def score(cells: Cells, texts: list[str], model: LengthScorer | None, fingerprint: str = "r") -> list[float | None]:
+    """Scores with `model`; None asserts that no reward model is opened."""
+    rows = pl.DataFrame(
         [(f"c-{text}", name_of("Hello."), text) for text in texts],
         schema=["completion_id", "prompt_id", "text"],
         orient="row",
     )
-    table = cells.score(given, prompts("Hello."), open_model, reward_model, 1)
-    assert table["completion_id"].to_list() == given["completion_id"].to_list()
+    with_model = replace(cells, models=fake_models(reward_model=model))
+    table = with_model.score(rows, prompts("Hello."), RewardModelInUse(PinnedModel(REF, fingerprint), batch_size=1))
+    assert table["completion_id"].to_list() == rows["completion_id"].to_list()
     return table["score"].to_list()
 
 
 def test_a_reply_is_scored_once_by_each_reward_model(cells: Cells) -> None:
-    assert score(cells, ["bb", "a"], LengthScorer) == [2.0, 1.0]
+    assert score(cells, ["bb", "a"], LengthScorer()) == [2.0, 1.0]
     scorer = LengthScorer()
-    assert score(cells, ["ccc", "a", "bb"], lambda: scorer) == [3.0, 1.0, 2.0]
+    assert score(cells, ["ccc", "a", "bb"], scorer) == [3.0, 1.0, 2.0]
     assert scorer.asked == ["ccc"]
     another = LengthScorer()
-    score(cells, ["a"], lambda: another, reward_model="another")
+    score(cells, ["a"], another, fingerprint="another")
     assert another.asked == ["a"]
-    assert score(cells, ["a", "bb", "ccc"], unwanted) == [1.0, 2.0, 3.0]
+    assert score(cells, ["a", "bb", "ccc"], None) == [1.0, 2.0, 3.0]
 
 
-def test_a_score_that_could_not_be_computed_is_missing(cells: Cells) -> None:
-    assert score(cells, ["", "a"], LengthScorer) == [None, 1.0]
+def test_a_reply_that_could_not_be_scored_is_null(cells: Cells) -> None:
+    assert score(cells, ["", "a"], LengthScorer()) == [None, 1.0]
 
 
 def test_an_interruption_keeps_the_scores_of_the_chunks_that_were_done(cells: Cells) -> None:
     texts = ["x" * length for length in range(1, 2 * BATCHES_PER_CHUNK + 1)]
     with pytest.raises(KeyboardInterrupt):
-        score(cells, texts, lambda: LengthScorer(fail_at=2))
+        score(cells, texts, LengthScorer(fail_at=2))
     scorer = LengthScorer()
-    assert score(cells, texts, lambda: scorer) == [float(len(text)) for text in texts]
+    assert score(cells, texts, scorer) == [float(len(text)) for text in texts]
     assert scorer.asked == texts[BATCHES_PER_CHUNK:]

@@ -1,4 +1,4 @@
-"""Progress as another process sees it."""
+"""Progress files, as another process reads them."""
 
 import json
 from pathlib import Path
@@ -26,13 +26,13 @@ def test_a_bar_shows_from_its_start_to_its_end(progress: Progress) -> None:
     assert report.finished >= report.started
 
 
-def test_quick_updates_are_written_seldom_but_the_last_one_always(
+def test_quick_updates_are_written_rarely_but_the_last_update_always(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bar = progress.bar("grades", 1000, "grades")
     writes: list[int] = []
     write = ProgressFile._write
-    monkeypatch.setattr(ProgressFile, "_write", lambda self: (writes.append(self._report.done), write(self)))
+    monkeypatch.setattr(ProgressFile, "_write", lambda self: (writes.append(self._progress.done), write(self)))
     for done in range(1, 1001):
         bar.update(done)
     assert len(writes) < 100
@@ -45,7 +45,7 @@ def test_a_failed_job_is_not_marked_finished(progress: Progress) -> None:
     assert read_progress(progress.directory)[0].finished is None
 
 
-def test_reports_come_in_order_of_their_start_and_can_be_cleared(progress: Progress) -> None:
+def test_jobs_are_read_in_order_of_their_start_and_can_be_cleared(progress: Progress) -> None:
     assert read_progress(progress.directory) == []
     for asset in ("b", "a"):
         progress.bar(asset, 1, "x")

@@ -1,4 +1,4 @@
-"""MLflow holds one finished run per checkpoint."""
+"""MLflow has one finished run per checkpoint."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def curve(steps: int) -> pl.DataFrame:
     return pl.DataFrame({"step": range(steps), "metric": "reward", "value": values})
 
 
-def test_a_training_run_is_recorded_once_and_ends_finished(tracking: Tracking) -> None:
+def test_a_training_is_logged_once_as_a_finished_run(tracking: Tracking) -> None:
     params = {f"setting_{number}": number for number in range(150)}
     run_id = tracking.log_training("rbr", "0123456789abcdef", params, curve(1500), {"rbr.profile": "tiny"})
     again = tracking.log_training("rbr", "0123456789abcdef", params, curve(1500))
@@ -40,7 +40,7 @@ def test_a_training_run_is_recorded_once_and_ends_finished(tracking: Tracking) -
     assert {point.step for point in history} == set(range(1500)) - {1}
 
 
-def test_a_run_that_was_cut_off_is_not_taken_for_a_finished_one(tracking: Tracking) -> None:
+def test_a_run_that_was_interrupted_is_logged_again(tracking: Tracking) -> None:
     client = MlflowClient(tracking_uri=tracking.uri)
     finished = tracking.log_training("sft", "cut", {}, curve(2))
     client.update_run(finished, "RUNNING")
@@ -59,7 +59,7 @@ def test_a_failure_while_logging_marks_the_run_failed(tracking: Tracking) -> Non
     assert run.info.status == "FAILED"
 
 
-def test_a_newer_evaluation_comes_on_top_and_missing_metrics_are_left_out(tracking: Tracking) -> None:
+def test_a_newer_evaluation_replaces_an_older_one_and_missing_metrics_are_left_out(tracking: Tracking) -> None:
     run_id = tracking.log_training("human", "evaluated", {}, curve(2))
     tracking.log_evaluation(
         run_id, {"grader.test.f1": 0.5, "oracle.test.f1": None, "grader.test.illogical": float("nan")}

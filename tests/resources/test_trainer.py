@@ -1,3 +1,5 @@
+"""The resource that trains in a separate process, and what it reports if the process fails."""
+
 from pathlib import Path
 
 import dagster as dg
@@ -5,8 +7,9 @@ import polars as pl
 import pytest
 
 from rbr.profile import ModelRef, SftSettings
-from rbr.training.job import SftJob
-from resources.trainer import Trainer, TrainingResult
+from rbr.training.checkpoint import read_training_metrics
+from resources.trainer import Trainer
+from resources.trainer_process.job import SftJob
 from tests.tiny_models import save_policy
 
 pytestmark = pytest.mark.slow
@@ -25,12 +28,12 @@ def job(directory: Path, model: ModelRef) -> SftJob:
     )
 
 
-def materialize(directory: Path, model: ModelRef) -> tuple[dg.ExecuteInProcessResult, list[TrainingResult]]:
-    results: list[TrainingResult] = []
+def materialize(directory: Path, model: ModelRef) -> tuple[dg.ExecuteInProcessResult, list[float]]:
+    seconds: list[float] = []
 
     @dg.asset
     def sft_checkpoint(context: dg.AssetExecutionContext, trainer: Trainer) -> dg.MaterializeResult:
-        results.append(trainer.train(context, job(directory, model)))
+        seconds.append(trainer.train(context, job(directory, model)))
         return dg.MaterializeResult()
 
     outcome = dg.materialize(
@@ -38,28 +41,29 @@ def materialize(directory: Path, model: ModelRef) -> tuple[dg.ExecuteInProcessRe
         resources={"trainer": Trainer(directory=str(directory / "work"))},
         raise_on_error=False,
     )
-    return outcome, results
+    return outcome, seconds
 
 
-def test_a_training_leaves_a_checkpoint_its_metrics_and_nothing_else(tmp_path: Path) -> None:
-    outcome, results = materialize(tmp_path, save_policy(tmp_path / "policy"))
+def test_a_training_writes_a_checkpoint_with_metrics_and_deletes_its_job_file(tmp_path: Path) -> None:
+    outcome, seconds = materialize(tmp_path, save_policy(tmp_path / "policy"))
     assert outcome.success
-    (result,) = results
-    assert (result.checkpoint / "model.safetensors").exists()
-    assert result.metrics.filter(pl.col("metric") == "loss")["step"].to_list() == [1, 2]
-    assert result.seconds > 0
+    assert len(seconds) == 1 and seconds[0] > 0
+    checkpoint = tmp_path / "checkpoints" / "sft" / "0123"
+    assert (checkpoint / "model.safetensors").exists()
+    metrics = read_training_metrics(checkpoint)
+    assert metrics.filter(pl.col("metric") == "loss")["step"].to_list() == [1, 2]
     assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_a_failed_training_says_why_and_keeps_its_log(tmp_path: Path) -> None:
-    outcome, results = materialize(tmp_path, ModelRef(path=str(tmp_path / "nowhere"), revision=None))
-    assert not outcome.success and not results
+    outcome, seconds = materialize(tmp_path, ModelRef(path=str(tmp_path / "nowhere"), revision=None))
+    assert not outcome.success and not seconds
     (failure,) = outcome.get_step_failure_events()
     error = failure.step_failure_data.user_failure_data
     assert error is not None and error.description is not None
-    assert f"{tmp_path / 'nowhere'}: there is no such directory" in error.description
+    assert f"{tmp_path / 'nowhere'}: the directory does not exist" in error.description
     log = str(error.metadata["log"].value)
-    assert "no such directory" in Path(log).read_text()
+    assert "the directory does not exist" in Path(log).read_text()
 
 
 def test_a_training_that_crashes_names_the_signal_and_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,5 +73,5 @@ def test_a_training_that_crashes_names_the_signal_and_the_line(tmp_path: Path, m
     (failure,) = outcome.get_step_failure_events()
     error = failure.step_failure_data.user_failure_data
     assert error is not None and error.description is not None
-    assert error.description.startswith("Training sft_checkpoint failed: signal SIGSEGV ended it.")
+    assert error.description.startswith("Training sft_checkpoint failed: killed by signal SIGSEGV.")
     assert f'File "{tmp_path / "trl.py"}", line 2' in error.description

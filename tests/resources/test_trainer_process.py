@@ -1,3 +1,5 @@
+"""The training process: job files, exit codes, progress, and checkpoints that equal jobs write equally."""
+
 import json
 import os
 import subprocess
@@ -11,7 +13,8 @@ from pydantic import ValidationError
 
 from rbr.hashing import directory_digest
 from rbr.profile import ModelRef, RlSettings, SftSettings
-from rbr.training.job import GrpoJob, RewardSource, SftJob, parse_job
+from rbr.training.checkpoint import read_training_metrics
+from resources.trainer_process.job import GrpoJob, RewardSource, SftJob, parse_job
 from tests.tiny_models import save_policy, save_reward_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,23 +86,23 @@ def run(job: SftJob | GrpoJob, directory: Path) -> subprocess.CompletedProcess[s
 
 
 def values(directory: Path, metric: str) -> list[float]:
-    frame = pl.read_parquet(directory / "out" / "metrics.parquet")
+    frame = read_training_metrics(directory / "out")
     return frame.filter(pl.col("metric") == metric).sort("step")["value"].to_list()
 
 
-def test_a_job_comes_back_from_its_file_as_it_was(policy: ModelRef, reward_model: ModelRef, tmp_path: Path) -> None:
+def test_a_job_file_parses_to_the_job_that_wrote_it(policy: ModelRef, reward_model: ModelRef, tmp_path: Path) -> None:
     for job in (sft_job(policy, tmp_path, PROMPTS), grpo_job(policy, reward_model, tmp_path)):
         assert parse_job(job.model_dump_json()) == job
 
 
-def test_a_reward_artifact_without_a_grader_is_no_reward(reward_model: ModelRef) -> None:
+def test_a_reward_artifact_without_a_grader_is_refused(reward_model: ModelRef) -> None:
     with pytest.raises(ValidationError, match="needs grader and grader_settings"):
         RewardSource(reward_model=reward_model, artifact="reward")
 
 
-def test_a_job_is_read_without_importing_torch() -> None:
+def test_reading_a_job_does_not_import_torch() -> None:
     heavy = "{'torch', 'transformers', 'dagster'}"
-    code = f"import sys; import rbr.training.job; print({heavy} & set(sys.modules))"
+    code = f"import sys; import resources.trainer_process.job; print({heavy} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip() == "set()"
 
@@ -124,7 +127,7 @@ def test_equal_jobs_write_equal_checkpoints_and_report_progress(policy: ModelRef
 
 
 @pytest.mark.slow
-def test_sft_learns_the_replies_and_leaves_out_those_that_are_too_long(policy: ModelRef, tmp_path: Path) -> None:
+def test_sft_learns_the_replies_and_leaves_out_rows_that_are_too_long(policy: ModelRef, tmp_path: Path) -> None:
     from rbr.models.policy import Policy
 
     replies = ["No.", "No.", "No.", "and so on " * 50]
@@ -138,10 +141,10 @@ def test_sft_learns_the_replies_and_leaves_out_those_that_are_too_long(policy: M
 
 
 @pytest.mark.slow
-def test_rows_that_are_all_too_long_are_refused_with_the_setting_to_change(policy: ModelRef, tmp_path: Path) -> None:
+def test_if_all_rows_are_too_long_the_error_names_the_setting_to_change(policy: ModelRef, tmp_path: Path) -> None:
     done = run(sft_job(policy, tmp_path, ["and so on " * 50] * 4), tmp_path)
     assert done.returncode == 2
-    assert "none of 4 rows is within sft.max_length 64" in done.stderr
+    assert "sft.max_length: all 4 training rows are longer than 64 tokens" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,6 @@
-"""Pictures on asset pages: small PNGs inside markdown.
+"""Plots on asset pages: small PNGs inside markdown.
 
-Dagster keeps metadata in its event log, so a picture has to stay below `MAX_BYTES`.
+Dagster stores metadata in its event log, so a plot must be smaller than `MAX_BYTES`.
 """
 
 import base64
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_BYTES = 100_000
-RESOLUTION = 100
+RESOLUTION = 100  # dots per inch
 COLORS = 32
 
 
 def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """Draws the fitted weights with their intervals, one panel per response type.
+    """Plots the fitted weights with their intervals, one panel per response type.
 
     Args:
-        weights: columns response_type, feature, weight, low, high.
+        weights: Columns response_type, feature, weight, low and high (ends of the interval).
     """
     panels = weights.partition_by("response_type", maintain_order=True)
 
@@ -33,23 +33,23 @@ def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
         for index, panel in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), index + 1)
             weight, low, high = (panel[name].to_numpy() for name in ("weight", "low", "high"))
-            places = range(panel.height)
-            axes.barh(places, weight, color=["#2a6f97" if w >= 0 else "#bc4749" for w in weight])
-            axes.hlines(places, low, high, color="black", linewidth=0.8)
-            axes.set_yticks(places, panel["feature"].to_list(), fontsize=6)
+            positions = range(panel.height)
+            axes.barh(positions, weight, color=["#2a6f97" if value >= 0 else "#bc4749" for value in weight])
+            axes.hlines(positions, low, high, color="black", linewidth=0.8)
+            axes.set_yticks(positions, panel["feature"].to_list(), fontsize=6)
             axes.invert_yaxis()
             axes.axvline(0.0, color="black", linewidth=0.5)
             axes.set_title(panel["response_type"][0], fontsize=8)
 
-    return _picture("fitted weights", draw, width=3.4 * max(len(panels), 1), height=4.2)
+    return _render("fitted weights", draw, width=3.4 * max(len(panels), 1), height=4.2)
 
 
 def metrics_plot(evaluations: pl.DataFrame, metrics: list[str]) -> dg.MarkdownMetadataValue:
-    """Draws a panel per split and judge: one group of bars per metric, one bar per variant, with intervals.
+    """Plots the metrics: one panel per split and judge, one group of bars per metric, one bar per variant.
 
     Args:
-        evaluations: columns variant, split, judge, and `<metric>`, `<metric>_low`, `<metric>_high`.
-        metrics: the metrics to draw, each in [0, 1].
+        evaluations: Columns variant, split, judge, and for each metric `<metric>`, `<metric>_low`, `<metric>_high`.
+        metrics: Names of the metrics to plot, each in [0, 1]; a null value has no bar.
     """
     panels = evaluations.sort("split", "judge", "variant").partition_by("split", "judge", maintain_order=True)
     columns = 2 if len(panels) > 1 else 1
@@ -63,29 +63,30 @@ def metrics_plot(evaluations: pl.DataFrame, metrics: list[str]) -> dg.MarkdownMe
             if index == 0:
                 figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
 
-    return _picture("evaluation metrics", draw, width=9.0, height=0.4 + 2.2 * max(rows, 1))
+    return _render("evaluation metrics", draw, width=9.0, height=0.4 + 2.2 * max(rows, 1))
 
 
 def _grouped_bars(axes: "Axes", rows: list[dict[str, Any]], metrics: list[str]) -> None:
     width = 0.8 / max(len(rows), 1)
     for index, row in enumerate(rows):
-        shown = [place for place, metric in enumerate(metrics) if row[metric] is not None]
-        places = [place + (index - (len(rows) - 1) / 2) * width for place in shown]
-        axes.bar(places, [row[metrics[place]] for place in shown], width, label=row["variant"])
-        known = [(at, metrics[place]) for at, place in zip(places, shown, strict=True)]
-        ends = [(at, row[f"{name}_low"], row[f"{name}_high"]) for at, name in known if row[f"{name}_low"] is not None]
-        if ends:
-            axes.vlines(*zip(*ends, strict=True), color="black", linewidth=0.7)
+        # Shift the bars of this row (a variant), so that each group is centered on its metric.
+        shift = (index - (len(rows) - 1) / 2) * width
+        bars = [(group + shift, metric) for group, metric in enumerate(metrics) if row[metric] is not None]
+        axes.bar([x for x, _ in bars], [row[metric] for _, metric in bars], width, label=row["variant"])
+        intervals = [(x, row[f"{metric}_low"], row[f"{metric}_high"]) for x, metric in bars]
+        known = [(x, low, high) for x, low, high in intervals if low is not None]
+        if known:
+            axes.vlines(*zip(*known, strict=True), color="black", linewidth=0.7)
     axes.set_xticks(range(len(metrics)), [name.replace("_", "\n") for name in metrics], fontsize=6)
     axes.tick_params(axis="y", labelsize=6)
     axes.set_ylim(0.0, 1.05)
 
 
 def curves_plot(metrics: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """Draws each training metric over its steps.
+    """Plots each training metric over the steps.
 
     Args:
-        metrics: columns step, metric, value.
+        metrics: Columns step, metric, value.
     """
     curves = metrics.sort("metric", "step").partition_by("metric", maintain_order=True)
 
@@ -97,11 +98,11 @@ def curves_plot(metrics: pl.DataFrame) -> dg.MarkdownMetadataValue:
             axes.set_title(curve["metric"][0], fontsize=7)
             axes.tick_params(labelsize=6)
 
-    return _picture("training curves", draw, width=8.0, height=1.8 * max(-(-len(curves) // 3), 1))
+    return _render("training curves", draw, width=8.0, height=1.8 * max(-(-len(curves) // 3), 1))
 
 
-def _picture(title: str, draw: Callable[["Figure"], None], *, width: float, height: float) -> dg.MarkdownMetadataValue:
-    """Render in memory, with the few colors that a plot has; halve the size until it fits the event log."""
+def _render(title: str, draw: Callable[["Figure"], None], *, width: float, height: float) -> dg.MarkdownMetadataValue:
+    """Renders a plot in memory with few colors, and halves the size until the plot fits into the event log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Pictures for asset pages: real PNGs, small enough for Dagster's event log, whatever is drawn."""
+"""Plots on asset pages are PNGs that are small enough for Dagster's event log."""
 
 import base64
 import struct
@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from rbr.evaluation.metrics import METRIC_NAMES
-from resources.pages.plots import MAX_BYTES, curves_plot, metrics_plot, weights_plot
+from resources.pages.asset_plots import MAX_BYTES, curves_plot, metrics_plot, weights_plot
 
 
 def size_of(picture: dg.MarkdownMetadataValue, title: str) -> tuple[int, int]:
-    """Width and height of the PNG inside the markdown; fails where it is none, or too large to be kept."""
+    """Returns width and height of the PNG in the markdown; fails if there is none or if it is too large."""
     head, encoded = picture.value.removesuffix(")").split("base64,")
     assert head == f"![{title}](data:image/png;"
     assert len(picture.value) < MAX_BYTES + 100
@@ -24,8 +24,14 @@ def size_of(picture: dg.MarkdownMetadataValue, title: str) -> tuple[int, int]:
 def weights(*response_types: str, low: float | None = -1.0, features: int = 3) -> pl.DataFrame:
     return pl.DataFrame(
         [
-            (kind, f"proposition:number_{index}", (-1.0) ** index * index, low, 2.0 if low is not None else None)
-            for kind in response_types
+            (
+                response_type,
+                f"proposition:number_{index}",
+                (-1.0) ** index * index,
+                low,
+                2.0 if low is not None else None,
+            )
+            for response_type in response_types
             for index in range(features)
         ],
         schema={
@@ -45,14 +51,14 @@ def test_weights_have_a_panel_for_each_response_type() -> None:
     assert three > 2 * one
 
 
-def test_other_weights_make_another_picture_and_equal_ones_the_same() -> None:
+def test_other_weights_give_another_plot_and_equal_weights_the_same() -> None:
     drawn = weights_plot(weights("comply"))
     assert weights_plot(weights("comply")).value == drawn.value
     assert weights_plot(weights("comply", features=4)).value != drawn.value
 
 
 @pytest.mark.parametrize("frame", [weights(), weights("comply", low=None)], ids=["none", "without intervals"])
-def test_weights_can_be_drawn_before_there_is_much_to_draw(frame: pl.DataFrame) -> None:
+def test_weights_can_be_plotted_without_rows_and_without_intervals(frame: pl.DataFrame) -> None:
     assert size_of(weights_plot(frame), "fitted weights") > (0, 0)
 
 
@@ -64,13 +70,13 @@ def evaluations(rows: int, value: float | None = 0.5) -> pl.DataFrame:
     )
 
 
-def test_metrics_are_drawn_for_every_policy() -> None:
+def test_metrics_are_plotted_for_every_policy() -> None:
     one = metrics_plot(evaluations(1), list(METRIC_NAMES))
     assert size_of(one, "evaluation metrics") > (0, 0)
     assert metrics_plot(evaluations(3), list(METRIC_NAMES)).value != one.value
 
 
-def test_a_metric_that_no_prompt_bears_on_leaves_a_gap() -> None:
+def test_a_missing_metric_leaves_a_gap() -> None:
     missing = metrics_plot(evaluations(2, value=None), list(METRIC_NAMES))
     assert size_of(missing, "evaluation metrics") > (0, 0)
     assert missing.value != metrics_plot(evaluations(2, value=0.0), list(METRIC_NAMES)).value
@@ -81,7 +87,7 @@ def curves(metrics: int, steps: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"step": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row")
 
 
-def test_every_curve_has_a_panel_three_in_a_row() -> None:
+def test_every_curve_has_a_panel_with_three_panels_per_row() -> None:
     _, three = size_of(curves_plot(curves(3, 5)), "training curves")
     _, four = size_of(curves_plot(curves(4, 5)), "training curves")
     assert four > 1.5 * three
@@ -93,11 +99,11 @@ def test_curves_may_be_missing_or_hold_missing_values() -> None:
     assert size_of(curves_plot(gap), "training curves") > (0, 0)
 
 
-def test_rows_in_another_order_draw_the_same_curve() -> None:
+def test_rows_in_another_order_give_the_same_curve() -> None:
     assert curves_plot(curves(2, 5).reverse()).value == curves_plot(curves(2, 5)).value
 
 
-def test_a_picture_that_would_be_too_large_is_made_smaller() -> None:
+def test_a_plot_that_would_be_too_large_is_made_smaller() -> None:
     width, _ = size_of(curves_plot(curves(3, 5)), "training curves")
     crowded, _ = size_of(curves_plot(curves(15, 300)), "training curves")
     assert crowded < width

@@ -1,4 +1,4 @@
-"""The store keeps what it was given, and refuses what does not fit."""
+"""The store keeps the rows that fit their table, and refuses the others."""
 
 import multiprocessing
 import subprocess
@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from rbr.errors import InputError
+from resources.state.state_format import mark_state
 from resources.store import Store
 from resources.store.tables import TABLES
 
@@ -33,7 +34,7 @@ def scores(prefix: str, count: int) -> pl.DataFrame:
 
 
 def test_reading_before_the_first_write_is_empty_and_makes_no_file(store: Store) -> None:
-    assert store.read("grades").equals(TABLES["grades"].empty())
+    assert store.read("grades").equals(grades())
     assert store.query("SELECT count(*) AS n FROM grades JOIN scores USING (completion_id)")["n"].item() == 0
     assert not Path(store.path).parent.exists()
 
@@ -43,7 +44,7 @@ def test_an_unwritten_table_reads_empty_beside_a_written_one(store: Store) -> No
     assert store.query("SELECT s.* FROM scores s ANTI JOIN grades USING (completion_id)").height == 2
 
 
-def test_rows_come_back_by_key_whatever_the_order_they_came_in(store: Store) -> None:
+def test_rows_are_returned_in_the_order_of_their_key(store: Store) -> None:
     store.append("grades", grades(("b", 0.5), ("a", 0.25)))
     store.append("grades", grades(("A", 1.0)))
     assert store.read("grades")["completion_id"].to_list() == ["A", "a", "b"]
@@ -83,7 +84,7 @@ def test_column_order_does_not_matter(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "said"),
+    ("frame", "column"),
     [
         (grades(("a", 1.5)), "p_yes"),
         (grades(("a", 0.5)).drop("grader"), "grader"),
@@ -92,10 +93,12 @@ def test_column_order_does_not_matter(store: Store) -> None:
         (grades(("a", 0.5)).with_columns(p_yes=pl.lit("half")), "p_yes"),
     ],
 )
-def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(store: Store, frame: pl.DataFrame, said: str) -> None:
+def test_a_frame_that_does_not_fit_is_refused_and_changes_nothing(
+    store: Store, frame: pl.DataFrame, column: str
+) -> None:
     store.append("grades", grades(("kept", 0.5)))
     for write in (store.append, store.replace):
-        with pytest.raises(InputError, match=rf"table grades: .*{said}"):
+        with pytest.raises(InputError, match=rf"table grades: .*{column}"):
             write("grades", frame)
     assert store.read("grades").equals(grades(("kept", 0.5)))
 
@@ -106,11 +109,11 @@ def test_replacing_refuses_two_rows_of_one_key(store: Store) -> None:
 
 
 def test_an_unknown_table_is_named_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(InputError, match=r"no table 'grade'\n  Tables: .*grades"):
+    with pytest.raises(InputError, match=r"unknown table 'grade'\n  Known tables: .*grades"):
         store.read("grade")
 
 
-def test_missing_keeps_columns_and_order_of_the_rows_asked_for(store: Store) -> None:
+def test_missing_keeps_columns_and_order_of_the_given_rows(store: Store) -> None:
     store.append("scores", scores("c", 2))
     wanted = pl.DataFrame({"text": ["x", "y", "z"], "completion_id": ["c9", "c1", "c5"], "reward_model": "r"})
     assert store.missing("scores", wanted).rows() == [("x", "c9", "r"), ("z", "c5", "r")]
@@ -126,18 +129,18 @@ def test_snapshots_are_replaced_by_name_and_keep_their_content(store: Store) -> 
     assert store.read("snapshots")["data_version"].to_list() == ["v1", "v2"]
 
 
-def test_a_snapshot_that_was_never_made_says_what_to_do(store: Store) -> None:
+def test_the_error_about_a_missing_snapshot_says_what_to_do(store: Store) -> None:
     with pytest.raises(RuntimeError, match="Materialize rulebook/behavior first"):
         store.snapshot("rulebook/behavior")
 
 
-def test_a_table_of_another_version_is_refused_by_name(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
+def test_a_stored_table_with_other_columns_is_refused_by_name(store: Store, tmp_path: Path) -> None:
+    mark_state(tmp_path / "state")
     with duckdb.connect(store.path) as connection:
         connection.execute("CREATE TABLE grades (completion_id VARCHAR, p_yes DOUBLE)")
-    with pytest.raises(InputError, match="table grades: the stored table has other columns"):
+    with pytest.raises(InputError, match="table grades: the stored table does not have the columns"):
         store.read("grades")
-    with pytest.raises(InputError, match="table grades: the stored table has other columns"):
+    with pytest.raises(InputError, match="table grades: the stored table does not have the columns"):
         store.append("grades", grades(("a", 0.5)))
     store.replace("grades", grades(("a", 0.5)))
     assert store.read("grades").height == 1
@@ -148,7 +151,7 @@ def _append_many(path: str, prefix: str) -> None:
         Store(path=path).append("scores", scores(f"{prefix}{number}-", 3))
 
 
-def test_two_processes_write_in_turns_and_lose_nothing(store: Store) -> None:
+def test_two_processes_that_write_at_the_same_time_lose_nothing(store: Store) -> None:
     spawn = multiprocessing.get_context("spawn")
     other = spawn.Process(target=_append_many, args=(store.path, "a"))
     other.start()
@@ -168,7 +171,7 @@ sys.stdin.readline()
 """
 
 
-def test_a_held_file_is_waited_for_and_then_named_with_its_holder(store: Store) -> None:
+def test_a_read_waits_for_a_file_in_use_and_then_names_the_process(store: Store) -> None:
     store.append("scores", scores("c", 1))
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, store.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -202,7 +205,7 @@ def test_a_writer_killed_in_a_transaction_leaves_what_was_committed(store: Store
     assert store.read("scores")["completion_id"].to_list() == ["c0", "late"]
 
 
-def test_replacing_a_part_leaves_the_other_rows_alone(store: Store) -> None:
+def test_replacing_a_part_keeps_the_other_rows(store: Store) -> None:
     store.replace("scores", scores("c", 2))
     other = scores("c", 1).with_columns(reward_model=pl.lit("other"))
     store.replace("scores", other, within={"reward_model": "other"})
@@ -211,5 +214,5 @@ def test_replacing_a_part_leaves_the_other_rows_alone(store: Store) -> None:
 
 
 def test_rows_outside_the_replaced_part_are_refused(store: Store) -> None:
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(ValueError, match="every new row"):
         store.replace("scores", scores("c", 1), within={"reward_model": "other"})

@@ -1,4 +1,4 @@
-"""What an asset stores comes back as its content, and its page shows it."""
+"""`save_table` stores the content of an asset, hashes it, and shows it on the asset's page."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from rbr.errors import InputError
-from resources.pages.tables import PREVIEW_CHARACTERS, PREVIEW_ROWS, column_schema, preview, save_table, table_page
+from resources.pages.asset_pages import PREVIEW_CHARACTERS, PREVIEW_ROWS, column_schema, preview, save_table
 from resources.store import Store
 from tests.assets.project import version
 
@@ -27,7 +27,7 @@ def scores(*values: float | None, reward_model: str = "r") -> pl.DataFrame:
     )
 
 
-def test_the_rows_are_the_tables_whole_content_afterwards(store: Store) -> None:
+def test_the_rows_replace_the_content_of_the_table(store: Store) -> None:
     save_table(store, "scores", scores(1.0, 2.0, 3.0))
     save_table(store, "scores", scores(4.0))
     assert store.read("scores")["score"].to_list() == [4.0]
@@ -43,13 +43,13 @@ def test_equal_rows_give_equal_versions_in_any_order_and_other_rows_another(stor
     assert version(save_table(store, "scores", rows)) == first
 
 
-def test_content_beside_the_table_is_part_of_the_version(store: Store) -> None:
+def test_the_hash_of_further_content_is_part_of_the_version(store: Store) -> None:
     alone = version(save_table(store, "scores", scores(1.0)))
-    versions = {version(save_table(store, "scores", scores(1.0), beside=beside)) for beside in ("a", "b")}
+    versions = {version(save_table(store, "scores", scores(1.0), extra_version=extra)) for extra in ("a", "b")}
     assert len(versions | {alone}) == 3
 
 
-def test_columns_that_the_table_lacks_are_dropped_and_absent_ones_refused(store: Store) -> None:
+def test_extra_columns_are_dropped_and_missing_columns_are_refused(store: Store) -> None:
     save_table(store, "scores", scores(1.0).with_columns(pl.lit("x").alias("note")))
     assert store.read("scores").columns == ["completion_id", "reward_model", "score"]
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match="reward_model"):
@@ -64,7 +64,7 @@ def test_rows_that_do_not_fit_the_table_are_refused_and_the_old_ones_stay(store:
     assert store.read("scores")["score"].to_list() == [1.0]
 
 
-def test_a_part_of_a_table_has_a_version_of_its_own(store: Store) -> None:
+def test_a_part_of_a_table_has_its_own_version(store: Store) -> None:
     mine = version(save_table(store, "scores", scores(1.0, reward_model="mine"), within={"reward_model": "mine"}))
     other = save_table(store, "scores", scores(2.0, 3.0, reward_model="other"), within={"reward_model": "other"})
     assert store.read("scores").height == 3
@@ -75,7 +75,7 @@ def test_a_part_of_a_table_has_a_version_of_its_own(store: Store) -> None:
     )
 
 
-def test_the_page_shows_row_count_columns_first_rows_and_what_the_asset_adds(store: Store) -> None:
+def test_the_page_shows_row_count_columns_first_rows_and_the_metadata_of_the_asset(store: Store) -> None:
     check = dg.AssetCheckResult(passed=False, check_name="a_check")
     rows = scores(*map(float, range(PREVIEW_ROWS + 3)))
     result = save_table(store, "scores", rows, metadata={"unread": 3}, check_results=[check])
@@ -102,13 +102,13 @@ def test_an_empty_table_has_a_page_too(store: Store) -> None:
 def test_the_column_schema_names_types_meanings_and_constraints() -> None:
     columns = {column.name: column for column in column_schema("labeled_prompts").columns}
     assert list(columns)[:3] == ["prompt_id", "messages", "category"]
-    assert columns["prompt_id"].description == "content hash of the prompt's messages"
+    assert columns["prompt_id"].description == "id of the prompt: hash of its messages"
     assert columns["prompt_id"].constraints == dg.TableColumnConstraints(nullable=False, unique=True)
     assert columns["p_category"].type == "Float64"
     assert columns["p_category"].constraints == dg.TableColumnConstraints(nullable=True, unique=False)
 
 
-def test_a_column_of_a_wider_key_is_not_called_unique() -> None:
+def test_a_column_of_a_key_of_several_columns_is_not_unique() -> None:
     columns = {column.name: column for column in column_schema("grades").columns}
     assert not any(column.constraints.unique for column in columns.values())
 
@@ -125,10 +125,6 @@ def test_a_column_of_a_wider_key_is_not_called_unique() -> None:
         ("x" * 200, "x" * (PREVIEW_CHARACTERS - 1) + "…"),
     ],
 )
-def test_a_cell_of_a_preview_stays_on_one_short_line(value: object, shown: str) -> None:
+def test_a_value_in_a_preview_is_one_short_line(value: object, shown: str) -> None:
     markdown = preview(pl.DataFrame({"column": [value]})).value
     assert markdown == f"| column |\n| --- |\n| {shown} |"
-
-
-def test_a_tables_page_can_be_made_without_storing_it() -> None:
-    assert table_page("scores", scores(1.0, 2.0))["dagster/row_count"] == 2

@@ -1,4 +1,4 @@
-"""What an asset's page in the Dagster UI shows: row count, columns, and the first rows."""
+"""Stores the tables of assets, and describes the tables on the asset pages of the Dagster UI."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,45 +20,47 @@ def save_table(
     frame: pl.DataFrame,
     *,
     within: Mapping[str, str] | None = None,
-    beside: str | None = None,
+    extra_version: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     check_results: list[dg.AssetCheckResult] | None = None,
 ) -> dg.MaterializeResult:
-    """Stores the table that is an asset's content and makes its result.
+    """Stores the table of an asset, and returns the result of the asset.
 
-    The data version is the hash of the rows as they come back from the store, sorted by their key.
+    The data version is a hash of the stored rows, sorted by their key.
 
     Args:
-        store: Where to.
+        store: The store.
         table: Name of the table in `resources.store.tables.TABLES`.
-        frame: The rows; columns that the table does not have are dropped.
-        within: The part of the table that is the asset's, as in `Store.replace`.
-        beside: Hash of further content of the asset, for its data version.
-        metadata: Further entries of the asset's page.
-        check_results: Results of the asset's own checks.
+        frame: The rows. Columns that the table does not have are dropped.
+        within: Column values that select the asset's part of the table, as in `Store.replace`; None for all of it.
+        extra_version: Hash of other content that the asset has made. It becomes part of the data version.
+        metadata: Further metadata for the asset's page.
+        check_results: Results of the asset's checks.
+
+    Returns:
+        The data version, and metadata for the asset's page: row count, columns, first rows and `metadata`.
+
+    Raises:
+        InputError: The frame does not fit the table.
     """
     store.replace(table, frame.select(list(TABLES[table].dtypes)), within)
-    part = " AND ".join(f'"{name}" = ?' for name in within or {})
-    rows = store.read(table, part, list((within or {}).values()))
-    version = frame_hash(rows) if beside is None else content_hash([frame_hash(rows), beside])
+    condition = " AND ".join(f'"{name}" = ?' for name in within or {})
+    rows = store.read(table, condition, list((within or {}).values()))
+    version = frame_hash(rows) if extra_version is None else content_hash([frame_hash(rows), extra_version])
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version),
-        metadata={**table_page(table, rows), **(metadata or {})},
+        metadata={
+            "dagster/row_count": rows.height,
+            "dagster/column_schema": column_schema(table),
+            "preview": preview(rows.head(PREVIEW_ROWS)),
+            **(metadata or {}),
+        },
         check_results=check_results,
     )
 
 
-def table_page(table: str, frame: pl.DataFrame) -> dict[str, Any]:
-    """The standard metadata of a table: row count, column schema, preview."""
-    return {
-        "dagster/row_count": frame.height,
-        "dagster/column_schema": column_schema(table),
-        "preview": preview(frame.head(PREVIEW_ROWS)),
-    }
-
-
 def column_schema(table: str) -> dg.TableSchema:
-    """The columns of a stored table as Dagster shows them."""
+    """Returns the columns of a stored table for the Dagster UI."""
     columns = TABLES[table].schema.columns
     return dg.TableSchema(
         columns=[
@@ -74,13 +76,13 @@ def column_schema(table: str) -> dg.TableSchema:
 
 
 def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small frame as a markdown table, long text cut and numbers rounded."""
+    """Formats a small frame as a markdown table. Long text is cut, and numbers are rounded to 4 digits."""
     header = f"| {' | '.join(frame.columns)} |\n|{' --- |' * frame.width}"
-    body = (f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows())
+    body = (f"| {' | '.join(_one_line(value) for value in row)} |" for row in frame.iter_rows())
     return dg.MetadataValue.md("\n".join([header, *body]))
 
 
-def _cell(value: object) -> str:
+def _one_line(value: object) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split()).replace("|", "\\|")
     return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from rbr.errors import InputError
-from resources.lease import LOCK, lease, step_lease
+from resources.state.lease import LOCK, lease, step_lease
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HOLD = (
-    "import sys, time; from pathlib import Path; from resources.lease import lease\n"
+    "import sys, time; from pathlib import Path; from resources.state.lease import lease\n"
     "with lease(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 
@@ -29,28 +29,30 @@ def holder(tmp_path: Path):
         process.kill()
 
 
-def test_a_second_driver_is_told_who_holds_the_state(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    told = pytest.raises(InputError, match=f"process {holder.pid} has been working on this state since 20")
-    with told, lease(tmp_path):
+def test_a_second_driver_gets_an_error_that_names_the_first(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    refused = pytest.raises(InputError, match=f"process {holder.pid} has been working on this state directory since 20")
+    with refused, lease(tmp_path):
         pass
 
 
-def test_a_killed_driver_holds_nothing(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_killed_driver_has_no_lock(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     holder.kill()
     holder.wait()
     with lease(tmp_path):
         assert str(os.getpid()) in (tmp_path / LOCK).read_text()
 
 
-def test_the_lease_can_be_taken_again_after_it_was_given_back(tmp_path: Path) -> None:
+def test_the_lease_can_be_taken_again_after_its_end(tmp_path: Path) -> None:
     for _ in range(2):
         with lease(tmp_path):
             pass
 
 
 def test_a_driver_is_kept_out_while_a_step_of_the_ui_works(tmp_path: Path) -> None:
-    told = pytest.raises(InputError, match=f"process {os.getpid()} has been working on this state since 20")
-    with step_lease(tmp_path / "home", print), told, lease(tmp_path / "home"):
+    refused = pytest.raises(
+        InputError, match=f"process {os.getpid()} has been working on this state directory since 20"
+    )
+    with step_lease(tmp_path / "home", print), refused, lease(tmp_path / "home"):
         pass
     with lease(tmp_path / "home"):
         pass
@@ -61,13 +63,13 @@ def test_steps_of_the_ui_work_side_by_side(tmp_path: Path) -> None:
         pass
 
 
-def test_a_step_of_the_ui_says_whom_it_waits_for(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    told = []
+def test_a_step_of_the_ui_names_the_driver_that_it_waits_for(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    messages = []
 
     def stop_holder(message: str) -> None:
-        told.append(message)
+        messages.append(message)
         holder.kill()
 
     with step_lease(tmp_path, stop_holder):
-        assert len(told) == 1
-        assert f"process {holder.pid} has been working on this state" in told[0]
+        assert len(messages) == 1
+        assert f"process {holder.pid} has been working on this state directory" in messages[0]

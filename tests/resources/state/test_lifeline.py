@@ -1,3 +1,5 @@
+"""The lifeline: a worker ends with the process it works for."""
+
 import os
 import signal
 import subprocess
@@ -8,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from resources.trainer_process.lifeline import is_alive
+from resources.state.lifeline import is_alive
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORKER = (
-    "import sys, time; from resources.trainer_process import lifeline; "
-    "lifeline.watch(int(sys.argv[1])); {ready}; time.sleep(60)"
+    "import sys, time; from resources.state import lifeline; lifeline.watch(int(sys.argv[1])); {ready}; time.sleep(60)"
 )
 READY = "print('ready', flush=True)"
 
 
-def gone_within(seconds: float, pid: int) -> bool:
+def ends_within(seconds: float, pid: int) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not is_alive(pid):
@@ -47,7 +48,7 @@ def sleeper() -> subprocess.Popen[str]:
     return process
 
 
-def test_a_worker_is_gone_soon_after_its_parent_is_killed() -> None:
+def test_a_worker_ends_soon_after_its_parent_is_killed() -> None:
     parent = start(
         "import os, subprocess, sys\n"
         f"worker = subprocess.Popen([sys.executable, '-c', {WORKER.format(ready=READY)!r}, str(os.getpid())],"
@@ -59,25 +60,25 @@ def test_a_worker_is_gone_soon_after_its_parent_is_killed() -> None:
     worker = int(first_line(parent))
     assert is_alive(worker)
     parent.send_signal(signal.SIGKILL)
-    assert gone_within(3, worker)
+    assert ends_within(3, worker)
     parent.wait()
 
 
 @pytest.mark.parametrize("named", [lambda pid: ([pid], {}), lambda pid: ([str(os.getpid())], {"RBR_DRIVER_PID": pid})])
-def test_a_worker_is_gone_soon_after_a_process_it_watches_that_is_not_its_parent(
+def test_a_worker_ends_soon_after_a_watched_process_that_is_not_its_parent(
     named: Callable[[str], tuple[list[str], dict[str, str]]],
 ) -> None:
     watched = sleeper()
     arguments, environment = named(str(watched.pid))
     worker = start(WORKER.format(ready=READY), *arguments, **environment)
     assert first_line(worker) == "ready"
-    # Not waited for, the killed process stays as a zombie, which must count as gone.
+    # The killed process is not waited for, so it becomes a zombie, which must count as ended.
     watched.send_signal(signal.SIGKILL)
     assert worker.wait(timeout=3) == 1
     watched.wait()
 
 
-def test_a_worker_whose_process_is_gone_before_it_looks_ends_at_once() -> None:
+def test_a_worker_ends_at_once_if_the_watched_process_has_already_ended() -> None:
     finished = start("pass")
     finished.wait()
     worker = start(WORKER.format(ready=READY), str(finished.pid))
@@ -85,7 +86,7 @@ def test_a_worker_whose_process_is_gone_before_it_looks_ends_at_once() -> None:
     assert first_line(worker) == ""
 
 
-def test_a_worker_outlives_nothing_but_its_watched_processes() -> None:
+def test_a_worker_keeps_running_while_the_watched_process_runs() -> None:
     worker = start(WORKER.format(ready=READY), str(os.getpid()))
     assert first_line(worker) == "ready"
     time.sleep(0.8)
@@ -94,7 +95,7 @@ def test_a_worker_outlives_nothing_but_its_watched_processes() -> None:
     worker.wait()
 
 
-def test_the_lifeline_costs_no_heavy_import() -> None:
+def test_importing_the_lifeline_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'dagster', 'polars', 'pydantic'}"
-    code = f"import sys; import resources.trainer_process.lifeline; print({heavy} & set(sys.modules))"
+    code = f"import sys; import resources.state.lifeline; print({heavy} & set(sys.modules))"
     assert first_line(start(code)) == "set()"

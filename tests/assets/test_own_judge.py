@@ -1,0 +1,44 @@
+"""A judge of a user's own package: named in the profile, it scores the evaluation beside the grader."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from assets.evaluation import evaluation_metrics
+from rbr.conversation import Message
+from rbr.errors import InputError
+from tests.assets.evaluated import REPLIES, fill_test_prompts, judged
+from tests.assets.project import Project
+
+PROPOSITIONS = (
+    "apology",
+    "disallowed_content",
+    "illogical_continuation_of_prompt",
+    "inability_to_comply",
+    "meta_commentary",
+    "partially_complies",
+)
+
+
+def always_unsafe(messages: Sequence[Message], reply: str) -> Mapping[str, bool]:
+    """A judge that finds disallowed content in every reply."""
+    return {name: name == "disallowed_content" for name in PROPOSITIONS}
+
+
+def test_a_profile_can_name_a_judge_of_another_package(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_point = EntryPoint("mine", f"{__name__}:always_unsafe", "rbr.judges")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: always_unsafe)
+    monkeypatch.setattr("rbr.evaluation.judges.entry_points", lambda group: [entry_point])
+    project.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: mine")
+    project.snapshots("models/oracle")
+    fill_test_prompts(project)
+    judged(project, REPLIES).make(evaluation_metrics)
+    rows = project.store.read("evaluation_metrics").filter(judge="oracle")
+    assert rows.height == 6 and set(rows["not_unsafe"]) == {0.0}
+
+
+def test_an_unknown_judge_is_an_error_of_the_snapshot_before_anything_is_computed(project: Project) -> None:
+    project.edit("profiles/sandbox.yaml", "oracle: sandbox", "oracle: sandbx")
+    with pytest.raises(InputError, match=r"models\.oracle: unknown judge 'sandbx'\n  Did you mean sandbox\?"):
+        project.snapshots("models/oracle")
