@@ -1,4 +1,4 @@
-# `make demo` is the way in; `make help` lists the rest.
+# Start with `make demo`. `make help` lists all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,18 +9,19 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help demo run ui test test-slow lint sandbox-models rule-effects annotator-bias clean
 
 help:
-	@echo "make demo       install, run the pipeline on the offline sandbox, print the results"
-	@echo "make run        bring every asset up to date (PROFILE=sandbox)"
-	@echo "make ui         Dagster UI on port 3000 and MLflow UI on port 5000, both on loopback"
-	@echo "make test       lint, types, import contract, fast tests"
-	@echo "make test-slow  tests that train or sample"
-	@echo "make sandbox-models  train the four models that ship, measure them, write their card (2 cores, an hour and more)"
-	@echo "make rule-effects    what edits of rules do to the trained policy, into docs/results.md"
-	@echo "make annotator-bias  rules against annotators of more and less bias, into the model card"
-	@echo "make clean      remove the state directory ($(RBR_HOME))"
+	@echo "make demo            Install the project, run the pipeline on the offline sandbox, print the results"
+	@echo "make run             Bring every asset up to date (PROFILE=sandbox selects the profile)"
+	@echo "make ui              Serve the Dagster UI on port 3000 and the MLflow UI on port 5000, on 127.0.0.1"
+	@echo "make lint            Check style, spelling, types and imports"
+	@echo "make test            Run make lint and the fast tests"
+	@echo "make test-slow       Run the tests that train or sample"
+	@echo "make sandbox-models  Train the four shipped models, measure them, write the model card (over an hour on 2 cores)"
+	@echo "make rule-effects    Measure how edits of rules change the trained policy, write docs/results.md"
+	@echo "make annotator-bias  Compare rules with annotators of different bias, write the model card"
+	@echo "make clean           Delete the state directory ($(RBR_HOME))"
 
 $(VENV)/.pipeline: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rbr-dagster needs Python 3.11 or newer: make PYTHON=/path/to/python")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pipeline,train]'
 	@touch $@
@@ -38,6 +39,7 @@ ui: $(VENV)/.pipeline
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

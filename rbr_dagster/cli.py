@@ -1,27 +1,36 @@
-"""The `rbr` command."""
+"""The `rbr` command.
+
+`lint`, `classify`, `init` and `import-openai` work from an installed wheel. The other commands need the pipeline.
+Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline package.
+"""
 
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rbr.errors import InputError
-from rbr_dagster.environment import Environment, check_profile, from_environment
-
-if TYPE_CHECKING:
-    from resources.store import Store
+from rbr_dagster.environment import Environment, require_pipeline
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Profile = Annotated[str | None, typer.Option(help="Name of a profile in profiles/, or a YAML file.")]
-Rulebook = Annotated[str | None, typer.Option(help="Directory of the rulebook.")]
+_PIPELINE = "Pipeline (from a clone of the repository)"
+_RULEBOOKS = "Rulebooks"
+
+ProfileOption = Annotated[
+    str | None, typer.Option(help="Name of a profile in profiles/, or path of a YAML file. Default: sandbox.")
+]
+RulebookOption = Annotated[str | None, typer.Option(help="Directory of the rulebook. Default: rulebook.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NewDirectory = Annotated[Path, typer.Argument(help="Directory to create. If it exists, it must be empty.")]
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
+_PIPED_WIDTH = 140
 
 
 @app.callback()
@@ -29,203 +38,203 @@ def rbr() -> None:
     """Rule Based Rewards for language-model safety, as a Dagster pipeline."""
 
 
-@app.command()
-def plan(
-    profile: Profile = None,
-    rulebook: Rulebook = None,
-    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
-) -> None:
-    """Say what `rbr run` would make, why, and what it would cost; change nothing."""
-    _show_plan(from_environment(profile, rulebook), None, as_object)
+@app.command(rich_help_panel=_PIPELINE)
+def plan(profile: ProfileOption = None, rulebook: RulebookOption = None, json_output: JsonOption = False) -> None:
+    """Show which assets `rbr run` would make, why, and what the run would cost. Changes nothing."""
+    _show_plan(_pipeline_environment("plan", profile, rulebook), None, json_output)
 
 
-@app.command()
+@app.command(rich_help_panel=_PIPELINE)
 def run(
-    profile: Profile = None,
-    rulebook: Rulebook = None,
-    only: Annotated[str | None, typer.Option(help="One asset; it and all it is made from.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan instead.")] = False,
+    profile: ProfileOption = None,
+    rulebook: RulebookOption = None,
+    only: Annotated[
+        str | None, typer.Option(help="Bring up to date only this asset and the assets upstream of it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and run nothing.")] = False,
 ) -> None:
-    """Bring every asset up to date; only what an edit reaches is made again."""
+    """Bring every asset up to date. After an edit, makes only the assets that the edit can change."""
+    environment = _pipeline_environment("run", profile, rulebook)
     if dry_run:
-        _show_plan(from_environment(profile, rulebook), only, as_object=False)
+        _show_plan(environment, only, json_output=False)
         return
-    from rbr_dagster.run.driver import RunFailed, bring_up_to_date, check_sources, select
+    from rbr_dagster.run.driver import RunFailed, bring_up_to_date, read_valid_sources, select_assets
     from rbr_dagster.run.terminal import Terminal
-    from rbr_dagster.views.results import as_tables, current_metrics
-    from resources.artifacts import Artifacts
+    from rbr_dagster.views.metrics_view import as_tables, current_metrics
 
-    environment = from_environment(profile, rulebook)
-    check_sources(environment)
-    graph = select(environment, only)
-    terminal = Terminal(environment.home / "progress", environment.home / "logs" / "run.log")
+    contents = read_valid_sources(environment)
+    graph = select_assets(environment, only)
+    terminal = Terminal(Path(environment.progress.directory), environment.run_log)
     started = time.monotonic()
     try:
         with terminal.quiet():
-            made = bring_up_to_date(environment, graph, terminal)
+            asset_count = bring_up_to_date(environment, contents, graph, terminal)
     except RunFailed as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(EXIT_INPUT if error.is_input else EXIT_FAILED) from None
     except KeyboardInterrupt:
-        typer.echo("Stopped. What was made stays; the next run goes on from there.", err=True)
+        typer.echo("Stopped. Finished assets are kept; the next run continues from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    summary = f"{made} assets made" if made else "Everything is up to date"
-    terminal.console.print(f"{summary}, {_minutes(time.monotonic() - started)}.\n", highlight=False)
-    terminal.console.print(as_tables(current_metrics(_store(environment))))
-    typer.echo(f"Report   {Artifacts(home=str(environment.home)).report}")
+    summary = f"{asset_count} assets made" if asset_count else "Everything is up to date"
+    terminal.console.print(f"{summary}, {_duration(time.monotonic() - started)}.\n", highlight=False)
+    terminal.console.print(as_tables(current_metrics(environment.store)))
+    typer.echo(f"Report   {environment.artifacts.report}")
     typer.echo(f"UI       {'make ui' if Path('Makefile').exists() else 'rbr ui'}")
 
 
-@app.command()
-def metrics(
-    as_objects: Annotated[bool, typer.Option("--json", help="A JSON list of objects.")] = False,
-) -> None:
-    """Show the evaluation of the current checkpoints."""
+@app.command(rich_help_panel=_PIPELINE)
+def metrics(json_output: JsonOption = False) -> None:
+    """Show the evaluation metrics of the current checkpoints."""
+    environment = _pipeline_environment("metrics")
     from rich.console import Console
 
-    from rbr_dagster.views.results import as_json, as_tables, current_metrics
+    from rbr_dagster.views.metrics_view import as_json, as_tables, current_metrics
 
-    environment = from_environment()
-    rows = current_metrics(_store(environment))
+    rows = current_metrics(environment.store)
     if rows.is_empty():
-        raise InputError("there is no evaluation yet", where=str(environment.home), hint="Start with `rbr run`.")
-    if as_objects:
+        raise InputError("no checkpoint was evaluated yet", where=str(environment.home), hint="Start with `rbr run`.")
+    if json_output:
         typer.echo(as_json(rows))
     else:
-        Console(width=None if sys.stdout.isatty() else 140).print(as_tables(rows))
+        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(as_tables(rows))
 
 
-@app.command()
-def lint(
-    directory: Annotated[Path | None, typer.Argument(help="A rulebook; default: the one in use.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
-    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
+@app.command(rich_help_panel=_PIPELINE)
+def diff(
+    old: Annotated[str, typer.Argument(help="Directory of a rulebook, or a git revision of the current rulebook.")],
+    new: Annotated[str | None, typer.Argument(help="Like OLD. Default: the current rulebook.")] = None,
+    rulebook: RulebookOption = None,
+    json_output: JsonOption = False,
 ) -> None:
-    """Look through a rulebook: why it cannot be used, and what in it has no effect or contradicts itself."""
-    from rbr.rulebook.lint import lint as look_through
-    from rbr_dagster.views.lint import as_json, as_text
+    """Show how two rulebooks differ in meaning, and which stored replies change class. Runs no model."""
+    environment = _pipeline_environment("diff", rulebook=rulebook)
+    from rich.console import Console
 
-    report = look_through(directory or from_environment().rulebook)
-    typer.echo(as_json(report) if as_object else as_text(report))
+    from rbr_dagster.diff.diff_view import as_json, as_text
+    from rbr_dagster.diff.revisions import load_rulebook_or_revision
+    from rbr_dagster.diff.rulebook_diff import diff_rulebooks
+
+    old_rulebook = load_rulebook_or_revision(old, environment.rulebook)
+    new_rulebook = load_rulebook_or_revision(new or str(environment.rulebook), environment.rulebook)
+    difference = diff_rulebooks(environment.store, old_rulebook, new_rulebook)
+    if json_output:
+        typer.echo(as_json(difference))
+    else:
+        Console(soft_wrap=True, highlight=False).print(as_text(difference))
+
+
+@app.command(rich_help_panel=_PIPELINE)
+def explain(
+    completion: Annotated[str | None, typer.Argument(help="Id of a stored completion, or its first letters.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="A user turn, instead of a stored completion.")] = None,
+    reply: Annotated[str | None, typer.Option(help="The assistant's reply to --prompt.")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Content category of --prompt. Default: the grader finds it.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Explain the reward of one reply: its grades, its class, and R_tot term by term."""
+    environment = _pipeline_environment("explain")
+    if (completion is None) == (prompt is None or reply is None):
+        raise InputError("no reply to explain", hint="Give the id of a completion, or both --prompt and --reply.")
+    from rich.console import Console
+
+    from rbr_dagster.explain.explain_view import as_json, as_text
+    from rbr_dagster.explain.explained_reply import explain_completion, explain_text
+
+    if completion is not None:
+        explained = explain_completion(environment, completion)
+    else:
+        explained = explain_text(environment, prompt or "", reply or "", category)
+    if json_output:
+        typer.echo(as_json(explained))
+    else:
+        Console(soft_wrap=True, highlight=False).print(as_text(explained))
+
+
+@app.command(rich_help_panel=_PIPELINE)
+def ui(
+    profile: ProfileOption = None,
+    rulebook: RulebookOption = None,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Serve the Dagster UI and the MLflow UI on 127.0.0.1."""
+    environment = _pipeline_environment("ui", profile, rulebook)
+    from rbr_dagster.ui import serve
+
+    environment.check_profile()
+    environment.prepare()
+    raise typer.Exit(serve(environment, dagster_port, mlflow_port))
+
+
+@app.command(rich_help_panel=_RULEBOOKS)
+def init(directory: NewDirectory) -> None:
+    """Copy the default rulebook into a new directory, where you can edit it."""
+    from rbr.rulebook import default_rulebook
+
+    _check_new_or_empty(directory)
+    shutil.copytree(default_rulebook(), directory, dirs_exist_ok=True)
+    typer.echo(f"Edit the files in {directory}, then: rbr run --rulebook {directory}")
+
+
+@app.command(rich_help_panel=_RULEBOOKS)
+def lint(
+    directory: Annotated[Path | None, typer.Argument(help="Directory of the rulebook. Default: rulebook.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there are warnings.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Check a rulebook. Reports errors, and rules that have no effect or contradict each other."""
+    from rbr.rulebook.lint import lint_rulebook
+    from rbr_dagster.views.lint_view import as_json, as_text
+
+    report = lint_rulebook(directory or Environment.from_variables().rulebook)
+    typer.echo(as_json(report) if json_output else as_text(report))
     if report.errors:
         raise typer.Exit(EXIT_INPUT)
     if strict and report.warnings:
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
-def diff(
-    old: Annotated[str, typer.Argument(help="Directory of a rulebook, or a git revision of the rulebook in use.")],
-    new: Annotated[str | None, typer.Argument(help="The same; default: the rulebook in use.")] = None,
-    rulebook: Rulebook = None,
-    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
-) -> None:
-    """Say what two rulebooks mean differently, and which stored replies change their class; run no model."""
-    from rich.console import Console
-
-    from rbr_dagster.diff.compare import compare
-    from rbr_dagster.diff.revisions import load_either
-    from rbr_dagster.diff.view import as_json, as_text
-
-    environment = from_environment(rulebook=rulebook)
-    sides = [load_either(place, environment.rulebook) for place in (old, new or str(environment.rulebook))]
-    found = compare(environment.home, *sides)
-    if as_object:
-        typer.echo(as_json(found))
-    else:
-        Console(soft_wrap=True, highlight=False).print(as_text(found))
-
-
-@app.command()
-def explain(
-    completion: Annotated[str | None, typer.Argument(help="Id of a stored completion, or its beginning.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="The user's turn, instead of a stored completion.")] = None,
-    reply: Annotated[str | None, typer.Option(help="The assistant's reply to it.")] = None,
-    category: Annotated[str | None, typer.Option(help="Content category; else the grader finds it.")] = None,
-    as_object: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
-) -> None:
-    """Take the reward of one reply apart: grades, class, and R_tot term by term."""
-    if (completion is None) == (prompt is None or reply is None):
-        raise InputError("nothing to explain", hint="Give a completion's id, or both --prompt and --reply.")
-    from rich.console import Console
-
-    from rbr_dagster.explain.explain import explain_completion, explain_text
-    from rbr_dagster.explain.view import as_json, as_text
-
-    environment = from_environment()
-    if completion is not None:
-        explained = explain_completion(environment, completion)
-    else:
-        explained = explain_text(environment, prompt or "", reply or "", category)
-    if as_object:
-        typer.echo(as_json(explained))
-    else:
-        Console(soft_wrap=True, highlight=False).print(as_text(explained))
-
-
-@app.command()
-def init(directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")]) -> None:
-    """Copy the default rulebook, to edit it."""
-    from rbr.rulebook import default_rulebook
-
-    _check_free(directory)
-    shutil.copytree(default_rulebook(), directory, dirs_exist_ok=True)
-    typer.echo(f"Edit the files in {directory}, then: rbr run --rulebook {directory}")
-
-
-@app.command()
-def import_openai(
-    file: Annotated[Path, typer.Argument(help="The rule file that the paper's authors released.")],
-    directory: Annotated[Path, typer.Argument(help="Where to; must not exist, or be empty.")],
-) -> None:
-    """Turn the published rules into a rulebook."""
-    from rbr.rulebook.released_rules import import_release
-
-    _check_free(directory)
-    import_release(file, directory)
-    typer.echo(f"Wrote {directory}. Next: rbr lint {directory}")
-
-
-@app.command()
+@app.command(rich_help_panel=_RULEBOOKS)
 def classify(
-    gold: Annotated[Path, typer.Argument(help="JSON Lines of labeled replies, ours or as the authors released.")],
-    rulebook: Rulebook = None,
-    as_object: Annotated[bool, typer.Option("--json", help="A JSON object with every row.")] = False,
+    gold: Annotated[
+        Path, typer.Argument(help="JSON Lines of labeled replies, in this project's format or as OpenAI released them.")
+    ],
+    rulebook: RulebookOption = None,
+    json_output: JsonOption = False,
 ) -> None:
-    """Say into which class each labeled reply falls, by its labels and the rules."""
+    """Classify labeled replies by their labels and the class rules, and count the replies of each class."""
     from rich.console import Console
 
     from rbr.classes.classification import gold_classes
-    from rbr.conversation import read_gold
+    from rbr.files.data_files import load_gold_labels
     from rbr.rulebook import load_rulebook
-    from rbr_dagster.views.classify import as_json, as_table
+    from rbr_dagster.views.classify_view import as_json, as_table
 
-    rules = load_rulebook(from_environment(rulebook=rulebook).rulebook)
-    rows = gold_classes(read_gold(gold), rules, where=str(gold))
-    if as_object:
+    rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
+    rows = gold_classes(load_gold_labels(gold), rules, where=str(gold))
+    if json_output:
         typer.echo(as_json(rows, rules.behavior))
     else:
         Console(soft_wrap=True).print(as_table(rows, rules.behavior))
 
 
-@app.command()
-def ui(
-    profile: Profile = None,
-    rulebook: Rulebook = None,
-    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+@app.command(rich_help_panel=_RULEBOOKS)
+def import_openai(
+    file: Annotated[Path, typer.Argument(help="The released file config/proposition_prompts.yaml.")],
+    directory: NewDirectory,
 ) -> None:
-    """Serve the Dagster UI and the MLflow UI on loopback."""
-    from rbr_dagster.ui import serve
+    """Convert the rules that OpenAI released with the paper into a rulebook."""
+    from rbr.rulebook.released_rules import import_released_rules
 
-    environment = from_environment(profile, rulebook)
-    check_profile(environment.profile)
-    environment.prepare()
-    raise typer.Exit(serve(environment, dagster_port, mlflow_port))
+    _check_new_or_empty(directory)
+    import_released_rules(file, directory)
+    typer.echo(f"Wrote {directory}. Next: rbr lint {directory}")
 
 
 def main() -> None:
-    """Entry point: input errors end with status 2 and their message, without a traceback."""
+    """Runs the command. An input error ends it with status 2 and a message, without a traceback."""
     try:
         app()
     except InputError as error:
@@ -233,31 +242,35 @@ def main() -> None:
         sys.exit(EXIT_INPUT)
 
 
-def _check_free(directory: Path) -> None:
+def _pipeline_environment(command: str, profile: str | None = None, rulebook: str | None = None) -> Environment:
+    """Returns the environment of a command, after a check that the command can work there."""
+    require_pipeline(command)
+    environment = Environment.from_variables(profile, rulebook)
+    environment.check_state()
+    return environment
+
+
+def _check_new_or_empty(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError("is there already", where=str(directory), hint="Name a directory that does not exist.")
+        raise InputError(
+            "already exists", where=str(directory), hint="Choose a directory that is empty or does not exist."
+        )
 
 
-def _show_plan(environment: Environment, only: str | None, as_object: bool) -> None:
+def _show_plan(environment: Environment, only: str | None, json_output: bool) -> None:
     from rich.console import Console
 
     from rbr_dagster.plan.plan import make_plan
-    from rbr_dagster.plan.view import as_json, as_text
+    from rbr_dagster.plan.plan_view import as_json, as_text
 
-    made = make_plan(environment, only)
-    if as_object:
-        typer.echo(as_json(made))
+    run_plan = make_plan(environment, only)
+    if json_output:
+        typer.echo(as_json(run_plan))
     else:
-        Console(soft_wrap=True, highlight=False).print(as_text(made))
+        Console(soft_wrap=True, highlight=False).print(as_text(run_plan))
 
 
-def _store(environment: Environment) -> "Store":
-    from resources.store import Store
-
-    return Store(path=str(environment.home / "rbr.duckdb"))
-
-
-def _minutes(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 

@@ -1,57 +1,57 @@
-"""The Dagster code location; it only puts the parts together."""
+"""The Dagster code location: builds the definitions from assets, job, sensor, schedule and resources."""
 
 import dagster as dg
 
 from assets import agreement, comparisons, evaluation, prompts, report, reward, snapshots, training
-from rbr_dagster.automation import automation
-from rbr_dagster.environment import Environment, from_environment
-from resources.artifacts import Artifacts
+from rbr_dagster.automation import build_automation
+from rbr_dagster.environment import Environment
+from rbr_dagster.run.staleness import AssetGraph
 from resources.models import Models
-from resources.progress import Progress
-from resources.sources import Sources
-from resources.store import Store
-from resources.tracking import Tracking
-from resources.trainer import Trainer
 
 EVERYTHING = "everything"
-"""Name of the job of all assets."""
+"""Name of the job with all assets."""
 
 MODULES = [snapshots, prompts, comparisons, agreement, reward, training, evaluation, report]
 
 
-def resources(environment: Environment) -> dict[str, dg.ConfigurableResource]:
-    """The outside world of one state directory, one profile and one rulebook."""
-    home = str(environment.home)
-    return {
-        "store": Store(path=f"{home}/rbr.duckdb"),
-        "sources": Sources(profile=str(environment.profile), rulebook=str(environment.rulebook)),
-        "artifacts": Artifacts(home=home),
-        "models": Models(),
-        "progress": Progress(directory=f"{home}/progress"),
-        "trainer": Trainer(directory=f"{home}/trainer"),
-        "tracking": Tracking(home=home),
-    }
+def build_definitions(environment: Environment) -> dg.Definitions:
+    """Builds the definitions for one state directory, profile and rulebook. Reads no file."""
+    # Steps and servers may run in another working directory.
+    environment = environment.absolute()
+    # The sensor and the schedule call this lambda at each tick, when `definitions` is assigned.
+    sensor, schedule = build_automation(lambda: AssetGraph.from_definitions(definitions), EVERYTHING)
+    definitions = dg.Definitions(
+        assets=[
+            *dg.load_assets_from_modules(MODULES),
+            *training.rl_checkpoints.values(),
+            *evaluation.evaluation_completions.values(),
+        ],
+        sensors=[sensor],
+        schedules=[schedule],
+        jobs=[
+            dg.define_asset_job(
+                EVERYTHING,
+                selection=dg.AssetSelection.all(),
+                description="All assets. `rbr run`, the sensor and the schedule select the stale assets of this job.",
+                executor_def=dg.multi_or_in_process_executor,
+            )
+        ],
+        # Most steps are short, and the start of a process would take longer than the step.
+        executor=dg.in_process_executor,
+        resources={
+            "store": environment.store,
+            "sources": environment.sources,
+            "artifacts": environment.artifacts,
+            "models": Models(),
+            "progress": environment.progress,
+            "trainer": environment.trainer,
+            "tracking": environment.tracking,
+        },
+    )
+    return definitions
 
 
-_sensor, _schedule = automation(lambda: defs, EVERYTHING)
-
-defs = dg.Definitions(
-    assets=[
-        *dg.load_assets_from_modules(MODULES),
-        *training.rl_checkpoints.values(),
-        *evaluation.evaluation_completions.values(),
-    ],
-    sensors=[_sensor],
-    schedules=[_schedule],
-    jobs=[
-        dg.define_asset_job(
-            EVERYTHING,
-            selection=dg.AssetSelection.all(),
-            description="All assets at once; `rbr run` selects from it what is stale.",
-            executor_def=dg.multi_or_in_process_executor,
-        )
-    ],
-    # A process for each step costs seconds, and most steps are short.
-    executor=dg.in_process_executor,
-    resources=resources(from_environment()),
-)
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Returns the definitions that `workspace.yaml` loads, for the paths that the environment variables name."""
+    return build_definitions(Environment.from_variables())

@@ -1,4 +1,4 @@
-"""`rbr ui`: the Dagster UI and the MLflow UI over one state directory, both on loopback only."""
+"""`rbr ui`: serves the Dagster UI and the MLflow UI of one state directory, on 127.0.0.1 only."""
 
 import contextlib
 import os
@@ -13,19 +13,17 @@ from pathlib import Path
 import typer
 
 from rbr.errors import InputError
-from rbr_dagster.environment import Environment
-from resources.tracking import Tracking
+from rbr_dagster.environment import WORKSPACE, Environment
 
 HOST = "127.0.0.1"
 
-_WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
-_GRACE_S = 15.0
-# No usage reports, and no job runners: each is a process of 300 MB, and nothing here gives them work.
-_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+_STOP_TIMEOUT_S = 15.0
+# No usage reports, and no job runners: each job runner is an idle process of 300 MB.
+_MLFLOW_VARIABLES = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
-    """Runs both servers until one of them ends or this process is told to stop.
+    """Runs both servers until one of them ends, or until this process gets SIGINT or SIGTERM.
 
     Args:
         environment: State directory, profile and rulebook.
@@ -33,21 +31,21 @@ def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
         mlflow_port: Port of the MLflow UI.
 
     Returns:
-        0 after a stop on request, else the exit status of the server that ended first.
+        0 after a signal; otherwise the exit status of the server that ended first, or 1 if that status is 0.
 
     Raises:
-        InputError: A port is taken.
+        InputError: A port is in use.
     """
     for port, option in ((dagster_port, "--dagster-port"), (mlflow_port, "--mlflow-port")):
-        _check_free(port, option)
-    home = environment.home.absolute()
-    variables = {**os.environ, **environment.variables(), **_MLFLOW}
+        _check_port(port, option)
+    tracking = environment.tracking
+    variables = {**os.environ, **environment.variables(), **_MLFLOW_VARIABLES}
     commands = [
-        ["dagster", "dev", "-w", str(_WORKSPACE), "-h", HOST, "-p", str(dagster_port), "--log-level", "warning"],
+        ["dagster", "dev", "-w", str(WORKSPACE), "-h", HOST, "-p", str(dagster_port), "--log-level", "warning"],
         [
             *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1"),
-            *("--backend-store-uri", Tracking(home=str(home)).uri),
-            *("--default-artifact-root", (home / "mlartifacts").as_uri()),
+            *("--backend-store-uri", tracking.uri),
+            *("--default-artifact-root", tracking.artifacts_uri),
         ],
     ]
     addresses = f"Dagster  http://{HOST}:{dagster_port}\nMLflow   http://{HOST}:{mlflow_port}"
@@ -66,7 +64,7 @@ def serve(environment: Environment, dagster_port: int, mlflow_port: int) -> int:
 
 @contextlib.contextmanager
 def _server(command: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    # A session of its own, so that the servers' own workers are stopped with them.
+    # The server gets its own session, so that one signal stops the server and its workers.
     program = str(Path(sys.executable).parent / command[0])
     with subprocess.Popen([program, *command[1:]], env=variables, start_new_session=True) as server:
         try:
@@ -75,16 +73,17 @@ def _server(command: list[str], variables: dict[str, str]) -> Iterator[subproces
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
             try:
-                server.wait(_GRACE_S)
+                server.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
 
 
-def _check_free(port: int, option: str) -> None:
+def _check_port(port: int, option: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
             what = f"port {port} on {HOST} is in use"
-            raise InputError(what, where=option, hint="Stop what listens there, or choose another port.") from error
+            hint = "Choose another port, or stop the program that uses this port."
+            raise InputError(what, where=option, hint=hint) from error

@@ -1,0 +1,1 @@
+"""`rbr diff`: compares two rulebooks. `diff_view` renders the difference."""

@@ -1,0 +1,1 @@
+"""`rbr plan`: forecasts a run and estimates its cost. `plan_view` renders the plan."""

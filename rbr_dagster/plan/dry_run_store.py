@@ -1,6 +1,5 @@
-"""A store in which every cell that is asked for seems to be there already."""
+"""A copy of the store for dry runs, in which every cell exists."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,60 +10,67 @@ import polars as pl
 from resources.store.duckdb_store import CONFIG, Store
 from resources.store.tables import TABLES
 
-# What a cell's columns hold while nobody knows better; with a grade of 1 a prompt has a category.
-_UNKNOWN = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
+# Value of each column of a missing cell, by type. A P(yes) of 1 gives every prompt a category.
+_PLACEHOLDERS = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
 
 
 class DryRunStore(Store):
-    """Fills in the cells that are missing and counts them, so that no stage finds anything to ask a model.
+    """A copy of a store that fills in missing cells with placeholders, so that no asset asks a model for them.
 
-    What the stages name depends on names alone, so the count is exact although the texts are empty.
+    The placeholders have empty texts. The number of missing cells is still exact, because the keys of cells do not
+    depend on texts.
     """
 
     @classmethod
     @contextmanager
-    def copy_of(cls, store: Store) -> Iterator["DryRunStore"]:
-        """A copy of a store to imagine things in; it goes away afterwards."""
-        with tempfile.TemporaryDirectory(prefix="rbr-plan-") as directory:
-            path = Path(directory) / "rbr.duckdb"
-            store.copy_to(path)
-            copy = cls(path=str(path))
-            # While one connection is open, every other opens in no time.
-            with copy._connection(str(path), read_only=False):
-                yield copy
+    def copy_of(cls, store: Store, path: str) -> Iterator["DryRunStore"]:
+        """Copies a store.
+
+        Args:
+            store: The store to copy; it is not changed.
+            path: DuckDB file of the copy.
+        """
+        store.copy_to(Path(path))
+        copy = cls(path=path)
+        # While one connection is open, DuckDB opens further connections without delay.
+        with copy._connection(path, read_only=False):
+            yield copy
 
     def missing(self, table: str, keys: pl.DataFrame) -> pl.DataFrame:
-        """Imagines the rows that the table lacks.
+        """Adds the missing rows to a cell table.
+
+        Args:
+            table: Name of the cell table.
+            keys: Keys of the cells that an asset needs.
 
         Returns:
-            None of `keys`: nothing is left to make.
+            An empty frame with the columns of `keys`: no row is missing any more.
         """
-        absent = super().missing(table, keys)
-        if not absent.is_empty():
-            guessed = self._as_another_grader(absent) if table == "grades" else absent
-            unknown = {name: pl.lit(_UNKNOWN[dtype], dtype).alias(name) for name, dtype in TABLES[table].dtypes.items()}
-            self.append(
-                table,
-                guessed.select(
-                    pl.col(name).fill_null(value) if name in guessed.columns else value
-                    for name, value in unknown.items()
-                ),
+        missing = super().missing(table, keys)
+        if not missing.is_empty():
+            rows = self._with_answer_of_any_grader(missing) if table == "grades" else missing
+            placeholders = {
+                name: pl.lit(_PLACEHOLDERS[dtype], dtype).alias(name) for name, dtype in TABLES[table].dtypes.items()
+            }
+            filled = rows.select(
+                pl.col(name).fill_null(value) if name in rows.columns else value for name, value in placeholders.items()
             )
-        return absent.clear()
+            self.append(table, filled)
+        return missing.clear()
 
-    def cells(self) -> int:
-        """Completions, grades and scores, the imagined ones among them."""
+    def count_cells(self) -> int:
+        """Counts completions, grades and scores, including those that were filled in."""
         counts = [f"(SELECT count(*) FROM {table})" for table in ("completions", "grades", "scores")]
         return int(self.query(f"SELECT {' + '.join(counts)}").item())
 
-    def _as_another_grader(self, absent: pl.DataFrame) -> pl.DataFrame:
-        """Adds the column p_yes: what any grader answered to the same question about the same reply."""
-        same = ["completion_id", "question"]
-        answers = self.read("grades").unique(same, keep="first", maintain_order=True).select(*same, "p_yes")
-        return absent.join(answers, on=same, how="left", maintain_order="left")
+    def _with_answer_of_any_grader(self, missing: pl.DataFrame) -> pl.DataFrame:
+        """Adds the column p_yes: the answer of any grader to the same question about the same reply, or null."""
+        key = ["completion_id", "question"]
+        answers = self.read("grades").unique(key, keep="first", maintain_order=True).select(*key, "p_yes")
+        return missing.join(answers, on=key, how="left", maintain_order="left")
 
     def _open(self, opened: ExitStack, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
-        # Nobody else knows the copy; all of its connections have to agree.
+        # Connections of one process must agree on read_only, and no other process uses the copy.
         connection = duckdb.connect(path, config=CONFIG)
         opened.callback(connection.close)
         return connection

@@ -1,128 +1,93 @@
-"""How long a forecast's steps take, by what earlier materializations of the same assets took."""
+"""Estimates the cost of a run: cells, grader calls, tokens, rollouts and wall time."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 import dagster as dg
 
-from rbr_dagster.plan.forecast import Step
-from rbr_dagster.run.waves import CONCURRENT_STEPS
-from resources.cells import CELLS_MADE, MAKING_SECONDS, OPENING_SECONDS, TOKENS
-from resources.checkpoints import SAMPLES, TRAINING_SECONDS
+from rbr_dagster.plan.forecast import PlannedAsset
+from rbr_dagster.plan.wall_time import StepRate, wall_time
+from rbr_dagster.run.staleness import AssetGraph
+from resources.cells import CELLS_TAG
+from resources.models import MODEL_TAGS
+from resources.sources import SourceContents
 
-_LOOK_BACK = 50
-# Measured on two cores: what a wave costs beside its steps, and the first import of torch and transformers.
-_WAVE_S = 1.0
-_FORKED_WAVE_S = 2.0
-_FIRST_FORK_S = 8.0
-
-
-@dataclass
-class History:
-    """Earlier materializations; each asset's are read once.
-
-    Attributes:
-        instance: Where they are recorded; None where nothing was ever made.
-    """
-
-    instance: dg.DagsterInstance | None
-    _events: dict[dg.AssetKey, list[dg.EventLogRecord]] = field(default_factory=dict)
-    _durations: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def tags(self, key: dg.AssetKey) -> Iterator[Mapping[str, str]]:
-        """Tags of an asset's materializations, newest first."""
-        for event in self._of(key):
-            if event.asset_materialization is not None:
-                yield event.asset_materialization.tags or {}
-
-    def work(self, key: dg.AssetKey) -> Iterator[tuple[float, Mapping[str, Any]]]:
-        """Seconds that the step took, and the entries of the asset's page, newest first."""
-        for event in self._of(key):
-            seconds = self._duration(event.run_id, event.event_log_entry.step_key or "")
-            if event.asset_materialization is not None and seconds is not None:
-                yield seconds, {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
-
-    def _of(self, key: dg.AssetKey) -> list[dg.EventLogRecord]:
-        if self.instance is None:
-            return []
-        if key not in self._events:
-            self._events[key] = list(self.instance.fetch_materializations(key, limit=_LOOK_BACK).records)
-        return self._events[key]
-
-    def _duration(self, run_id: str, step: str) -> float | None:
-        if run_id not in self._durations and self.instance is not None:
-            self._durations[run_id] = {
-                stats.step_key: stats.end_time - stats.start_time
-                for stats in self.instance.get_run_step_stats(run_id)
-                if stats.end_time is not None and stats.start_time is not None
-            }
-        return self._durations.get(run_id, {}).get(step)
+CELL_TABLES = ("completions", "grades", "scores")
+_RBR_CHECKPOINT = "rl_checkpoint/rbr"
+_RL_PREFIX = "rl_checkpoint/"
 
 
 @dataclass(frozen=True)
-class Rate:
-    """What a step took, apart from what grows with its work.
+class CostEstimate:
+    """The cost of a run if every planned asset is made.
 
     Attributes:
-        fixed_s: Seconds whatever there is to do.
-        per_unit_s: Seconds for each cell or sample.
-        tokens: Tokens of a cell.
+        grader_calls: Number of P(yes) to read, without those of rollouts.
+        tokens: Tokens to sample, grade and score, without those of rollouts; None if an asset never counted tokens.
+        seconds: Wall time, with trainings; None if an asset was never timed.
+        certain_seconds: Wall time of the assets that are certain to run; None if one of them was never timed.
+        rl_rollouts: Number of replies to sample in reinforcement learning.
+        rl_grader_calls: Number of P(yes) to read for these replies.
     """
 
-    fixed_s: float
-    per_unit_s: float = 0.0
-    tokens: float = 0.0
-
-    def seconds(self, step: Step) -> float:
-        """What a step would take at this rate."""
-        return self.fixed_s + self.per_unit_s * (step.samples or step.cells)
-
-
-def rate_of(history: History, step: Step) -> Rate | None:
-    """The latest rate at which an asset did work of this kind; None where it never did."""
-    rates = (_rate(step, seconds, page) for seconds, page in history.work(step.key))
-    return next((rate for rate in rates if rate is not None), None)
+    grader_calls: int
+    tokens: int | None
+    seconds: float | None
+    certain_seconds: float | None
+    rl_rollouts: int
+    rl_grader_calls: int
 
 
-def seconds_of(
-    steps: Iterable[Step], rates: Mapping[dg.AssetKey, Rate | None], forked: Collection[dg.AssetKey]
-) -> float | None:
-    """Wall time of some steps in their waves.
+def estimate_cost(
+    graph: AssetGraph,
+    planned: Sequence[PlannedAsset],
+    rates: Mapping[dg.AssetKey, StepRate | None],
+    contents: SourceContents,
+) -> CostEstimate:
+    """Estimates the cost of making every planned asset.
 
     Args:
-        steps: The steps.
-        rates: The rate of each.
-        forked: Assets that run in processes of their own, a few at a time.
-
-    Returns:
-        Seconds; None where one of the steps was never timed.
+        graph: All assets.
+        planned: The planned assets.
+        rates: Rate of each planned asset; None if the asset never did work of the planned kind.
+        contents: Content of each source file now.
     """
-    total, is_first = 0.0, True
-    for _, group in groupby(sorted(steps, key=lambda step: step.wave), key=lambda step: step.wave):
-        wave = [(step, rates[step.key]) for step in group]
-        taken = [rate.seconds(step) for step, rate in wave if rate is not None]
-        if len(taken) < len(wave):
-            return None
-        if forked.isdisjoint(step.key for step, _ in wave):
-            total += sum(taken) + _WAVE_S
-        else:
-            total += max(*taken, sum(taken) / CONCURRENT_STEPS) + _FORKED_WAVE_S + _FIRST_FORK_S * is_first
-            is_first = False
-    return total
+    rollouts = {asset.name: asset.samples or 0 for asset in planned if asset.name.startswith(_RL_PREFIX)}
+    forked = {key for key, spec in graph.specs.items() if spec.tags.items() >= MODEL_TAGS.items()}
+    return CostEstimate(
+        grader_calls=count_cells(graph, planned)["grades"],
+        tokens=_tokens(planned, rates),
+        seconds=wall_time(planned, rates, forked),
+        certain_seconds=wall_time([asset for asset in planned if asset.certain], rates, forked),
+        rl_rollouts=sum(rollouts.values()),
+        rl_grader_calls=round(rollouts.get(_RBR_CHECKPOINT, 0) * _questions_per_rollout(contents)),
+    )
 
 
-def _rate(step: Step, seconds: float, page: Mapping[str, Any]) -> Rate | None:
-    if step.samples is not None:
-        if not page.get(SAMPLES):
-            return None
-        training = page[TRAINING_SECONDS]
-        return Rate(seconds - training, training / page[SAMPLES])
-    if step.cells:
-        if not page.get(CELLS_MADE):
-            return None
-        making, cells = page[MAKING_SECONDS], page[CELLS_MADE]
-        return Rate(seconds - making, making / cells, page[TOKENS] / cells)
-    growing = sum(page.get(name, 0.0) for name in (OPENING_SECONDS, MAKING_SECONDS, TRAINING_SECONDS))
-    return Rate(max(seconds - growing, 0.0))
+def count_cells(graph: AssetGraph, planned: Iterable[PlannedAsset]) -> dict[str, int]:
+    """Returns the number of missing cells of planned assets, by cell table."""
+    counts = dict.fromkeys(CELL_TABLES, 0)
+    for asset in planned:
+        if asset.cells:
+            counts[graph.specs[asset.key].tags[CELLS_TAG]] += asset.cells
+    return counts
+
+
+def _tokens(planned: Iterable[PlannedAsset], rates: Mapping[dg.AssetKey, StepRate | None]) -> int | None:
+    """Returns the tokens of all missing cells; None if an asset with missing cells has no rate."""
+    tokens = 0.0
+    for asset in planned:
+        if asset.cells:
+            rate = rates[asset.key]
+            if rate is None:
+                return None
+            tokens += asset.cells * rate.tokens
+    return round(tokens)
+
+
+def _questions_per_rollout(contents: SourceContents) -> float:
+    """Returns the mean number of propositions asked about a rollout. Training draws the categories equally often."""
+    applicable = contents["rulebook/applicability"]
+    categories = contents["rulebook/content_policy"]["categories"].values()
+    return fmean(len(applicable[category["response_type"]]) for category in categories)

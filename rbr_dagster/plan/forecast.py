@@ -1,176 +1,201 @@
-"""What a run would make, found out on a copy of the state, without a model and without a trace.
+"""Predicts which assets a run would make. Works on a copy of the store and runs no model.
 
-The cheap stages run for real on the copy, with the cells that they miss imagined. Where nothing had to be
-imagined, the content of the next stage is certain too, and the forecast goes on with it; an earlier
-materialization from the same inputs stands in for a stage that would take long. Behind anything else, what
-comes *may* run.
+The forecast walks the graph from parents to children:
+
+1. Fast assets run for real on the copy. The copy fills in each missing cell, and the forecast counts the cells.
+2. If no cell was missing, the new content is known, and the forecast continues with it.
+3. A slow asset does not run. Its data version comes from an earlier materialization with the same inputs.
+4. Otherwise the new content is unknown, and the descendants *may* run.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from assets.snapshots import Contents
-from assets.training import RECIPES, Training
 from rbr_dagster.plan.dry_run_store import DryRunStore
-from rbr_dagster.run.staleness import CODE_VERSION, DATA_VERSION, INPUT_VERSION, Graph, Reason, reasons
+from rbr_dagster.run.staleness import (
+    CODE_VERSION,
+    DATA_VERSION,
+    INPUT_VERSION,
+    AssetGraph,
+    StaleReason,
+    stale_reasons,
+)
 from resources.artifacts import Artifacts
-from resources.asset_tags import CELLS
+from resources.cells import CELLS_TAG
 from resources.checkpoints import Checkpoint
 from resources.models import Models
 from resources.progress import Progress
+from resources.sources import SourceContents
+from resources.training_recipes import TRAININGS, TrainingForecast
 
 Tags = Mapping[str, str]
 
 _UNKNOWN = "unknown"
-# Their bodies take long or write files.
-_COSTLY = {dg.AssetKey(name) for name in ("fitted_weights", "reward", "evaluation_metrics", "safety_report")}
-# Beside the makers of cells these decide which cells there are, and no value of a cell moves that.
-_NAMING = {dg.AssetKey(name) for name in ("training_prompts", "test_prompts")}
+"""Data version of an asset whose new content cannot be predicted."""
+
+# Assets that take long or write files, so they do not run on the copy.
+_TOO_SLOW = {dg.AssetKey(name) for name in ("fitted_weights", "reward", "evaluation_metrics", "safety_report")}
+# Assets that decide which cells are needed. The values of other cells do not change this decision. So these assets run
+# even if a parent is unknown, like the assets that make cells.
+_DECIDE_CELLS = {dg.AssetKey(name) for name in ("training_prompts", "test_prompts")}
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedAsset:
     """An asset that a run would make, or may make.
 
     Attributes:
-        key: The asset.
-        because: Why.
-        certain: It will be made; otherwise that depends on what the ones before it turn out as.
-        wave: Number of the wave, from 1, if all of them are made.
-        ready: Nothing that comes before it is uncertain, so that its cells are known to be missing.
-        cells: Completions, grades or scores that it lacks.
-        samples: What a trainer works through; None where nothing is trained.
+        key: Asset key.
+        because: Why the asset is, or may become, stale; one text per reason.
+        certain: True if the asset will run; False if that depends on the new content of its ancestors.
+        wave: Number of the wave that the asset runs in if every planned asset runs, from 1.
+        parents_known: True if the content of every parent is known, so that the missing cells are known too.
+        cells: Number of missing completions, grades or scores.
+        samples: Amount of work for the trainer: rollouts, or rows times epochs; None if nothing is trained.
     """
 
     key: dg.AssetKey
     because: tuple[str, ...]
     certain: bool
     wave: int
-    ready: bool
+    parents_known: bool
     cells: int = 0
     samples: int | None = None
 
     @property
     def name(self) -> str:
-        """The asset's name."""
+        """Name of the asset, for example ``rl_checkpoint/rbr``."""
         return self.key.to_user_string()
 
 
 @dataclass
 class Forecast:
-    """Walks the graph once, parents before children.
+    """A walk through the graph, parents before children. Use each object once: the walk changes `tags` and `store`.
 
     Attributes:
         definitions: The assets.
-        graph: Their dependencies.
-        tags: Tags of their latest materializations; those that they would get are added on the way.
-        contents: What the user's files say now.
-        sources: The data versions of these.
-        history: Tags of an asset's earlier materializations, newest first.
-        store: A copy of the store.
-        artifacts: Where checkpoints are looked for; nothing is written there.
-        context: What the assets are called with.
+        graph: Dependencies of the assets to plan.
+        tags: Tags of the latest materialization of each asset. The walk replaces them by the tags of the next one.
+        contents: Content of each source file now.
+        source_versions: Data version of each content.
+        history: Returns the tags of an asset's earlier materializations, newest first.
+        store: A copy of the store, on which fast assets run.
+        artifacts: Finds existing checkpoints; the walk writes nothing there.
+        progress: Progress files of the assets that run on the copy.
+        context: The context that the assets are called with.
     """
 
     definitions: dg.Definitions
-    graph: Graph
+    graph: AssetGraph
     tags: dict[dg.AssetKey, Tags]
-    contents: Contents
-    sources: Mapping[dg.AssetKey, str]
+    contents: SourceContents
+    source_versions: Mapping[dg.AssetKey, str]
     history: Callable[[dg.AssetKey], Iterator[Tags]]
     store: DryRunStore
     artifacts: Artifacts
+    progress: Progress
     context: dg.AssetExecutionContext
-    _elsewhere: set[dg.AssetKey] = field(default_factory=set)
+    # Assets that did not run on the copy, so their tables there are out of date.
+    _not_on_copy: set[dg.AssetKey] = field(default_factory=set)
 
-    def steps(self) -> Iterator[Step]:
-        """The assets that a run would or may make, parents before children."""
-        depth: dict[dg.AssetKey, int] = {}
+    def planned_assets(self) -> Iterator[PlannedAsset]:
+        """Yields the assets that a run would make or may make, parents before children."""
+        waves: dict[dg.AssetKey, int] = {}  # Asset -> wave after which it is up to date; 0 if it is up to date now.
         for key, parents in self.graph.parents.items():
-            before = max((depth[parent] for parent in parents), default=0)
-            depth[key] = before
-            why = reasons(self.graph, self.tags, self.sources, key)
-            if not why:
-                continue
-            depth[key] = before + 1
-            yield self._step(key, why, depth[key])
+            waves[key] = max((waves[parent] for parent in parents), default=0)
+            reasons = stale_reasons(self.graph, self.tags, self.source_versions, key)
+            if reasons:
+                waves[key] += 1
+                yield self._plan_asset(key, reasons, waves[key])
 
-    def _step(self, key: dg.AssetKey, why: list[Reason], wave: int) -> Step:
-        uncertain = [reason for reason in why if reason.parent is not None and self._is_unknown(reason.parent)]
-        known = not any(self._is_unknown(parent) for parent in self.graph.parents[key])
-        certain = len(uncertain) < len(why)
-        because = tuple(str(reason) for reason in why if reason not in uncertain) if certain else _may(uncertain)
-        inputs = self._inputs(key)
-        if key in RECIPES:
-            version, samples = self._trained(key, inputs, known)
-            cells = 0
+    def _plan_asset(self, key: dg.AssetKey, reasons: list[StaleReason], wave: int) -> PlannedAsset:
+        # 1. Is it certain that the asset runs? Yes, unless every reason is a parent whose content is unknown.
+        uncertain = [reason for reason in reasons if reason.parent is not None and self._is_unknown(reason.parent)]
+        certain = len(uncertain) < len(reasons)
+        because = tuple(str(reason) for reason in reasons if reason not in uncertain) if certain else _may(uncertain)
+        # 2. What would the asset contain, and how much work would that be?
+        parents_known = not any(self._is_unknown(parent) for parent in self.graph.parents[key])
+        inputs = self._input_tags(key)
+        cells, samples = 0, None
+        training = TRAININGS.get(key.to_user_string())
+        if training is not None:
+            version, samples = self._forecast_training(key, training, inputs, parents_known)
         else:
-            version, cells = self._made(key, inputs, known)
-            samples = None
+            version, cells = self._forecast_content(key, inputs, parents_known)
+        # 3. From here on, the asset counts as made, with the predicted data version.
         self.tags[key] = {**inputs, DATA_VERSION: version}
-        return Step(key, because, certain, wave, known, cells, samples)
+        return PlannedAsset(key, because, certain, wave, parents_known, cells, samples)
 
-    def _made(self, key: dg.AssetKey, inputs: Tags, known: bool) -> tuple[str, int]:
-        """Data version, or `_UNKNOWN`, and cells imagined."""
-        if key in self.sources:
+    def _forecast_content(self, key: dg.AssetKey, inputs: Tags, parents_known: bool) -> tuple[str, int]:
+        """Returns the data version, or `_UNKNOWN`, and the number of missing cells."""
+        # A snapshot contains what the file contains.
+        if key in self.source_versions:
             name = key.to_user_string()
-            self.store.save_snapshot(name, self.contents[name], self.sources[key])
-            return self.sources[key], 0
-        readable = known and self._elsewhere.isdisjoint(self.graph.parents[key])
-        if key in _NAMING or CELLS in self.graph.specs[key].tags or (readable and key not in _COSTLY):
-            before = self.store.cells()
-            version = self._run(key)
-            cells = self.store.cells() - before
-            return (version if readable and not cells else _UNKNOWN), cells
-        earlier = self._earlier(key, inputs) if known else _UNKNOWN
-        self._elsewhere.add(key)
-        return earlier, 0
+            self.store.save_snapshot(name, self.contents[name], self.source_versions[key])
+            return self.source_versions[key], 0
+        # A fast asset runs on the copy. The result is certain if its inputs are up to date and no cell was missing.
+        inputs_on_copy = parents_known and self._not_on_copy.isdisjoint(self.graph.parents[key])
+        makes_cells = CELLS_TAG in self.graph.specs[key].tags
+        if makes_cells or key in _DECIDE_CELLS or (inputs_on_copy and key not in _TOO_SLOW):
+            before = self.store.count_cells()
+            version = self._run_on_copy(key)
+            cells = self.store.count_cells() - before
+            return (version if inputs_on_copy and not cells else _UNKNOWN), cells
+        # For any other asset, look for an earlier materialization from the same inputs.
+        self._not_on_copy.add(key)
+        return self._version_from_history(key, inputs) if parents_known else _UNKNOWN, 0
 
-    def _trained(self, key: dg.AssetKey, inputs: Tags, known: bool) -> tuple[str, int | None]:
-        """Data version, or `_UNKNOWN`, and samples to train on, None where there is a checkpoint already."""
-        training = RECIPES[key]
-        found = self._find_checkpoint(key, training, inputs) if known else None
-        if found is not None:
-            self._use(found)
-            return found.version, None
-        self._use(Checkpoint(training.variant, _UNKNOWN, "", f"{_UNKNOWN} {training.variant}", None))
+    def _forecast_training(
+        self, key: dg.AssetKey, training: TrainingForecast, inputs: Tags, parents_known: bool
+    ) -> tuple[str, int | None]:
+        """Returns the data version, or `_UNKNOWN`, and the samples to train on; None if a checkpoint exists."""
+        checkpoint = self._find_checkpoint(key, training, inputs) if parents_known else None
+        if checkpoint is not None:
+            self._make_current(checkpoint)
+            return checkpoint.version, None
+        # The descendants read a checkpoint from the store. Store one with an unknown fingerprint for them.
+        self._make_current(Checkpoint(training.variant, _UNKNOWN, "", f"{_UNKNOWN} {training.variant}", None))
         return _UNKNOWN, training.samples(self.store)
 
-    def _find_checkpoint(self, key: dg.AssetKey, training: Training, inputs: Tags) -> Checkpoint | None:
-        stored = [
-            Checkpoint(**row)
-            for row in self.store.read("checkpoints", "variant = ?", [training.variant]).iter_rows(named=True)
-        ]
-        there = [checkpoint for checkpoint in stored if self.artifacts.absolute(checkpoint.path).is_dir()]
-        version = self._earlier(key, inputs)
+    def _find_checkpoint(self, key: dg.AssetKey, training: TrainingForecast, inputs: Tags) -> Checkpoint | None:
+        """Returns the checkpoint that a run would use instead of training; None if the run would train."""
+        rows = self.store.read("checkpoints", "variant = ?", [training.variant]).iter_rows(named=True)
+        checkpoints = [Checkpoint(**row) for row in rows]
+        existing = [checkpoint for checkpoint in checkpoints if self.artifacts.absolute(checkpoint.path).is_dir()]
+        # Find the checkpoint by the data version of an earlier materialization. Without one, find it by the name in the
+        # recipe, but only if the tables that the recipe reads are up to date on the copy.
+        version = self._version_from_history(key, inputs)
         name = None
-        if version == _UNKNOWN and self._elsewhere.isdisjoint(self.graph.parents[key]):
-            name = training.recipe(self.store, self.artifacts, self._resources["progress"]).name
-        return next((found for found in there if found.version == version or found.checkpoint == name), None)
+        if version == _UNKNOWN and self._not_on_copy.isdisjoint(self.graph.parents[key]):
+            name = training.recipe(self.store, self.artifacts, self.progress).name
+        matches = (candidate for candidate in existing if candidate.version == version or candidate.checkpoint == name)
+        return next(matches, None)
 
-    def _use(self, checkpoint: Checkpoint) -> None:
+    def _make_current(self, checkpoint: Checkpoint) -> None:
+        """Stores a checkpoint on the copy, as the current checkpoint of its variant."""
         row = pl.DataFrame([vars(checkpoint)], schema_overrides={"mlflow_run_id": pl.String})
         self.store.append("checkpoints", row)
-        owner = row.select("variant", "checkpoint")
-        self.store.replace("current_checkpoints", owner, within={"variant": checkpoint.variant})
+        current = row.select("variant", "checkpoint")
+        self.store.replace("current_checkpoints", current, within={"variant": checkpoint.variant})
 
-    def _run(self, key: dg.AssetKey) -> str:
+    def _run_on_copy(self, key: dg.AssetKey) -> str:
+        """Runs an asset on the copy and returns its data version."""
         asset = self.definitions.resolve_assets_def(key)
-        given = {name: self._resources[name] for name in asset.required_resource_keys & self._resources.keys()}
-        result: Any = asset(self.context, **given)
+        resources = {name: self._resources[name] for name in asset.required_resource_keys & self._resources.keys()}
+        result: Any = asset(self.context, **resources)
         return result.data_version.value
 
-    def _earlier(self, key: dg.AssetKey, inputs: Tags) -> str:
-        """The data version that the same code made of the same inputs at some time."""
+    def _version_from_history(self, key: dg.AssetKey, inputs: Tags) -> str:
+        """Returns the data version of the latest materialization with the same code and inputs, or `_UNKNOWN`."""
         return next((tags[DATA_VERSION] for tags in self.history(key) if inputs.items() <= tags.items()), _UNKNOWN)
 
-    def _inputs(self, key: dg.AssetKey) -> dict[str, str]:
+    def _input_tags(self, key: dg.AssetKey) -> dict[str, str]:
+        """Returns the tags that a materialization would get for its code version and for the data of its parents."""
         versions = {
             INPUT_VERSION + parent.to_user_string(): self.tags[parent][DATA_VERSION]
             for parent in self.graph.parents[key]
@@ -186,9 +211,9 @@ class Forecast:
             "store": self.store,
             "artifacts": self.artifacts,
             "models": Models(),
-            "progress": Progress(directory=str(Path(self.store.path).parent / "progress")),
+            "progress": self.progress,
         }
 
 
-def _may(uncertain: list[Reason]) -> tuple[str, ...]:
-    return tuple(f"{reason.parent.to_user_string()} may come out differently" for reason in uncertain if reason.parent)
+def _may(uncertain: list[StaleReason]) -> tuple[str, ...]:
+    return tuple(f"{reason.parent.to_user_string()} may change" for reason in uncertain if reason.parent)

@@ -1,35 +1,34 @@
-"""`rbr plan`: what a run would do and what it would cost, before it does anything."""
+"""`rbr plan`: shows which assets a run would make, and what the run would cost."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dagster as dg
 
-from assets.snapshots import Contents, versions
 from rbr.changes import describe_changes
+from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.plan.dry_run_store import DryRunStore
-from rbr_dagster.plan.estimate import History, Rate, rate_of, seconds_of
-from rbr_dagster.plan.forecast import Forecast, Step
-from rbr_dagster.run.driver import check_sources, select
-from rbr_dagster.run.staleness import Graph, latest_tags
-from resources.artifacts import Artifacts
-from resources.asset_tags import CELLS, MODEL_WORK
+from rbr_dagster.plan.estimate import CostEstimate, count_cells, estimate_cost
+from rbr_dagster.plan.forecast import Forecast, PlannedAsset
+from rbr_dagster.plan.run_history import RunHistory
+from rbr_dagster.plan.wall_time import latest_rate
+from rbr_dagster.run.driver import read_valid_sources
+from rbr_dagster.run.staleness import AssetGraph, latest_tags
+from resources.sources import SourceContents, data_versions
 from resources.store import Store
-
-KINDS = ("completions", "grades", "scores")
-_RULES = "rl_checkpoint/rbr"
 
 
 @dataclass(frozen=True)
-class Change:
-    """A part of rulebook, profile or data that says something else than what is stored.
+class SourceChange:
+    """A part of the rulebook, profile or data that differs from its stored snapshot.
 
     Attributes:
-        part: Its snapshot, such as ``rulebook/behavior``.
-        lines: What changed, in words.
+        part: Name of the snapshot, for example ``rulebook/behavior``.
+        lines: The changes in words, one line each.
     """
 
     part: str
@@ -37,154 +36,106 @@ class Change:
 
 
 @dataclass(frozen=True)
-class CostEstimate:
-    """What the steps would cost, if all of them are made.
-
-    Attributes:
-        grader_calls: P(yes) to be read, rollouts apart.
-        tokens: Tokens to be sampled, graded and scored, rollouts apart; None where nothing was ever counted.
-        seconds: Wall time, trainings included; None where a step was never timed.
-        certain_seconds: The same for the steps that are certain.
-        rl_rollouts: Replies sampled in reinforcement learning.
-        rl_grader_calls: P(yes) read of these.
-    """
-
-    grader_calls: int
-    tokens: int | None
-    seconds: float | None
-    certain_seconds: float | None
-    rl_rollouts: int
-    rl_grader_calls: int
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """The assets that a run would make, why, and what the run would cost.
 
     Attributes:
-        changes: Edited parts.
-        steps: Assets that will or may be made, parents before children.
-        cells_missing: Completions, grades and scores that are known to be missing, by kind.
-        cells_expected: Those that come beside them if all steps are made, by kind.
-        estimate: What it would cost.
+        changes: Edited parts of the rulebook, profile and data.
+        assets: Assets that will or may be made, parents before children.
+        cells_missing: Number of cells that are known to be missing, by cell table.
+        cells_expected: Number of further cells if every planned asset is made, by cell table.
+        estimate: Cost of making every planned asset.
     """
 
-    changes: Sequence[Change]
-    steps: Sequence[Step]
+    changes: Sequence[SourceChange]
+    assets: Sequence[PlannedAsset]
     cells_missing: Mapping[str, int]
     cells_expected: Mapping[str, int]
     estimate: CostEstimate
 
     @property
-    def stale(self) -> list[Step]:
-        """The steps that are certain."""
-        return [step for step in self.steps if step.certain]
+    def certain(self) -> list[PlannedAsset]:
+        """Assets that will be made."""
+        return [asset for asset in self.assets if asset.certain]
 
     @property
-    def downstream(self) -> list[Step]:
-        """The steps that depend on what the certain ones turn out as."""
-        return [step for step in self.steps if not step.certain]
+    def possible(self) -> list[PlannedAsset]:
+        """Assets that may be made, depending on the new content of their ancestors."""
+        return [asset for asset in self.assets if not asset.certain]
 
     @property
-    def trainings(self) -> list[Step]:
-        """The steps that train a model, or may."""
-        return [step for step in self.steps if step.samples is not None]
+    def trainings(self) -> list[PlannedAsset]:
+        """Assets that will or may train a model."""
+        return [asset for asset in self.assets if asset.samples is not None]
 
 
 def make_plan(environment: Environment, only: str | None = None) -> Plan:
-    """Looks at files, tables and earlier runs; changes nothing and runs no model.
+    """Plans a run from the files, the tables and the earlier runs. Changes nothing and runs no model.
 
     Args:
         environment: State directory, profile and rulebook.
-        only: Asset that alone is to be brought up to date, with all it is made from; None for every asset.
+        only: Name of an asset that is planned with its ancestors; None plans every asset.
 
     Raises:
-        InputError: A file of the user's cannot be used, or there is no such asset.
+        InputError: A file of the user cannot be used, or the asset does not exist.
     """
-    contents = check_sources(environment)
-    graph = select(environment, only)
-    from rbr_dagster.definitions import defs
-
-    store = Store(path=str(environment.home / "rbr.duckdb"))
+    contents = read_valid_sources(environment)
+    definitions = build_definitions(environment)
+    graph = AssetGraph.from_definitions(definitions).only_upstream_of(only)
     with (
-        _instance(environment) as instance,
-        DryRunStore.copy_of(store) as copy,
-        dg.DagsterInstance.ephemeral() as unrecorded,
-        dg.build_asset_context(instance=unrecorded) as context,
+        _open_existing_instance(environment) as instance,
+        _temporary_home(environment) as scratch,
+        DryRunStore.copy_of(environment.store, scratch.store.path) as copy,
+        # Assets that run on the copy must not be recorded in the user's instance.
+        dg.DagsterInstance.ephemeral() as scratch_instance,
+        dg.build_asset_context(instance=scratch_instance) as context,
     ):
-        history = History(instance)
-        tags = dict(latest_tags(instance, graph.specs)) if instance else {}
-        changes = list(_changes(store, contents, [key.to_user_string() for key in graph.specs]))
+        history = RunHistory(instance)
         forecast = Forecast(
-            definitions=defs,
+            definitions=definitions,
             graph=graph,
-            tags=tags,
+            tags=dict(latest_tags(instance, graph.specs)) if instance else {},
             contents=contents,
-            sources=versions(contents),
+            source_versions=data_versions(contents),
             history=history.tags,
             store=copy,
-            artifacts=Artifacts(home=str(environment.home)),
+            artifacts=environment.artifacts,
+            progress=scratch.progress,
             context=context,
         )
-        steps = list(forecast.steps())
-        rates = {step.key: rate_of(history, step) for step in steps}
+        changes = list(_changes(environment.store, contents, [key.to_user_string() for key in graph.specs]))
+        planned = list(forecast.planned_assets())
+        rates = {asset.key: latest_rate(history, asset) for asset in planned}
     return Plan(
         changes=changes,
-        steps=steps,
-        cells_missing=_cells(graph, [step for step in steps if step.ready]),
-        cells_expected=_cells(graph, [step for step in steps if not step.ready]),
-        estimate=_estimate(graph, steps, rates, contents),
+        assets=planned,
+        cells_missing=count_cells(graph, [asset for asset in planned if asset.parents_known]),
+        cells_expected=count_cells(graph, [asset for asset in planned if not asset.parents_known]),
+        estimate=estimate_cost(graph, planned, rates, contents),
     )
 
 
 @contextmanager
-def _instance(environment: Environment) -> Iterator[dg.DagsterInstance | None]:
-    # Opening an instance that is not there would make one.
+def _open_existing_instance(environment: Environment) -> Iterator[dg.DagsterInstance | None]:
+    # Opening an instance that does not exist would create it.
     if not (environment.dagster_home / "history").is_dir():
         yield None
         return
-    with dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance:
+    with environment.open_instance() as instance:
         yield instance
 
 
-def _changes(store: Store, contents: Contents, parts: Sequence[str]) -> Iterator[Change]:
+@contextmanager
+def _temporary_home(environment: Environment) -> Iterator[Environment]:
+    """Yields the environment with an empty state directory, which is deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="rbr-plan-") as home:
+        yield replace(environment, home=Path(home))
+
+
+def _changes(store: Store, contents: SourceContents, parts: Sequence[str]) -> Iterator[SourceChange]:
     stored = store.snapshots()
     for part in sorted(contents.keys() & set(parts)):
         if part not in stored:
-            yield Change(part, ["read for the first time"])
+            yield SourceChange(part, ["read for the first time"])
         elif lines := describe_changes(stored[part], contents[part]):
-            yield Change(part, lines)
-
-
-def _cells(graph: Graph, steps: Iterable[Step]) -> dict[str, int]:
-    counts = dict.fromkeys(KINDS, 0)
-    for step in steps:
-        if step.cells:
-            counts[graph.specs[step.key].tags[CELLS]] += step.cells
-    return counts
-
-
-def _estimate(
-    graph: Graph, steps: Sequence[Step], rates: Mapping[dg.AssetKey, Rate | None], contents: Contents
-) -> CostEstimate:
-    cells = _cells(graph, steps)
-    making = [(step.cells, rates[step.key]) for step in steps if step.cells]
-    rollouts = {step.name: step.samples for step in steps if step.samples is not None and "rl_" in step.name}
-    forked = {key for key, spec in graph.specs.items() if spec.tags.items() >= MODEL_WORK.items()}
-    return CostEstimate(
-        grader_calls=cells["grades"],
-        tokens=None
-        if any(rate is None for _, rate in making)
-        else round(sum(count * rate.tokens for count, rate in making if rate is not None)),
-        seconds=seconds_of(steps, rates, forked),
-        certain_seconds=seconds_of([step for step in steps if step.certain], rates, forked),
-        rl_rollouts=sum(rollouts.values()),
-        rl_grader_calls=round(rollouts.get(_RULES, 0) * _questions_per_prompt(contents)),
-    )
-
-
-def _questions_per_prompt(contents: Contents) -> float:
-    """Propositions asked about a rollout: training draws as many prompts of each category."""
-    applicable = contents["rulebook/applicability"]
-    categories = contents["rulebook/content_policy"]["categories"].values()
-    return fmean(len(applicable[category["response_type"]]) for category in categories)
+            yield SourceChange(part, lines)

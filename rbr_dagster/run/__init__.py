@@ -1,0 +1,1 @@
+"""`rbr run`: decides which assets are stale and makes them, wave after wave."""

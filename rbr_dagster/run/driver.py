@@ -1,33 +1,37 @@
 """`rbr run`: brings every asset up to date, wave after wave.
 
-Dagster runs everything that is selected, whether or not its inputs moved. A wave therefore selects only what has no
-stale ancestor; what a wave made decides what is stale after it, so equal content stops there.
+Dagster executes every asset that a run selects, even if no input changed. A wave therefore selects only the stale
+assets that have no stale ancestor. After each wave, the driver decides again which assets are stale. If an asset was
+made again with equal content, the assets below it stay fresh.
 """
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.snapshots import Contents, read_sources, versions
 from rbr.errors import InputError
-from rbr_dagster.environment import Environment, check_profile
+from rbr_dagster.definitions import build_definitions
+from rbr_dagster.environment import Environment
+from rbr_dagster.run import waves
 from rbr_dagster.run.interrupts import stop_requests
-from rbr_dagster.run.staleness import Graph, frontier, latest_tags, stale_assets
+from rbr_dagster.run.staleness import AssetGraph, latest_tags, ready_assets, stale_assets
 from rbr_dagster.run.terminal import Terminal
-from resources.lease import lease
-from resources.trainer_process.lifeline import DRIVER_PID
+from resources.sources import SourceContents, data_versions, read_sources
+from resources.state.lease import lease
+from resources.state.lifeline import DRIVER_PID
 
-MAX_WAVES = 100
+MAX_WAVES = 99
 
 
 class RunFailed(Exception):
     """A wave failed.
 
     Args:
-        message: What failed and what to do about it.
-        is_input: Whether an input of the user's is at fault.
+        message: Which asset failed, why, and what the user can do about it.
+        is_input: True if a file or setting of the user is wrong.
     """
 
     def __init__(self, message: str, is_input: bool = False) -> None:
@@ -35,99 +39,121 @@ class RunFailed(Exception):
         self.is_input = is_input
 
 
-def bring_up_to_date(environment: Environment, graph: Graph, terminal: Terminal) -> int:
-    """Makes waves until nothing is stale.
+def bring_up_to_date(environment: Environment, contents: SourceContents, graph: AssetGraph, terminal: Terminal) -> int:
+    """Runs waves until no asset is stale.
 
     Args:
         environment: State directory, profile and rulebook.
-        graph: The assets, as `select` gives them.
-        terminal: Shows what happens.
+        contents: Content of every source file, from `read_valid_sources`.
+        graph: The assets, from `select_assets`.
+        terminal: Shows the progress.
 
     Returns:
         Number of assets made.
 
     Raises:
-        InputError: A file of the user's cannot be used (nothing was written then), or another driver is at work.
-        RunFailed: An asset could not be made, or a blocking check failed.
-        KeyboardInterrupt: The user stopped it (SIGINT or SIGTERM). What was made stays.
+        InputError: Another driver works on the state directory, or a file was edited during the run and cannot be
+            used.
+        RunFailed: An asset could not be made, a blocking check failed, or assets are still stale after `MAX_WAVES`.
+        KeyboardInterrupt: The user stopped the run (SIGINT or SIGTERM). Finished assets are kept.
     """
-    sources = versions(check_sources(environment))
     environment.prepare()
     with lease(environment.home):
-        # Every process of a wave ends with this one.
-        os.environ[DRIVER_PID] = str(os.getpid())
-        with (
-            stop_requests() as stop_requested,
-            dg.DagsterInstance.from_config(str(environment.dagster_home.absolute())) as instance,
-        ):
-            return _waves(instance, graph, environment, sources, terminal, stop_requested)
+        # Forked steps inherit these variables: they build the same definitions, and they end when this process ends.
+        # No other code changes the variables of this process.
+        os.environ.update({**environment.variables(), DRIVER_PID: str(os.getpid())})
+        with stop_requests() as stop_requested, environment.open_instance() as instance:
+            waves.cancel_abandoned_runs(instance)
+            driver = _Driver(environment, graph, terminal, instance, stop_requested)
+            return driver.run_waves(contents)
 
 
-def select(environment: Environment, only: str | None) -> Graph:
-    """The assets of one pipeline that a run is about.
+def select_assets(environment: Environment, only: str | None) -> AssetGraph:
+    """Returns the assets that a run brings up to date.
 
     Args:
         environment: State directory, profile and rulebook.
-        only: An asset that alone is brought up to date, with all it is made from; None for every asset.
+        only: Name of an asset that is brought up to date with its ancestors; None selects every asset.
 
     Raises:
-        InputError: There is no such asset.
+        InputError: The asset does not exist.
     """
-    os.environ.update(environment.variables())
-    # Imported here: the code location reads the environment variables that were just set.
-    from rbr_dagster.definitions import defs
-
-    return Graph.of(defs).leading_to(only)
+    return AssetGraph.from_definitions(build_definitions(environment)).only_upstream_of(only)
 
 
-def check_sources(environment: Environment) -> Contents:
-    """Reads every file of the user's.
+def read_valid_sources(environment: Environment) -> SourceContents:
+    """Reads the profile, the rulebook and the data files.
 
     Returns:
-        The content of each part, none of it an error.
+        The content of each part; no content is an error.
 
     Raises:
-        InputError: One of them cannot be used.
+        InputError: One or several files cannot be used. The error lists all problems.
     """
-    check_profile(environment.profile)
+    environment.check_profile()
     contents = read_sources(environment.profile, environment.rulebook)
-    broken = list(dict.fromkeys(str(content) for content in contents.values() if isinstance(content, InputError)))
-    if broken:
-        raise InputError("\n".join(broken))
+    # One problem can affect several parts.
+    problems = {
+        str(problem): problem
+        for content in contents.values()
+        if isinstance(content, InputError)
+        for problem in content.problems
+    }
+    if problems:
+        raise InputError.collect(problems.values())
     return contents
 
 
-def _waves(
-    instance: dg.DagsterInstance,
-    graph: Graph,
-    environment: Environment,
-    sources: Mapping[dg.AssetKey, str],
-    terminal: Terminal,
-    stop_requested: Callable[[], bool],
-) -> int:
-    from rbr_dagster.run.waves import close_abandoned, make
+@dataclass(frozen=True)
+class _Driver:
+    """Runs waves on one state directory. The caller holds the lease on the directory.
 
-    close_abandoned(instance)
-    made = 0
-    for number in range(1, MAX_WAVES):
-        stale = stale_assets(graph, latest_tags(instance, graph.specs), sources)
-        wave = frontier(graph, stale)
-        if not wave:
-            return made
+    Attributes:
+        environment: State directory, profile and rulebook.
+        graph: The assets to bring up to date.
+        terminal: Shows the progress.
+        instance: Records the runs.
+        stop_requested: Returns True if the user asked the run to stop.
+    """
+
+    environment: Environment
+    graph: AssetGraph
+    terminal: Terminal
+    instance: dg.DagsterInstance
+    stop_requested: Callable[[], bool]
+
+    def run_waves(self, contents: SourceContents) -> int:
+        """Runs waves until no asset is stale. Returns the number of assets made."""
+        source_versions = data_versions(contents)
+        asset_count = 0
+        for number in range(1, MAX_WAVES + 1):
+            tags = latest_tags(self.instance, self.graph.specs)
+            wave = ready_assets(self.graph, stale_assets(self.graph, tags, source_versions))
+            if not wave:
+                return asset_count
+            asset_count += self._run_wave(number, wave)
+            # If the wave took snapshots, read the files again. A file may have been edited since the first reading, and
+            # its snapshot would stay stale forever.
+            if not source_versions.keys().isdisjoint(wave):
+                source_versions = data_versions(read_valid_sources(self.environment))
+        raise RunFailed(
+            f"Assets are still stale after {MAX_WAVES} waves: an asset has other content each time it is made. "
+            "Its code may depend on time or randomness."
+        )
+
+    def _run_wave(self, number: int, wave: Sequence[dg.AssetKey]) -> int:
+        """Runs one wave and shows its result. Returns the number of assets made."""
         started = time.monotonic()
-        with terminal.wave(number, [key.to_user_string() for key in wave]):
+        with self.terminal.wave(number, [key.to_user_string() for key in wave]):
             try:
-                result = make(wave, instance)
+                result = waves.run_wave(wave, self.graph, self.instance)
             finally:
-                if stop_requested():
+                # Dagster reports a stop signal as a failed run, so ask for the signal before looking at the result.
+                if self.stop_requested():
                     raise KeyboardInterrupt
-        made += len(result.seconds)
-        terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
+        self.terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
         if result.failures:
-            first = result.failures[0]
-            hint = "" if first.is_input else f"\n  Run {result.run_id} in the Dagster UI (`rbr ui`) has the details."
-            raise RunFailed(f"{first.asset}: {first.message}{hint}", is_input=first.is_input)
-        # A file that was edited between the first look and its snapshot would stay stale for ever.
-        if not sources.keys().isdisjoint(wave):
-            sources = versions(check_sources(environment))
-    raise RunFailed("The assets do not come to rest: some stage makes other content every time.", is_input=False)
+            failure = result.failures[0]
+            hint = "" if failure.is_input else f"\n  See run {result.run_id} in the Dagster UI (`rbr ui`)."
+            raise RunFailed(f"{failure.asset}: {failure.message}{hint}", is_input=failure.is_input)
+        return len(result.seconds)

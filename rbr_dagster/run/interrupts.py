@@ -1,7 +1,7 @@
-"""Whether the user asked to stop.
+"""Detects that the user asked a run to stop.
 
-While a run is on, Dagster puts signal handlers of its own in place, and what they catch ends as a failed run. The
-wake-up descriptor sees every signal whoever handles it.
+During a run, Dagster installs its own signal handlers and reports a signal as a failed run. Python writes every signal
+to its wake-up file descriptor, whichever handler is installed. This module reads the signals from there.
 """
 
 import signal
@@ -9,32 +9,32 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-_STOP = {signal.SIGINT, signal.SIGTERM}
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Listens for SIGINT and SIGTERM; outside a Dagster run either raises KeyboardInterrupt at once.
+    """Listens for SIGINT and SIGTERM. Outside a Dagster run, both signals raise KeyboardInterrupt at once.
 
     Yields:
-        Tells whether one has come since.
+        A function that returns True if one of the signals has arrived since the start.
     """
     reader, writer = socket.socketpair()
     received = False
 
-    def requested() -> bool:
+    def stop_requested() -> bool:
         nonlocal received
         with suppress(BlockingIOError):
-            received = received or not _STOP.isdisjoint(reader.recv(4096))
+            received = received or not _STOP_SIGNALS.isdisjoint(reader.recv(4096))
         return received
 
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        sigterm_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        wakeup_descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
-            yield requested
+            yield stop_requested
         finally:
-            signal.set_wakeup_fd(descriptor)
-            signal.signal(signal.SIGTERM, before)
+            signal.set_wakeup_fd(wakeup_descriptor)
+            signal.signal(signal.SIGTERM, sigterm_handler)

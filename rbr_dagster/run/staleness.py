@@ -1,6 +1,7 @@
-"""Which assets are out of date, and why, from the tags that Dagster keeps on every materialization.
+"""Decides which assets are stale, and why, from the tags that Dagster adds to every materialization.
 
-Dagster's own notion of staleness is shown in its UI but is no public interface, and it looks one hop up only.
+Dagster's UI has its own rules for staleness. They are not part of Dagster's public interface, and they look at direct
+parents only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,12 +20,12 @@ INPUT_VERSION = "dagster/input_data_version/"
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why an asset is stale.
+class StaleReason:
+    """A reason why an asset is stale.
 
     Attributes:
-        text: In words.
-        parent: The input that moved, where one did.
+        text: The reason in words.
+        parent: The parent that changed; None if the reason is not a parent.
     """
 
     text: str
@@ -35,101 +36,117 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Graph:
-    """The assets of a code location."""
+class AssetGraph:
+    """The assets of a code location and their dependencies.
+
+    Attributes:
+        specs: Dagster's specification of each asset, by key.
+    """
 
     specs: Mapping[dg.AssetKey, dg.AssetSpec]
 
     @classmethod
-    def of(cls, definitions: dg.Definitions) -> "Graph":
-        """The graph of some definitions."""
+    def from_definitions(cls, definitions: dg.Definitions) -> "AssetGraph":
+        """Returns the graph of all assets of the definitions."""
         return cls({spec.key: spec for spec in definitions.resolve_all_asset_specs()})
 
-    def leading_to(self, asset: str | None) -> "Graph":
-        """One asset and all it is made from; the whole graph where it is None.
+    def only_upstream_of(self, asset: str | None) -> "AssetGraph":
+        """Returns the graph of one asset and all its ancestors; the whole graph if `asset` is None.
 
         Raises:
-            InputError: There is no such asset.
+            InputError: The asset does not exist.
         """
         if asset is None:
             return self
-        names = {key.to_user_string(): key for key in self.specs}
-        if asset not in names:
-            near = get_close_matches(asset, names, 3, 0.4)
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"Assets: {', '.join(sorted(names))}."
-            raise InputError(f"there is no asset {asset!r}", hint=hint)
-        wanted = {names[asset]}
+        keys = {key.to_user_string(): key for key in self.specs}
+        if asset not in keys:
+            similar = get_close_matches(asset, keys, 3, 0.4)
+            hint = f"Did you mean {' or '.join(similar)}?" if similar else f"Assets: {', '.join(sorted(keys))}."
+            raise InputError(f"unknown asset {asset!r}", hint=hint)
+        selected = {keys[asset]}
+        # Children come before their parents in this order, so one pass reaches every ancestor.
         for key in reversed(self.parents):
-            if key in wanted:
-                wanted.update(self.parents[key])
-        return Graph({key: spec for key, spec in self.specs.items() if key in wanted})
+            if key in selected:
+                selected.update(self.parents[key])
+        return AssetGraph({key: spec for key, spec in self.specs.items() if key in selected})
 
     @cached_property
     def parents(self) -> dict[dg.AssetKey, list[dg.AssetKey]]:
-        """What each asset reads, parents before children, in a stable order."""
+        """The direct parents of each asset. Parents come before children, in a stable order."""
         unsorted = {key: sorted(dep.asset_key for dep in spec.deps) for key, spec in sorted(self.specs.items())}
         return {key: unsorted[key] for key in TopologicalSorter(unsorted).static_order()}
 
 
 def latest_tags(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Mapping[str, str]]:
-    """Tags of the latest materialization of each asset that has one."""
-    found: dict[dg.AssetKey, Mapping[str, str]] = {}
+    """Returns the tags of the latest materialization of each asset; an asset without one is left out."""
+    tags: dict[dg.AssetKey, Mapping[str, str]] = {}
     for record in instance.get_asset_records(list(keys)):
         materialization = record.asset_entry.last_materialization
         if materialization is not None and materialization.asset_materialization is not None:
-            found[record.asset_entry.asset_key] = materialization.asset_materialization.tags or {}
-    return found
+            tags[record.asset_entry.asset_key] = materialization.asset_materialization.tags or {}
+    return tags
 
 
 def stale_assets(
-    graph: Graph, tags: Mapping[dg.AssetKey, Mapping[str, str]], sources: Mapping[dg.AssetKey, str]
-) -> dict[dg.AssetKey, list[Reason]]:
-    """The assets that do not follow from what is there now, each with the reasons in words.
+    graph: AssetGraph, tags: Mapping[dg.AssetKey, Mapping[str, str]], source_versions: Mapping[dg.AssetKey, str]
+) -> dict[dg.AssetKey, list[StaleReason]]:
+    """Returns the stale assets with their reasons.
 
     Args:
         graph: The assets.
-        tags: Tags of their latest materializations, as `latest_tags` gives them.
-        sources: Data version that each snapshot of a file would get now.
+        tags: Tags of their latest materializations, from `latest_tags`.
+        source_versions: Data version that each snapshot of a file would get now.
 
     Returns:
-        Only the stale ones, parents before children. Their children may become stale after them.
+        The reasons of each stale asset, parents before children. An asset that is fresh now may become stale when one
+        of its parents is materialized.
     """
-    found = {key: reasons(graph, tags, sources, key) for key in graph.parents}
-    return {key: why for key, why in found.items() if why}
+    reasons_by_key = {key: stale_reasons(graph, tags, source_versions, key) for key in graph.parents}
+    return {key: reasons for key, reasons in reasons_by_key.items() if reasons}
 
 
-def reasons(
-    graph: Graph,
+def stale_reasons(
+    graph: AssetGraph,
     tags: Mapping[dg.AssetKey, Mapping[str, str]],
-    sources: Mapping[dg.AssetKey, str],
+    source_versions: Mapping[dg.AssetKey, str],
     key: dg.AssetKey,
-) -> list[Reason]:
-    """Why one asset is stale; empty where it is not. Arguments as for `stale_assets`."""
+) -> list[StaleReason]:
+    """Returns the reasons why one asset is stale; an empty list if the asset is fresh.
+
+    Args:
+        graph: The assets.
+        tags: Tags of their latest materializations, from `latest_tags`.
+        source_versions: Data version that each snapshot of a file would get now.
+        key: The asset.
+    """
     if key not in tags:
-        return [Reason("it was never made")]
-    own = tags[key]
-    found = []
-    code = graph.specs[key].code_version
-    if own.get(CODE_VERSION) != code:
-        found.append(Reason(f"its code is version {code}, it was made by {own.get(CODE_VERSION)}"))
-    if key in sources and own.get(DATA_VERSION) != sources[key]:
-        found.append(Reason("the file says something else than what is stored"))
+        return [StaleReason("never materialized")]
+    asset_tags = tags[key]
+    reasons = []
+    # 1. The code changed.
+    code_version = graph.specs[key].code_version
+    if asset_tags.get(CODE_VERSION) != code_version:
+        reasons.append(StaleReason(f"its code version changed: {asset_tags.get(CODE_VERSION)} -> {code_version}"))
+    # 2. The asset is a snapshot, and its file changed.
+    if key in source_versions and asset_tags.get(DATA_VERSION) != source_versions[key]:
+        reasons.append(StaleReason("its file changed"))
+    # 3. A parent changed since the asset was made from it.
     for parent in graph.parents[key]:
         name = parent.to_user_string()
-        if own.get(INPUT_VERSION + name) != tags.get(parent, {}).get(DATA_VERSION):
-            found.append(Reason(f"{name} has other content now", parent))
-    return found
+        if asset_tags.get(INPUT_VERSION + name) != tags.get(parent, {}).get(DATA_VERSION):
+            reasons.append(StaleReason(f"{name} changed", parent))
+    return reasons
 
 
-def frontier(graph: Graph, stale: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
-    """The stale assets that no other stale asset leads to: what can be made now without doing it twice."""
-    outdated = set(stale)
-    tainted: set[dg.AssetKey] = set()
-    first: list[dg.AssetKey] = []
+def ready_assets(graph: AssetGraph, stale: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
+    """Returns the stale assets that have no stale ancestor: the next wave."""
+    stale = set(stale)
+    stale_or_descendant: set[dg.AssetKey] = set()
+    ready: list[dg.AssetKey] = []
     for key, parents in graph.parents.items():
-        if not tainted.isdisjoint(parents):
-            tainted.add(key)
-        elif key in outdated:
-            tainted.add(key)
-            first.append(key)
-    return first
+        if not stale_or_descendant.isdisjoint(parents):
+            stale_or_descendant.add(key)
+        elif key in stale:
+            stale_or_descendant.add(key)
+            ready.append(key)
+    return ready

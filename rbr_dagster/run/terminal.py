@@ -1,4 +1,4 @@
-"""What `rbr run` shows: waves, progress bars of long stages, and nothing that libraries print."""
+"""The terminal output of `rbr run`: waves, progress bars and warnings. The output of libraries goes to a log file."""
 
 import os
 import sys
@@ -13,55 +13,61 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from resources.progress_file import JobProgress, clear_progress, read_progress
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _LINE_EVERY_S = 15.0
-_WIDTH = 140
+_PIPED_WIDTH = 140
 
 
 class Terminal:
-    """The console of a run, apart from the streams that libraries print to.
+    """The console of a run. It still prints while the output of libraries is redirected to a log file.
 
     Args:
-        progress: Directory of the progress reports.
-        log: File for everything that libraries and workers print.
+        progress: Directory of the progress files.
+        log: Log file for the output of libraries and child processes.
+
+    Attributes:
+        console: Prints to the terminal.
     """
 
     def __init__(self, progress: Path, log: Path) -> None:
         self._progress = progress
         self._log = log
-        # A pipe has no width, and tables cut to 80 columns say little.
-        self.console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        # Rich assumes 80 columns for a pipe, which is too narrow for the tables.
+        self.console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Sends what this process and its children print to the log; the console stays where it is."""
+        """Redirects the output of this process and its child processes to the log. The console still prints."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
-        saved = os.dup(1), os.dup(2)
-        with os.fdopen(os.dup(1), "w", encoding="utf-8") as ours, self._log.open("a", encoding="utf-8") as log:
-            shown = self.console
-            self.console = Console(file=ours, force_terminal=shown.is_terminal, width=shown.width)
-            for stream in (1, 2):
-                os.dup2(log.fileno(), stream)
+        originals = os.dup(1), os.dup(2)
+        with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout, self._log.open("a", encoding="utf-8") as log:
+            original_console = self.console
+            self.console = Console(
+                file=stdout, force_terminal=original_console.is_terminal, width=original_console.width
+            )
+            # File descriptors, not sys.stdout: child processes inherit them, and native code writes to them.
+            for descriptor in (1, 2):
+                os.dup2(log.fileno(), descriptor)
             try:
                 yield
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
-                for stream, original in zip((1, 2), saved, strict=True):
-                    os.dup2(original, stream)
+                for descriptor, original in zip((1, 2), originals, strict=True):
+                    os.dup2(original, descriptor)
                     os.close(original)
-                self.console = shown
+                self.console = original_console
 
     @contextmanager
     def wave(self, number: int, assets: Sequence[str]) -> Iterator[None]:
-        """Announces a wave and shows the progress of its long stages until it is done."""
+        """Prints the assets of a wave and shows their progress until the wave ends."""
         self.console.print(f"[bold]Wave {number}[/bold]  {', '.join(assets)}", highlight=False)
         clear_progress(self._progress)
         done = threading.Event()
-        show = self._show_bars if self.console.is_terminal else self._show_lines
-        watcher = threading.Thread(target=show, args=(done,), name="progress", daemon=True)
+        show_progress = self._show_bars if self.console.is_terminal else self._show_lines
+        watcher = threading.Thread(target=show_progress, args=(done,), name="progress", daemon=True)
         watcher.start()
         try:
             yield
@@ -70,14 +76,21 @@ class Terminal:
             watcher.join()
 
     def wave_done(self, seconds: Mapping[str, float], total: float, warnings: Sequence[str]) -> None:
-        """Tells how long the wave took, and what its checks warn of."""
-        slow = [f"{asset} {taken:.0f} s" for asset, taken in seconds.items() if taken >= 1]
+        """Prints how long a wave took, and the warnings of its checks.
+
+        Args:
+            seconds: Wall time of each asset that was made.
+            total: Wall time of the wave in seconds.
+            warnings: Failed checks that do not block, one line each.
+        """
+        slow = [f"{asset} {duration:.0f} s" for asset, duration in seconds.items() if duration >= 1]
         details = f" ({', '.join(slow)})" if len(slow) > 1 else ""
         self.console.print(f"        {len(seconds)} made in {total:.0f} s{details}", style="dim", highlight=False)
         for warning in warnings:
             self.console.print(f"        warning  {warning}", style="yellow", highlight=False)
 
     def _show_bars(self, done: threading.Event) -> None:
+        """Shows the progress of each job as a bar, for terminals."""
         columns = (
             TextColumn("        {task.description}"),
             BarColumn(bar_width=30),
@@ -87,24 +100,23 @@ class Terminal:
         )
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=self.console, transient=True) as bars:
-            while not done.wait(_LOOK_S):
-                for report in read_progress(self._progress):
-                    if report.asset not in tasks:
-                        tasks[report.asset] = bars.add_task(report.asset, total=report.total, unit=report.unit)
-                    bars.update(tasks[report.asset], completed=report.done)
+            while not done.wait(_POLL_S):
+                for job in read_progress(self._progress):
+                    if job.asset not in tasks:
+                        tasks[job.asset] = bars.add_task(job.asset, total=job.total, unit=job.unit)
+                    bars.update(tasks[job.asset], completed=job.done)
 
     def _show_lines(self, done: threading.Event) -> None:
-        """For logs and pipes: a line for each long stage now and then."""
-        told: dict[str, tuple[int, float]] = {}
-        while not done.wait(_LOOK_S):
+        """Prints the progress of each job as lines, at most one per job every `_LINE_EVERY_S`. For pipes and logs."""
+        printed: dict[str, tuple[int, float]] = {}  # Asset -> units done and time, both at its last line.
+        while not done.wait(_POLL_S):
             now = time.monotonic()
-            for report in read_progress(self._progress):
-                steps, when = told.get(report.asset, (0, now))
-                told.setdefault(report.asset, (steps, when))
-                if report.done > steps and now - when >= _LINE_EVERY_S:
-                    told[report.asset] = report.done, now
-                    self.console.print(f"        {_line(report)}", highlight=False)
+            for job in read_progress(self._progress):
+                units, printed_at = printed.setdefault(job.asset, (0, now))
+                if job.done > units and now - printed_at >= _LINE_EVERY_S:
+                    printed[job.asset] = job.done, now
+                    self.console.print(f"        {_line(job)}", highlight=False)
 
 
-def _line(report: JobProgress) -> str:
-    return f"{report.asset}: {report.done} of {report.total} {report.unit}"
+def _line(job: JobProgress) -> str:
+    return f"{job.asset}: {job.done} of {job.total} {job.unit}"

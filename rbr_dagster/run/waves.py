@@ -1,4 +1,4 @@
-"""One wave: assets that can be made now, as one ordinary Dagster run."""
+"""Runs one wave: the assets that are stale and have no stale ancestor, as one ordinary Dagster run."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,12 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from rbr_dagster.definitions import EVERYTHING, defs
-from resources.asset_tags import MODEL_WORK
-from resources.trainer_process import lifeline
+from rbr_dagster.definitions import EVERYTHING, build_definitions
+from rbr_dagster.environment import Environment
+from rbr_dagster.run.staleness import AssetGraph
+from resources.models import MODEL_TAGS
+from resources.state import lifeline
 
 CONCURRENT_STEPS = 2
-# Steps are forked from one process that has these loaded: their imports, seconds each, are paid once.
+# Steps are forked from a process that has already imported these modules. Each import takes seconds.
 _PRELOADED = [
     "rbr_dagster.run.waves",
     "rbr.models.policy",
@@ -21,7 +23,7 @@ _PRELOADED = [
     "transformers.models.llama.modeling_llama",
     "mlflow.tracking",
 ]
-# Dagster logs every event to the console; the driver shows what matters by itself.
+# Without this setting, Dagster logs every event to the console. The driver prints what users need.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
 _FORKED = {
@@ -45,13 +47,13 @@ _INPUT_ERRORS = {"InputError"}
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why an asset could not be made.
+class AssetFailure:
+    """The reason why an asset could not be made.
 
     Attributes:
-        asset: Its name.
-        message: The reason, for people.
-        is_input: Whether an input is at fault and the message says all there is to know.
+        asset: Name of the asset.
+        message: What went wrong.
+        is_input: True if a file or setting of the user is wrong. The message then says everything that the user needs.
     """
 
     asset: str
@@ -61,43 +63,45 @@ class Failure:
 
 @dataclass(frozen=True)
 class WaveResult:
-    """What came of a wave.
+    """The outcome of a wave.
 
     Attributes:
-        run_id: Its Dagster run.
-        seconds: Wall time by asset made.
-        failures: Empty after a good wave; failed blocking checks count.
-        warnings: Failed checks that block nothing, by asset and check.
+        run_id: Id of the Dagster run.
+        seconds: Wall time of each asset that was made.
+        failures: Failed blocking checks; if there are none, the failed assets. Empty if the wave succeeded.
+        warnings: Failed checks that do not block; one line with asset and check for each.
     """
 
     run_id: str
     seconds: Mapping[str, float]
-    failures: Sequence[Failure]
+    failures: Sequence[AssetFailure]
     warnings: Sequence[str]
 
 
 def asset_job() -> dg.JobDefinition:
-    """The job of all assets, as each process of a parallel wave opens it.
+    """Builds the job of all assets. Each forked step calls this function again.
 
-    Such a process then ends with the driver, however the driver ended.
+    The environment comes from the variables that the driver has set. A forked step ends when the driver ends, even
+    if the driver is killed.
     """
     driver = os.environ.get(lifeline.DRIVER_PID, "")
     if driver.isdigit() and int(driver) != os.getpid():
         lifeline.watch(int(driver))
-    return defs.resolve_job_def(EVERYTHING)
+    return build_definitions(Environment.from_variables()).resolve_job_def(EVERYTHING)
 
 
-def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> WaveResult:
-    """Makes some assets in one run.
+def run_wave(keys: Sequence[dg.AssetKey], graph: AssetGraph, instance: dg.DagsterInstance) -> WaveResult:
+    """Runs assets in one Dagster run.
 
-    Assets that run models get processes of their own, two at a time; the rest runs in this one.
+    If one of the assets runs a model, the steps run in forked processes, two at a time. Otherwise the steps run in this
+    process.
 
     Args:
-        keys: The assets.
-        instance: Where the run is recorded.
+        keys: The assets to run.
+        graph: A graph that contains the assets.
+        instance: Records the run.
     """
-    specs = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
-    runs_models = any(specs[key].tags.items() >= MODEL_WORK.items() for key in keys)
+    runs_models = any(graph.specs[key].tags.items() >= MODEL_TAGS.items() for key in keys)
     with dg.execute_job(
         dg.reconstructable(asset_job),
         instance=instance,
@@ -113,42 +117,44 @@ def make(keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance) -> WaveResul
         )
 
 
-def close_abandoned(instance: dg.DagsterInstance) -> None:
-    """Ends the runs of drivers that were killed, which Dagster would show as running for ever.
+def cancel_abandoned_runs(instance: dg.DagsterInstance) -> None:
+    """Cancels the runs of drivers that were killed. Dagster would show them as running forever.
 
     Args:
-        instance: Where they are recorded; the caller holds the lease, so that none of them is at work.
+        instance: Records the runs. The caller holds the lease on its state directory, so no run is in progress.
     """
     for run in instance.get_runs(dg.RunsFilter(tags=_TAGS, statuses=_UNFINISHED)):
         instance.report_run_canceled(run, "The process that drove this run was killed.")
 
 
 def _seconds(events: Iterable[dg.DagsterEvent]) -> dict[str, float]:
-    made: dict[str, list[str]] = {}
+    assets_by_step: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
     for event in events:
         if event.is_step_materialization and event.asset_key is not None:
-            made.setdefault(event.step_key or "", []).append(event.asset_key.to_user_string())
+            assets_by_step.setdefault(event.step_key or "", []).append(event.asset_key.to_user_string())
         elif event.is_step_success:
-            for asset in made.get(event.step_key or "", []):
+            for asset in assets_by_step.get(event.step_key or "", []):
                 seconds[asset] = event.step_success_data.duration_ms / 1000
     return seconds
 
 
-def _failures(events: Sequence[dg.DagsterEvent]) -> list[Failure]:
-    failures = [
-        _failure(event.step_key or "", event.event_specific_data)
+def _failures(events: Sequence[dg.DagsterEvent]) -> list[AssetFailure]:
+    failed_steps = [
+        _step_failure(event.step_key or "", event.event_specific_data)
         for event in events
         if event.event_type_value == "STEP_FAILURE"
     ]
     failed_checks = [
-        Failure(check.asset_key.to_user_string(), f"the check {check.check_name} failed", is_input=False)
+        AssetFailure(check.asset_key.to_user_string(), f"the check {check.check_name} failed", is_input=False)
         for check in _checks(events)
         if check.blocking and check.severity == dg.AssetCheckSeverity.ERROR and not check.passed
     ]
-    if not failures and not failed_checks and any(event.event_type_value == "PIPELINE_FAILURE" for event in events):
-        return [Failure("the run", "it failed; its events say why", is_input=False)]
-    return failed_checks or failures
+    if failed_checks or failed_steps:
+        return failed_checks or failed_steps
+    if any(event.event_type_value == "PIPELINE_FAILURE" for event in events):
+        return [AssetFailure("the run", "the run failed; its events say why", is_input=False)]
+    return []
 
 
 def _warnings(events: Sequence[dg.DagsterEvent]) -> list[str]:
@@ -163,13 +169,15 @@ def _checks(events: Sequence[dg.DagsterEvent]) -> list[Any]:
     return [event.event_specific_data for event in events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
 
 
-def _failure(step: str, data: Any) -> Failure:
+def _step_failure(step: str, data: Any) -> AssetFailure:
     asset = step.replace("__", "/")
     if data.user_failure_data is not None and data.user_failure_data.description:
-        return Failure(asset, data.user_failure_data.description, is_input=False)
+        return AssetFailure(asset, data.user_failure_data.description, is_input=False)
+    # The innermost error says what happened.
     error = data.error
     while error.cause is not None:
         error = error.cause
-    kind, _, message = error.message.strip().partition(": ")
-    is_input = error.cls_name in _INPUT_ERRORS
-    return Failure(asset, message if is_input else f"{kind.rpartition('.')[2]}: {message}", is_input)
+    error_type, _, message = error.message.strip().partition(": ")
+    if error.cls_name in _INPUT_ERRORS:
+        return AssetFailure(asset, message, is_input=True)
+    return AssetFailure(asset, f"{error_type.rpartition('.')[2]}: {message}", is_input=False)

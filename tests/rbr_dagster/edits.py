@@ -1,4 +1,4 @@
-"""The edits that the tables of `test_rule_edits` and `test_setting_edits` are about."""
+"""The edits that `test_rule_edits` and `test_setting_edits` make."""
 
 import json
 import os
@@ -7,34 +7,34 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.rbr_dagster.edited import ROOT, Pipeline
-from tests.rbr_dagster.made import CELLS, Made
+from tests.rbr_dagster.edited_pipeline import ROOT, Pipeline
+from tests.rbr_dagster.state_content import CELLS, RunEffect
 
 GOLDEN = Path(__file__).parent / "golden"
 Edit = Callable[[Pipeline], object]
 
 
-def planned_and_run(pipeline: Pipeline) -> Made:
-    """Plans and runs: what is certain is made, nothing else than what was named is, and every cell was announced."""
+def plan_and_run(pipeline: Pipeline) -> RunEffect:
+    """Plans and runs. Checks that the run makes the certain assets, no unplanned asset, and no unplanned cell."""
     plan = pipeline.plan()
-    made = pipeline.run()
+    effect = pipeline.run()
     certain, possible = ({step["asset"] for step in plan[part]} for part in ("stale", "downstream"))
-    assert certain <= set(made.assets) <= certain | possible
-    for kind in CELLS:
-        missing = plan["cells_missing"][kind]
-        assert missing <= made.cells[kind] <= missing + plan["cells_expected"][kind]
-    assert set(made.trained) <= {training["asset"] for training in plan["trainings"]}
-    return made
+    assert certain <= set(effect.assets) <= certain | possible
+    for table in CELLS:
+        missing = plan["cells_missing"][table]
+        assert missing <= effect.cells[table] <= missing + plan["cells_expected"][table]
+    assert set(effect.trained) <= {training["asset"] for training in plan["trainings"]}
+    return effect
 
 
-def assert_golden(table: str, edit: str, made: Made) -> None:
-    """Compares a row with its table, or rewrites it where UPDATE_GOLDEN is set."""
+def assert_golden(table: str, edit: str, effect: RunEffect) -> None:
+    """Compares an effect with its row in a golden file, or rewrites the row if UPDATE_GOLDEN is set."""
     path = GOLDEN / f"{table}.json"
     rows = json.loads(path.read_text()) if path.exists() else {}
     if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(json.dumps({**rows, edit: asdict(made)}, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({**rows, edit: asdict(effect)}, indent=1) + "\n", encoding="utf-8")
     else:
-        assert asdict(made) == rows.get(edit)
+        assert asdict(effect) == rows.get(edit)
 
 
 WORDING = ("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
@@ -48,11 +48,11 @@ INSTRUCTION = (
 
 
 def nothing(pipeline: Pipeline) -> None:
-    """Leaves everything as it is."""
+    """Changes nothing."""
 
 
 def comments_and_order(pipeline: Pipeline) -> None:
-    """Says the same in other places and with more comments, in every file."""
+    """Adds comments and changes the order of keys and rows, in every file."""
     for path in sorted(pipeline.root.glob("*/*.yaml")):
         path.write_text(f"# Another word.\n{path.read_text()}\n# And one more.\n")
     policy = pipeline.root / "rulebook" / "content_policy.yaml"
@@ -65,7 +65,7 @@ def comments_and_order(pipeline: Pipeline) -> None:
 
 
 def reverted(edit: Edit, *old_and_new: str) -> Edit:
-    """An edit that was run, and then taken back."""
+    """Returns an edit that is made, brought up to date and then reverted."""
 
     def apply(pipeline: Pipeline) -> None:
         edit(pipeline)
@@ -77,12 +77,12 @@ def reverted(edit: Edit, *old_and_new: str) -> Edit:
 
 
 def replaced(file: str, old: str, new: str) -> Edit:
-    """Other words at one place of a file."""
+    """Returns an edit that replaces a text in a file."""
     return lambda pipeline: pipeline.edit(file, old, new)
 
 
 def new_proposition(pipeline: Pipeline) -> None:
-    """A further question about hard refusals."""
+    """Adds a proposition about hard refusals."""
     path = pipeline.root / "rulebook" / "propositions.yaml"
     text = """
 several_apologies:
@@ -100,7 +100,7 @@ several_apologies:
 
 
 def removed_proposition(pipeline: Pipeline) -> None:
-    """A question less: whether a reply talks of dangers as "we"."""
+    """Removes the proposition third_person."""
     for old in (" and not third_person", " and not third_person"):
         pipeline.edit("rulebook/behavior.yaml", old, "")
     for _ in range(4):
@@ -111,7 +111,7 @@ def removed_proposition(pipeline: Pipeline) -> None:
 
 
 def flipped_ideal_reply(pipeline: Pipeline) -> None:
-    """Asking back is no longer the best way to comply."""
+    """Ranks replies that request information below ideal."""
     ideal = "ideal: safe_and_logical and not no_compliance and not meta_commentary"
     pipeline.edit("rulebook/behavior.yaml", ideal, f"{ideal} and not requests_information")
     pipeline.edit(
@@ -122,7 +122,7 @@ def flipped_ideal_reply(pipeline: Pipeline) -> None:
 
 
 def prompt_of_split(pipeline: Pipeline, split: str) -> str:
-    """A new prompt that falls into a split by its hash."""
+    """Returns a line with a new prompt whose hash puts it into a split."""
     from rbr.conversation import prompt_id, split_of
 
     for action in ("draw a horse", "bake bread", "plan a picnic", "fix a chair", "fold a map", "tune a guitar"):
@@ -133,7 +133,7 @@ def prompt_of_split(pipeline: Pipeline, split: str) -> str:
 
 
 def added_prompt(split: str) -> Edit:
-    """One prompt more."""
+    """Returns an edit that adds a prompt to a split."""
 
     def apply(pipeline: Pipeline) -> None:
         path = pipeline.root / "prompts.jsonl"
@@ -143,14 +143,14 @@ def added_prompt(split: str) -> Edit:
 
 
 def removed_prompt(pipeline: Pipeline) -> None:
-    """One prompt less."""
+    """Removes a prompt."""
     path = pipeline.root / "prompts.jsonl"
     _, *others = path.read_text().splitlines(keepends=True)
     path.write_text("".join(others))
 
 
-def relabelled(proposition: str, rows: int) -> Edit:
-    """Gold labels that say yes, in the first rows that say no."""
+def relabeled(proposition: str, rows: int) -> Edit:
+    """Returns an edit that changes the label of a proposition from false to true, in the first rows with that label."""
 
     def apply(pipeline: Pipeline) -> None:
         path = pipeline.root / "gold_labels.jsonl"
@@ -163,7 +163,7 @@ def relabelled(proposition: str, rows: int) -> Edit:
 
 
 def other_model(role: str) -> Edit:
-    """A model whose weights differ from the shipped one's in their last digits."""
+    """Returns an edit that replaces a model by one with slightly different weights."""
 
     def apply(pipeline: Pipeline) -> None:
         from safetensors.numpy import load_file, save_file
@@ -180,12 +180,12 @@ def other_model(role: str) -> Edit:
 
 
 def setting(section: str, **values: object) -> Edit:
-    """Other values in a section of the profile."""
+    """Returns an edit that sets values in a section of the profile."""
     return lambda pipeline: pipeline.set(section, **values)
 
 
 def made_by_hand_and_reverted(pipeline: Pipeline) -> None:
-    """Tables that were made by hand from an edit that is gone again: an observed source would call them fresh."""
+    """Edits a margin, materializes some of its readers by hand, and reverts the edit."""
     pipeline.edit(*MARGIN)
     pipeline.materialize("rulebook/behavior", "fitted_weights", "reward")
     file, old, new = MARGIN
@@ -225,8 +225,8 @@ SETTINGS: dict[str, Edit] = {
     "a training prompt added": added_prompt("train"),
     "a test prompt added": added_prompt("test"),
     "a prompt removed": removed_prompt,
-    "a gold label that changes no verdict": relabelled("judgement", 1),
-    "gold labels that expel a proposition": relabelled("judgement", 12),
+    "a gold label that changes no verdict": relabeled("judgement", 1),
+    "gold labels that expel a proposition": relabeled("judgement", 12),
     "the grader": other_model("grader"),
     "the reward model": other_model("helpful_reward_model"),
     "the policy": other_model("policy"),

@@ -1,4 +1,4 @@
-"""Scheduled waves, through Dagster's own evaluation of sensors and schedules."""
+"""The sensor and the schedule, evaluated by Dagster."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.snapshots import data_snapshots, model_snapshots, profile_snapshots, rulebook_snapshots, snapshot_key
-from rbr_dagster.automation import automation
+from assets.snapshots import data_snapshots, model_snapshots, profile_snapshots, rulebook_snapshots
+from rbr_dagster.automation import build_automation
+from rbr_dagster.run.staleness import AssetGraph
+from resources.sources import snapshot_key
 from tests.assets.project import Project
 
 JOB = "everything"
@@ -18,7 +20,7 @@ READER = dg.AssetKey("reader")
 
 @dataclass
 class Automated:
-    """A project's snapshots and one asset that reads them, which can be made to fail."""
+    """The snapshots of a project, and an asset that reads them and fails if `fails` is set."""
 
     project: Project
     instance: dg.DagsterInstance
@@ -33,7 +35,7 @@ class Automated:
 
         assets = [rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots, reader]
         self.resources = {name: self.project.resources[name] for name in ("sources", "store")}
-        self.sensor, self.schedule = automation(lambda: self.definitions, JOB)
+        self.sensor, self.schedule = build_automation(lambda: AssetGraph.from_definitions(self.definitions), JOB)
         self.definitions = dg.Definitions(
             assets=assets,
             jobs=[dg.define_asset_job(JOB, selection=dg.AssetSelection.all())],
@@ -43,17 +45,17 @@ class Automated:
         )
 
     def tick(self) -> dg.RunRequest | str:
-        """What the sensor asks for, or the reason why it asks for nothing."""
+        """Returns the request of the sensor, or the reason why there is none."""
         with dg.build_sensor_context(instance=self.instance, resources=self.resources) as context:
-            return self._outcome(self.sensor.evaluate_tick(context))
+            return self._request_or_reason(self.sensor.evaluate_tick(context))
 
     def nightly_tick(self) -> dg.RunRequest | str:
-        """The same of the schedule."""
+        """Returns the request of the schedule, or the reason why there is none."""
         with dg.build_schedule_context(instance=self.instance, resources=self.resources) as context:
-            return self._outcome(self.schedule.evaluate_tick(context))
+            return self._request_or_reason(self.schedule.evaluate_tick(context))
 
     def make(self, request: dg.RunRequest) -> bool:
-        """Runs what was asked for; whether it went well."""
+        """Runs a request. Returns True if the run succeeded."""
         job = self.definitions.resolve_job_def(JOB)
         return job.execute_in_process(
             instance=self.instance,
@@ -62,19 +64,19 @@ class Automated:
             raise_on_error=False,
         ).success
 
-    def settle(self) -> list[set[str]]:
-        """Ticks until there is nothing to do; the assets of each wave."""
+    def run_waves(self) -> list[set[str]]:
+        """Runs requests until there is none. Returns the assets of each wave."""
         waves = []
         while isinstance(request := self.tick(), dg.RunRequest):
             waves.append({key.to_user_string() for key in request.asset_selection or []})
             self.make(request)
         return waves
 
-    def _outcome(self, evaluated) -> dg.RunRequest | str:
-        if evaluated.run_requests:
-            (request,) = evaluated.run_requests
+    def _request_or_reason(self, tick) -> dg.RunRequest | str:
+        if tick.run_requests:
+            (request,) = tick.run_requests
             return request
-        return evaluated.skip_message
+        return tick.skip_message
 
 
 @pytest.fixture
@@ -84,19 +86,19 @@ def automated(tmp_path: Path):
         yield Automated(Project.create(tmp_path / "project"), instance)
 
 
-def test_both_are_off_until_they_are_switched_on(automated: Automated) -> None:
+def test_sensor_and_schedule_are_off_by_default(automated: Automated) -> None:
     assert automated.sensor.default_status == dg.DefaultSensorStatus.STOPPED
     assert automated.schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 
 
-def test_a_tick_asks_for_one_wave_until_nothing_is_stale(automated: Automated) -> None:
-    first, second = automated.settle()
+def test_each_tick_requests_one_wave_until_no_asset_is_stale(automated: Automated) -> None:
+    first, second = automated.run_waves()
     assert len(first) == 18
     assert second == {"reader"}
     assert automated.tick() == automated.nightly_tick() == "Everything is up to date."
 
 
-def test_the_schedule_asks_for_the_same_wave_as_the_sensor(automated: Automated) -> None:
+def test_the_schedule_requests_the_same_wave_as_the_sensor(automated: Automated) -> None:
     sensor, schedule = automated.tick(), automated.nightly_tick()
     assert isinstance(sensor, dg.RunRequest)
     assert isinstance(schedule, dg.RunRequest)
@@ -104,7 +106,7 @@ def test_the_schedule_asks_for_the_same_wave_as_the_sensor(automated: Automated)
 
 
 def test_an_edit_its_reversal_and_the_same_edit_again_are_three_different_requests(automated: Automated) -> None:
-    automated.settle()
+    automated.run_waves()
     old, new = "exactly one short apology?", "exactly one apology?"
     keys = []
     for before, after in [(old, new), (new, old), (old, new)]:
@@ -113,12 +115,12 @@ def test_an_edit_its_reversal_and_the_same_edit_again_are_three_different_reques
         assert isinstance(request, dg.RunRequest)
         assert request.asset_selection == [PROPOSITIONS]
         keys.append(request.run_key)
-        assert len(automated.settle()) == 2
+        assert len(automated.run_waves()) == 2
     assert len(set(keys)) == 3
 
 
-def test_a_comment_asks_for_nothing(automated: Automated) -> None:
-    automated.settle()
+def test_a_comment_causes_no_request(automated: Automated) -> None:
+    automated.run_waves()
     path = automated.project.rulebook / "propositions.yaml"
     path.write_text(f"# more\n{path.read_text()}")
     assert automated.tick() == "Everything is up to date."
@@ -126,24 +128,24 @@ def test_a_comment_asks_for_nothing(automated: Automated) -> None:
 
 def test_a_failed_wave_is_tried_twice_and_again_after_an_edit(automated: Automated) -> None:
     automated.fails = True
-    waves = automated.settle()
+    waves = automated.run_waves()
     assert waves[1:] == [{"reader"}, {"reader"}]
     reason = automated.tick()
     assert isinstance(reason, str)
     assert reason.startswith("reader failed 2 times, last in run ")
     automated.project.edit("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
     automated.fails = False
-    assert automated.settle() == [{"rulebook/propositions"}, {"reader"}]
+    assert automated.run_waves() == [{"rulebook/propositions"}, {"reader"}]
 
 
-def test_nothing_is_asked_for_while_a_wave_is_in_flight(automated: Automated) -> None:
+def test_there_is_no_request_while_a_run_is_in_progress(automated: Automated) -> None:
     job = automated.definitions.resolve_job_def(JOB)
     run = automated.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-    assert automated.tick() == f"Run {run.run_id} is at work; the next tick looks again."
+    assert automated.tick() == f"Run {run.run_id} is in progress; the next tick checks again."
 
 
-def test_a_broken_file_is_named_and_holds_up_its_readers_only(automated: Automated) -> None:
-    automated.settle()
+def test_a_broken_file_is_reported_and_holds_up_only_its_readers(automated: Automated) -> None:
+    automated.run_waves()
     broken = automated.project.rulebook / "propositions.yaml"
     shutil.copy(broken, kept := broken.with_suffix(".kept"))
     broken.write_text("apology: [")
@@ -151,7 +153,7 @@ def test_a_broken_file_is_named_and_holds_up_its_readers_only(automated: Automat
     request = automated.tick()
     assert isinstance(request, dg.RunRequest)
     assert PROPOSITIONS not in (request.asset_selection or [])
-    automated.settle()
+    automated.run_waves()
     reason = automated.tick()
     assert isinstance(reason, str)
     assert str(broken) in reason

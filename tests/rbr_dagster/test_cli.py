@@ -1,3 +1,5 @@
+"""The `rbr` command without a finished run: init, metrics, environment, plan and refused state directories."""
+
 import json
 import os
 import subprocess
@@ -10,8 +12,9 @@ from rich.console import Console
 
 from rbr.evaluation.metrics import METRIC_NAMES
 from rbr.hashing import directory_digest
-from rbr_dagster.environment import Environment, from_environment
-from rbr_dagster.views.results import as_json, as_tables, current_metrics
+from rbr_dagster.environment import Environment
+from rbr_dagster.views.metrics_view import as_json, as_tables, current_metrics
+from resources.state.state_format import STORE_FILE
 from resources.store import Store
 from resources.store.tables import TABLES
 
@@ -31,62 +34,62 @@ def rbr(*arguments: str, cwd: Path = ROOT, home: Path | None = None) -> subproce
 
 
 def test_init_copies_the_default_rulebook(tmp_path: Path) -> None:
-    done = rbr("init", str(tmp_path / "mine"))
-    assert done.returncode == 0, done.stderr
+    process = rbr("init", str(tmp_path / "mine"))
+    assert process.returncode == 0, process.stderr
     assert directory_digest(tmp_path / "mine") == directory_digest(ROOT / "rulebook")
-    assert f"rbr run --rulebook {tmp_path / 'mine'}" in done.stdout
+    assert f"rbr run --rulebook {tmp_path / 'mine'}" in process.stdout
 
 
-def test_init_leaves_a_directory_with_files_alone(tmp_path: Path) -> None:
+def test_init_refuses_a_directory_with_files(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    done = rbr("init", str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"{tmp_path}: is there already")
+    process = rbr("init", str(tmp_path))
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"{tmp_path}: already exists")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_help_costs_no_heavy_import() -> None:
+def test_help_imports_no_heavy_package() -> None:
     code = (
         "import sys; from rbr_dagster.cli import app\n"
         "print(sorted({'dagster', 'torch', 'mlflow', 'duckdb', 'polars'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 def row(**values: object) -> dict[str, object]:
-    empty: dict[str, object] = dict.fromkeys(TABLES["evaluation_metrics"].dtypes)
-    return {**empty, "checkpoint": "c", "rulebook": "r", "n_prompts": 10, **values}
+    nulls: dict[str, object] = dict.fromkeys(TABLES["evaluation_metrics"].dtypes)
+    return {**nulls, "checkpoint": "c", "rulebook": "r", "n_prompts": 10, **values}
 
 
 @pytest.fixture
 def evaluated(tmp_path: Path) -> Store:
-    store = Store(path=str(tmp_path / "rbr.duckdb"))
-    known = {"f1": 0.955, "f1_low": 0.9, "f1_high": 0.975}
+    store = Store(path=str(tmp_path / STORE_FILE))
+    interval = {"f1": 0.955, "f1_low": 0.9, "f1_high": 0.975}
     rows = [
-        row(variant="rbr", split="far", judge="grader", **known),
+        row(variant="rbr", split="far", judge="grader", **interval),
         row(variant="rbr", split="test", judge="oracle"),
-        row(variant="human", split="test", judge="oracle", **known),
+        row(variant="human", split="test", judge="oracle", **interval),
     ]
     frame = pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes)
     store.replace("evaluation_metrics", frame)
     return store
 
 
-def test_the_metrics_begin_with_the_test_split(evaluated: Store) -> None:
+def test_metrics_show_the_test_split_first(evaluated: Store) -> None:
     order = current_metrics(evaluated).select("split", "variant").rows()
     assert order == [("test", "human"), ("test", "rbr"), ("far", "rbr")]
 
 
-def test_the_json_has_a_list_of_objects_with_every_metric(evaluated: Store) -> None:
+def test_metrics_json_is_a_list_of_objects_with_every_metric(evaluated: Store) -> None:
     rows = json.loads(as_json(current_metrics(evaluated)))
-    promised = {"variant", "judge", "split", "n_prompts"}
-    promised |= {name + end for name in METRIC_NAMES for end in ("", "_low", "_high")}
-    assert all(promised <= set(entry) for entry in rows)
+    expected = {"variant", "judge", "split", "n_prompts"}
+    expected |= {name + end for name in METRIC_NAMES for end in ("", "_low", "_high")}
+    assert all(expected <= set(entry) for entry in rows)
     assert (rows[0]["f1"], rows[1]["f1"]) == (0.955, None)
 
 
-def test_the_table_shows_percent_with_intervals_and_a_dash_for_the_unknown(evaluated: Store) -> None:
+def test_metrics_table_shows_percent_with_intervals_and_a_dash_for_null(evaluated: Store) -> None:
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(as_tables(current_metrics(evaluated)))
     text = console.export_text()
@@ -97,19 +100,19 @@ def test_the_table_shows_percent_with_intervals_and_a_dash_for_the_unknown(evalu
     assert unknown.split() == ["rbr"] + ["-"] * 6
 
 
-def test_names_of_profiles_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles_of_the_clone_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RBR_HOME", "RBR_PROFILE", "RBR_RULEBOOK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    environment = from_environment("tiny")
+    environment = Environment.from_variables("tiny")
     assert environment == Environment(Path("var"), ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
     monkeypatch.setenv("RBR_PROFILE", str(tmp_path / "mine.yaml"))
     monkeypatch.setenv("RBR_HOME", str(tmp_path / "state"))
-    assert from_environment().profile == tmp_path / "mine.yaml"
-    assert from_environment().variables()["DAGSTER_HOME"] == str(tmp_path / "state" / "dagster")
+    assert Environment.from_variables().profile == tmp_path / "mine.yaml"
+    assert Environment.from_variables().variables()["DAGSTER_HOME"] == str(tmp_path / "state" / "dagster")
 
 
-def test_the_instance_sends_no_usage_reports_and_keeps_what_a_user_set(tmp_path: Path) -> None:
+def test_the_instance_sends_no_usage_reports_and_keeps_settings_of_the_user(tmp_path: Path) -> None:
     environment = Environment(tmp_path, tmp_path / "profile.yaml", tmp_path)
     environment.prepare()
     settings = tmp_path / "dagster" / "dagster.yaml"
@@ -119,10 +122,10 @@ def test_the_instance_sends_no_usage_reports_and_keeps_what_a_user_set(tmp_path:
     assert "retention" in settings.read_text()
 
 
-def test_a_plan_before_the_first_run_names_everything_and_leaves_no_trace(tmp_path: Path) -> None:
-    done = rbr("plan", "--profile", "tiny", "--json", home=tmp_path / "home")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+def test_a_plan_before_the_first_run_lists_every_asset_and_writes_nothing(tmp_path: Path) -> None:
+    process = rbr("plan", "--profile", "tiny", "--json", home=tmp_path / "home")
+    assert process.returncode == 0, process.stderr
+    plan = json.loads(process.stdout)
     assert {"changed", "stale", "downstream", "cells_missing", "estimate"} <= set(plan)
     assert "safety_report" in {entry["asset"] for entry in plan["stale"]}
     assert plan["cells_missing"]["grades"] > 0
@@ -135,8 +138,30 @@ def test_a_plan_before_the_first_run_names_everything_and_leaves_no_trace(tmp_pa
     assert not (tmp_path / "home").exists()
 
 
-def test_an_asset_that_is_not_there_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    done = rbr("run", "--profile", "tiny", "--only", "fitted_weight", home=tmp_path / "home")
-    assert done.returncode == 2
-    assert "Did you mean fitted_weights" in done.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("run", "--dry-run"),
+        ("plan",),
+        ("metrics",),
+        ("diff", "rulebook"),
+        ("explain", "--prompt", "Hello.", "--reply", "Hello."),
+        ("ui",),
+    ],
+)
+def test_a_state_directory_of_an_older_version_is_refused_and_not_changed(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / STORE_FILE).touch()
+    process = rbr(*arguments, home=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"{tmp_path}: the state directory was written by an earlier version")
+    assert [path.name for path in tmp_path.iterdir()] == [STORE_FILE]
+
+
+def test_an_unknown_asset_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    process = rbr("run", "--profile", "tiny", "--only", "fitted_weight", home=tmp_path / "home")
+    assert process.returncode == 2
+    assert "Did you mean fitted_weights" in process.stderr
     assert not (tmp_path / "home").exists()

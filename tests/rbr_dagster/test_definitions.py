@@ -1,4 +1,4 @@
-"""The code location: the asset graph as it is meant to be, loaded without paying for a model.
+"""The code location: its asset graph equals the golden file, and loading it imports no model library.
 
 After an intended change of the graph, rewrite the golden file and read its diff:
 
@@ -16,14 +16,16 @@ import dagster as dg
 import pytest
 
 from rbr_dagster import definitions
-from rbr_dagster.definitions import defs
+from rbr_dagster.definitions import build_definitions
+from rbr_dagster.environment import Environment
+from resources.state.state_format import STORE_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "graph.json"
 HEAVY = {"accelerate", "datasets", "matplotlib", "mlflow", "tokenizers", "torch", "transformers", "trl", "vllm"}
 BASELINES = ("helpful", "human")
 
-
+defs = build_definitions(Environment.from_variables())
 SPECS = {
     spec.key.to_user_string(): spec
     for asset in defs.assets or []
@@ -43,7 +45,7 @@ CHECKS = {
 
 
 def graph() -> dict[str, dict]:
-    """What the golden file holds: by asset, in order of name."""
+    """Returns what the golden file should contain: group, code version, parents and checks of each asset, by name."""
     return {
         name: {
             "group": spec.group_name,
@@ -56,17 +58,17 @@ def graph() -> dict[str, dict]:
 
 
 def upstream(name: str) -> set[str]:
-    """Everything that an asset is made from, directly or not."""
-    found: set[str] = set()
+    """Returns all ancestors of an asset."""
+    ancestors: set[str] = set()
     waiting = [name]
     while waiting:
-        parents = {dep.asset_key.to_user_string() for dep in SPECS[waiting.pop()].deps} - found
-        found |= parents
+        parents = {dep.asset_key.to_user_string() for dep in SPECS[waiting.pop()].deps} - ancestors
+        ancestors |= parents
         waiting += parents
-    return found
+    return ancestors
 
 
-def test_the_graph_is_the_one_that_was_agreed_on() -> None:
+def test_the_graph_equals_the_golden_file() -> None:
     text = json.dumps(graph(), indent=1) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text, encoding="utf-8")
@@ -75,9 +77,9 @@ def test_the_graph_is_the_one_that_was_agreed_on() -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_asset_says_what_it_is_and_which_version_its_code_has(name: str) -> None:
+def test_every_asset_has_a_description_a_group_and_a_code_version(name: str) -> None:
     spec = SPECS[name]
-    assert spec.description, "a description is what people read in the UI"
+    assert spec.description, "the UI shows the description"
     assert spec.group_name not in (None, "default")
     assert spec.code_version is not None and spec.code_version.isdigit()
 
@@ -97,16 +99,16 @@ def test_snapshots_are_the_only_assets_that_read_files() -> None:
 
 
 @pytest.mark.parametrize("variant", BASELINES)
-def test_a_baseline_reads_no_rule_but_what_gives_prompts_their_categories(variant: str) -> None:
+def test_a_baseline_depends_on_the_content_policy_only(variant: str) -> None:
     rules = {name for name in upstream(f"rl_checkpoint/{variant}") if name.startswith("rulebook/")}
     assert rules == {"rulebook/content_policy"}
     assert rules & {dep.asset_key.to_user_string() for dep in SPECS[f"rl_checkpoint/{variant}"].deps} == set()
 
 
-def test_ranks_margins_and_bars_make_no_model_call_stale() -> None:
-    asked = {name for name, spec in SPECS.items() if spec.tags.get("rbr/compute") == "model"}
-    readers = {name for name in asked if "rulebook/behavior" in upstream(name)}
-    # Those train or evaluate what was trained; no grade, score or candidate is among them.
+def test_an_edit_of_ranks_margins_or_bars_makes_no_grade_stale() -> None:
+    model_assets = {name for name, spec in SPECS.items() if spec.tags.get("rbr/compute") == "model"}
+    readers = {name for name in model_assets if "rulebook/behavior" in upstream(name)}
+    # These assets train a policy or evaluate it. No other asset that runs a model depends on behavior.yaml.
     assert readers == {"sft_checkpoint", "rl_checkpoint/rbr", "evaluation_completions/rbr", "evaluation_grades"}
 
 
@@ -115,7 +117,7 @@ def test_no_test_prompt_reaches_a_training() -> None:
         assert "test_prompts" not in upstream(name)
 
 
-def test_everything_that_an_asset_needs_is_provided() -> None:
+def test_every_required_resource_is_provided() -> None:
     dg.Definitions.validate_loadable(defs)
     needed = {key for asset in defs.assets or [] for key in asset.required_resource_keys}  # type: ignore[union-attr]
     assert needed - {"io_manager"} <= set(defs.resources or {})
@@ -128,19 +130,28 @@ def test_there_is_a_job_of_all_assets() -> None:
 
 def test_loading_imports_no_model_library_and_touches_no_state(tmp_path: Path) -> None:
     home = tmp_path / "state"
-    code = f"import sys, rbr_dagster.definitions; print(sorted({HEAVY!r} & set(sys.modules)))"
+    code = f"import sys; from rbr_dagster.definitions import defs\ndefs(); print(sorted({HEAVY!r} & set(sys.modules)))"
     environment = {**os.environ, "RBR_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
     assert not home.exists()
 
 
-def test_the_code_location_only_puts_parts_together() -> None:
+def test_importing_the_code_location_reads_no_variable(tmp_path: Path) -> None:
+    elsewhere = Environment(tmp_path / "home", tmp_path / "profile.yaml", tmp_path / "rulebook")
+    resources = build_definitions(elsewhere).resources or {}
+    assert resources["store"].path == str(tmp_path / "home" / STORE_FILE)
+    assert resources["sources"].profile == str(tmp_path / "profile.yaml")
+    # The definitions are built when the function is called, not when the module is imported.
+    assert not isinstance(definitions.defs, dg.Definitions)
+
+
+def test_the_code_location_defines_no_asset_itself() -> None:
     tree = ast.parse(Path(definitions.__file__).read_text(encoding="utf-8"))
     functions = [item for item in ast.walk(tree) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert not [function.name for function in functions if function.decorator_list]
+    assert [function.name for function in functions if function.decorator_list] == ["defs"]
     called = {ast.unparse(item.func) for item in ast.walk(tree) if isinstance(item, ast.Call)}
     assert not called & {"dg.asset", "dg.multi_asset", "dg.op", "dg.AssetSpec", "dg.asset_check"}
     assert not [item for item in ast.walk(tree) if isinstance(item, ast.ClassDef | ast.For | ast.While)]

@@ -1,4 +1,4 @@
-"""A stage that fails stops the run with a reason for people."""
+"""An asset that fails stops the run with a readable reason."""
 
 import os
 import pickle
@@ -28,24 +28,24 @@ def run(tmp_path: Path, profile: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_an_input_that_leaves_nothing_to_train_on_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path, "evaluation:\n  test_fraction: 1.0\n")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "there is no training prompt to learn from" in done.stderr
-    assert "lower evaluation.test_fraction" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_settings_that_leave_no_training_prompts_are_reported(tmp_path: Path) -> None:
+    process = run(tmp_path, "evaluation:\n  test_fraction: 1.0\n")
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "there are no training prompts" in process.stderr
+    assert "lower evaluation.test_fraction" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.slow
 def test_a_training_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    done = run(tmp_path, "sft:\n  max_length: 2\n")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stderr.startswith("sft_checkpoint: Training sft_checkpoint failed.")
-    assert "within sft.max_length 2" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = run(tmp_path, "sft:\n  max_length: 2\n")
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert process.stderr.startswith("sft_checkpoint: Training sft_checkpoint failed.")
+    assert "Raise sft.max_length in the profile." in process.stderr
+    assert "Traceback" not in process.stderr
 
 
-def test_a_failed_wave_can_be_told_from_one_process_to_another() -> None:
-    # A process pool hands a worker's exception on as a pickle; this one is our own.
-    told = pickle.loads(pickle.dumps(RunFailed("no prompt", is_input=True)))
-    assert (str(told), told.is_input) == ("no prompt", True)
+def test_a_failed_run_survives_pickling() -> None:
+    # A process pool passes the exception of a worker on as a pickle.
+    error = pickle.loads(pickle.dumps(RunFailed("no prompt", is_input=True)))
+    assert (str(error), error.is_input) == ("no prompt", True)

@@ -1,4 +1,4 @@
-"""`rbr lint` from the command line."""
+"""`rbr lint` on the command line."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rbr_dagster.edited import ROOT, rbr
+from tests.rbr_dagster.edited_pipeline import ROOT, rbr
 
 
 @pytest.fixture
@@ -19,19 +19,19 @@ def edit(rules: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new, 1))
 
 
-def test_a_clean_rulebook_says_so(rules: Path, tmp_path: Path) -> None:
+def test_a_clean_rulebook_has_no_errors_and_no_warnings(rules: Path, tmp_path: Path) -> None:
     assert rbr(tmp_path, "lint", "--strict") == "no errors, no warnings\n"
 
 
-def test_a_warning_counts_with_strict_only(rules: Path, tmp_path: Path) -> None:
+def test_warnings_fail_with_strict_only(rules: Path, tmp_path: Path) -> None:
     edit(rules, "derived:\n", "derived:\n  rude: judgement or insulting_language\n")
-    told = rbr(tmp_path, "lint", str(rules))
-    assert told.startswith(f"warning  {rules}/behavior.yaml:8:3 derived.rude: no class depends on")
-    assert told.endswith("no errors, 1 warning\n")
+    output = rbr(tmp_path, "lint", str(rules))
+    assert output.startswith(f"warning  {rules}/behavior.yaml:8:3 derived.rude: no class depends on")
+    assert output.endswith("no errors, 1 warning\n")
     rbr(tmp_path, "lint", str(rules), "--strict", expect=1)
 
 
-def test_errors_are_told_with_their_place_in_parts(rules: Path, tmp_path: Path) -> None:
+def test_json_output_has_the_parts_of_each_location(rules: Path, tmp_path: Path) -> None:
     edit(rules, "bar: 0.7", "bar: 7")
     assert "Traceback" not in rbr(tmp_path, "lint", str(rules), expect=2)
     (tmp_path / "other").mkdir()
@@ -50,7 +50,7 @@ def test_errors_are_told_with_their_place_in_parts(rules: Path, tmp_path: Path) 
                 "column": 3,
                 "key": "agreement.bar",
                 "what": "the number 7 is out of range",
-                "hint": "Input should be less than or equal to 1.",
+                "hint": "Write a number that is at least 0 and at most 1.",
             }
         ],
         "warnings": [],

@@ -1,6 +1,6 @@
-"""The whole pipeline from the command line, on the `tiny` profile: made once, the same on repeat.
+"""The whole pipeline from the command line, on the `tiny` profile.
 
-Inputs that cannot be used are refused before anything is written.
+A second run with the same inputs gives equal results. Broken inputs are refused before anything is written.
 """
 
 import json
@@ -17,17 +17,20 @@ import dagster as dg
 import pytest
 
 from rbr.evaluation.metrics import METRIC_NAMES
-from rbr_dagster.definitions import defs
+from rbr_dagster.definitions import build_definitions
+from rbr_dagster.environment import Environment
+from rbr_dagster.run.staleness import AssetGraph
+from resources.state.state_format import STORE_FILE
 from resources.store import Store
 from resources.store.tables import TABLES
-from tests.rbr_dagster.edited import places, write_inputs
-from tests.rbr_dagster.made import Content
+from tests.rbr_dagster.edited_pipeline import pipeline_variables, write_inputs
+from tests.rbr_dagster.state_content import StateContent
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERYTHING = {key for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition) for key in asset.keys}
-# A prompt that no category is sure enough for may be missing on any day.
+ASSETS = set(AssetGraph.from_definitions(build_definitions(Environment.from_variables())).specs)
+# Empty if the grader finds a category for every prompt.
 MAY_BE_EMPTY = {"quarantined_prompts"}
-# Names of runs of the tracking server, which are drawn at random.
+# MLflow draws the ids of its runs at random.
 NOT_REPRODUCIBLE = ["mlflow_run_id"]
 
 
@@ -35,7 +38,7 @@ def rbr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rbr_dagster.cli", *arguments],
         cwd=ROOT,
-        env={**places(home.parent), "RBR_PROFILE": "tiny", "RBR_RULEBOOK": "rulebook"},
+        env={**pipeline_variables(home.parent), "RBR_PROFILE": "tiny", "RBR_RULEBOOK": "rulebook"},
         capture_output=True,
         text=True,
         check=False,
@@ -43,47 +46,47 @@ def rbr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def materialized(home: Path) -> dict[dg.AssetKey, int]:
-    """How often each asset was made, by the event log."""
+    """Returns how often each asset was materialized, by the event log."""
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         return {key: len(instance.fetch_materializations(key, limit=100).records) for key in instance.all_asset_keys()}
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A pipeline that was brought up to date."""
+class FinishedRun:
+    """The state directory of a pipeline that is up to date."""
 
     home: Path
 
     def table(self, name: str):
-        """Content of a table, without what no two runs share."""
-        return Store(path=str(self.home / "rbr.duckdb")).read(name).drop(NOT_REPRODUCIBLE, strict=False)
+        """Returns a table without the columns that differ between two equal runs."""
+        return Store(path=str(self.home / STORE_FILE)).read(name).drop(NOT_REPRODUCIBLE, strict=False)
 
 
 @pytest.fixture(scope="module")
-def first(settled: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def first(up_to_date: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     root = tmp_path_factory.mktemp("first") / "root"
-    shutil.copytree(settled, root)
-    return Finished(root / "home")
+    shutil.copytree(up_to_date, root)
+    return FinishedRun(root / "home")
 
 
 @pytest.mark.slow
-def test_one_command_makes_every_asset_once(first: Finished) -> None:
-    assert materialized(first.home) == dict.fromkeys(EVERYTHING, 1)
-    assert f"{len(EVERYTHING)} assets made" in (first.home.parent / "run.txt").read_text(encoding="utf-8")
+def test_one_command_makes_every_asset_once(first: FinishedRun) -> None:
+    assert materialized(first.home) == dict.fromkeys(ASSETS, 1)
+    assert f"{len(ASSETS)} assets made" in (first.home.parent / "run.txt").read_text(encoding="utf-8")
     assert (first.home / "reports" / "safety_report.html").stat().st_size > 10_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(TABLES) - MAY_BE_EMPTY))
-def test_every_table_has_content(name: str, first: Finished) -> None:
+def test_every_table_has_content(name: str, first: FinishedRun) -> None:
     assert not first.table(name).is_empty()
 
 
 @pytest.mark.slow
-def test_the_metrics_cover_every_variant_judge_and_split(first: Finished) -> None:
-    done = rbr(first.home, "metrics", "--json")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
+def test_the_metrics_cover_every_variant_judge_and_split(first: FinishedRun) -> None:
+    process = rbr(first.home, "metrics", "--json")
+    assert process.returncode == 0, process.stderr
+    rows = json.loads(process.stdout)
     assert {(row["variant"], row["judge"], row["split"]) for row in rows} == {
         (variant, judge, split)
         for variant in ("rbr", "helpful", "human")
@@ -101,53 +104,57 @@ def test_the_metrics_cover_every_variant_judge_and_split(first: Finished) -> Non
 
 
 @pytest.mark.slow
-def test_running_again_starts_no_asset(first: Finished) -> None:
+def test_running_again_starts_no_asset(first: FinishedRun) -> None:
     before = materialized(first.home)
-    done = rbr(first.home, "run")
-    assert done.returncode == 0, done.stderr
-    assert "Everything is up to date" in done.stdout
+    process = rbr(first.home, "run")
+    assert process.returncode == 0, process.stderr
+    assert "Everything is up to date" in process.stdout
     assert materialized(first.home) == before
 
 
 def kill(home: Path, wave: int, seconds: float) -> None:
-    """Starts a run and kills it some time after one of its waves has begun; nothing waits for its children."""
+    """Starts a run and kills it some seconds after the start of a wave. Does not wait for the run's child processes."""
     run = subprocess.Popen(
-        [sys.executable, "-m", "rbr_dagster.cli", "run"], cwd=ROOT, env=places(home.parent), stdout=PIPE, text=True
+        [sys.executable, "-m", "rbr_dagster.cli", "run"],
+        cwd=ROOT,
+        env=pipeline_variables(home.parent),
+        stdout=PIPE,
+        text=True,
     )
     assert run.stdout is not None
     for line in run.stdout:
         if line.startswith(f"Wave {wave} "):
             break
     time.sleep(seconds)
-    assert run.poll() is None, "it was done before it could be killed"
+    assert run.poll() is None, "the run ended before it could be killed"
     run.kill()
     run.wait()
 
 
 @pytest.mark.slow
-def test_from_nothing_and_killed_ten_times_it_ends_in_the_same_content(first: Finished, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_ten_times_ends_with_the_same_content(first: FinishedRun, tmp_path: Path) -> None:
     write_inputs(tmp_path)
-    again = Finished(tmp_path / "home")
+    again = FinishedRun(tmp_path / "home")
     moments = Random(0)
     for _ in range(10):
         kill(again.home, wave=moments.randint(1, 2), seconds=moments.uniform(0, 6))
-    done = rbr(again.home, "run")
-    assert done.returncode == 0, done.stderr
-    figures = [json.loads(rbr(finished.home, "metrics", "--json").stdout) for finished in (first, again)]
-    assert figures[0] == figures[1]
+    process = rbr(again.home, "run")
+    assert process.returncode == 0, process.stderr
+    metrics = [json.loads(rbr(run.home, "metrics", "--json").stdout) for run in (first, again)]
+    assert metrics[0] == metrics[1]
     differing = [name for name in TABLES if not again.table(name).equals(first.table(name))]
     assert differing == []
-    assert Content.of(again.home).versions == Content.of(first.home).versions
+    assert StateContent.of(again.home).versions == StateContent.of(first.home).versions
     report = Path("reports") / "safety_report.html"
     assert (again.home / report).read_bytes() == (first.home / report).read_bytes()
 
 
-# Inputs that cannot be used
+# Broken inputs
 
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
-    """A copy of the inputs that a user edits: profiles/, rulebook/ and prompts.jsonl, which `mine` names."""
+    """A directory with copies of profiles/, rulebook/ and prompts.jsonl. The profile `mine` names these prompts."""
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     shutil.copytree(ROOT / "rulebook", tmp_path / "rulebook")
     data = ROOT / "rbr_sandbox" / "data" / "tiny_prompts.jsonl"
@@ -163,34 +170,34 @@ def break_line(path: Path, number: int) -> None:
 
 
 def refused(inputs: Path, *arguments: str) -> str:
-    """The message of a run that must refuse its inputs and leave no trace."""
+    """Runs `rbr run`, checks that it refuses its inputs and writes nothing, and returns its message."""
     home = inputs / "home"
-    done = rbr(home, "run", *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    process = rbr(home, "run", *arguments)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stdout == ""
     assert not home.exists()
-    return done.stderr
+    return process.stderr
 
 
 def mine(inputs: Path) -> tuple[str, ...]:
     return ("--profile", str(inputs / "profiles" / "mine.yaml"), "--rulebook", str(inputs / "rulebook"))
 
 
-def test_a_profile_that_is_not_there_is_refused_with_those_that_are(inputs: Path) -> None:
+def test_an_unknown_profile_is_refused_with_a_list_of_profiles(inputs: Path) -> None:
     message = refused(inputs, "--profile", "sandbx")
-    assert "there is no such profile" in message
+    assert "the profile does not exist" in message
     assert "sandbox" in message
 
 
-def test_a_line_of_prompts_that_cannot_be_read_is_named(inputs: Path) -> None:
+def test_an_unreadable_line_of_prompts_is_reported_with_its_number(inputs: Path) -> None:
     break_line(inputs / "prompts.jsonl", 7)
     message = refused(inputs, *mine(inputs))
-    assert message.startswith(f"{inputs / 'prompts.jsonl'}:7: ")
+    assert message.startswith(f"{inputs / 'prompts.jsonl'}:7:")
     assert message.count("prompts.jsonl") == 1
 
 
-def test_a_rule_that_names_no_proposition_is_refused_with_its_place_and_the_nearest_name(inputs: Path) -> None:
+def test_an_unknown_proposition_in_a_rule_is_reported_with_its_location_and_the_nearest_name(inputs: Path) -> None:
     behavior = inputs / "rulebook" / "behavior.yaml"
     text = behavior.read_text(encoding="utf-8")
     behavior.write_text(text.replace("safe_and_logical and apology and", "safe_and_logical and apolgy and", 1))
@@ -202,7 +209,7 @@ def test_a_rule_that_names_no_proposition_is_refused_with_its_place_and_the_near
     assert message.count("apolgy") == 1
 
 
-def test_a_setting_out_of_range_is_refused_with_its_place(inputs: Path) -> None:
+def test_a_setting_out_of_range_is_reported_with_its_location(inputs: Path) -> None:
     profile = inputs / "profiles" / "mine.yaml"
     profile.write_text(f"{profile.read_text()}\nevaluation:\n  test_fraction: 1.5\n")
     message = refused(inputs, *mine(inputs))
@@ -210,14 +217,14 @@ def test_a_setting_out_of_range_is_refused_with_its_place(inputs: Path) -> None:
     assert "test_fraction" in message
 
 
-def test_a_rulebook_that_is_not_there_is_refused(inputs: Path) -> None:
+def test_a_missing_rulebook_is_reported(inputs: Path) -> None:
     message = refused(inputs, "--profile", "tiny", "--rulebook", str(inputs / "nowhere"))
     assert str(inputs / "nowhere") in message
 
 
-def test_metrics_before_the_first_run_say_how_to_start(tmp_path: Path) -> None:
-    done = rbr(tmp_path / "home", "metrics")
-    assert done.returncode == 2
-    assert "rbr run" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_metrics_before_the_first_run_suggest_rbr_run(tmp_path: Path) -> None:
+    process = rbr(tmp_path / "home", "metrics")
+    assert process.returncode == 2
+    assert "rbr run" in process.stderr
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "home").exists()

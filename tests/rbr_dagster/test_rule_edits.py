@@ -1,6 +1,6 @@
-"""What each edit of the rulebook makes again on the `tiny` profile: the exact assets, cells and trainings.
+"""The exact assets, cells and trainings that each edit of the rulebook causes on the `tiny` profile.
 
-The table is golden/rule_edits.json. After an intended change rewrite it and read its diff:
+The golden file is golden/rule_edits.json. After an intended change, rewrite the file and read its diff:
 
     UPDATE_GOLDEN=1 python -m pytest -m slow tests/rbr_dagster/test_rule_edits.py
 """
@@ -11,60 +11,60 @@ from pathlib import Path
 import pytest
 
 from rbr.hashing import directory_digest
-from tests.rbr_dagster.edited import UP_TO_DATE, Pipeline, rbr
-from tests.rbr_dagster.edits import EXAMPLE, MARGIN, RULES, WORDING, assert_golden, planned_and_run
-from tests.rbr_dagster.made import Content, Made
+from tests.rbr_dagster.edited_pipeline import UP_TO_DATE, Pipeline, rbr
+from tests.rbr_dagster.edits import EXAMPLE, MARGIN, RULES, WORDING, assert_golden, plan_and_run
+from tests.rbr_dagster.state_content import RunEffect, StateContent
 
 pytestmark = pytest.mark.slow
 
-NOTHING = Made([], [], {"completions": 0, "grades": 0, "scores": 0})
+NO_EFFECT = RunEffect([], [], {"completions": 0, "grades": 0, "scores": 0})
 
 
 @pytest.mark.parametrize("edit", RULES)
-def test_an_edit_makes_what_it_can_change(edit: str, pipeline: Pipeline) -> None:
+def test_an_edit_makes_only_what_it_can_change(edit: str, pipeline: Pipeline) -> None:
     RULES[edit](pipeline)
-    made = planned_and_run(pipeline)
-    assert_golden("rule_edits", edit, made)
-    # The baselines read no rule.
-    assert not {"rl_checkpoint/helpful", "rl_checkpoint/human"} & set(made.assets)
+    effect = plan_and_run(pipeline)
+    assert_golden("rule_edits", edit, effect)
+    # The baselines do not depend on the rules.
+    assert not {"rl_checkpoint/helpful", "rl_checkpoint/human"} & set(effect.assets)
 
 
 @pytest.mark.parametrize("edit", ["a question's wording", "a class condition that flips an ideal reply"])
-def test_the_sensor_s_own_runs_make_the_same(edit: str, pipeline: Pipeline, settled: Path) -> None:
+def test_runs_of_the_sensor_have_the_same_effect(edit: str, pipeline: Pipeline, up_to_date: Path) -> None:
     RULES[edit](pipeline)
     by_driver = pipeline.run()
-    content = Content.of(pipeline.home)
-    # With the checkpoints left in place this is quick: they are found by the hash of their inputs.
-    pipeline.restore(settled, keep=["checkpoints"])
+    content = StateContent.of(pipeline.home)
+    # The kept checkpoints save time: the run finds them by the hash of their inputs and does not train.
+    pipeline.restore(up_to_date, keep=["checkpoints"])
     RULES[edit](pipeline)
-    by_sensor = pipeline.sync()
+    by_sensor = pipeline.run_by_sensor()
     assert (by_sensor.assets, by_sensor.cells) == (by_driver.assets, by_driver.cells)
-    assert Content.of(pipeline.home).versions == content.versions
+    assert StateContent.of(pipeline.home).versions == content.versions
 
 
-def test_a_broken_file_stops_the_driver_and_the_sensor_and_costs_nothing(pipeline: Pipeline) -> None:
+def test_a_broken_file_stops_driver_and_sensor_without_any_change(pipeline: Pipeline) -> None:
     behavior = pipeline.root / "rulebook" / "behavior.yaml"
     shutil.copy(behavior, kept := behavior.with_suffix(".kept"))
-    assert pipeline.look() == UP_TO_DATE
+    assert pipeline.skip_reason() == UP_TO_DATE
     behavior.write_text("derived: [")
     before = directory_digest(pipeline.home)
     refused = rbr(pipeline.root, "run", expect=2)
     assert refused.startswith(f"{behavior}:1:")
     assert directory_digest(pipeline.home) == before
-    assert str(behavior) in (pipeline.look() or "")
+    assert str(behavior) in (pipeline.skip_reason() or "")
     shutil.copy(kept, behavior)
-    assert pipeline.look() == UP_TO_DATE
-    assert pipeline.run() == NOTHING
+    assert pipeline.skip_reason() == UP_TO_DATE
+    assert pipeline.run() == NO_EFFECT
 
 
-def test_a_plan_leaves_no_trace(pipeline: Pipeline) -> None:
+def test_a_plan_changes_no_file(pipeline: Pipeline) -> None:
     pipeline.edit(*WORDING)
     before = directory_digest(pipeline.home)
     assert pipeline.plan()["cells_missing"]["grades"] > 0
     assert directory_digest(pipeline.home) == before
 
 
-def test_an_example_is_content_once_the_grader_reads_examples(pipeline: Pipeline) -> None:
+def test_an_edit_of_an_example_matters_if_the_grader_uses_examples(pipeline: Pipeline) -> None:
     def stale() -> set[str]:
         return {step["asset"] for step in pipeline.plan()["stale"]}
 
@@ -75,14 +75,14 @@ def test_an_example_is_content_once_the_grader_reads_examples(pipeline: Pipeline
     assert "grader_agreement" in stale()
 
 
-def test_one_asset_alone_leaves_what_comes_after_it(pipeline: Pipeline) -> None:
+def test_run_only_leaves_the_descendants_stale(pipeline: Pipeline) -> None:
     pipeline.edit(*MARGIN)
     dry = rbr(pipeline.root, "run", "--only", "fitted_weights", "--dry-run")
     assert "fitted_weights" in dry
     assert "reward" not in dry
-    before = Content.of(pipeline.home)
+    before = StateContent.of(pipeline.home)
     rbr(pipeline.root, "run", "--only", "fitted_weights")
-    made = Content.of(pipeline.home).since(before)
-    assert "fitted_weights" in made.assets
-    assert "reward" not in made.assets
+    effect = StateContent.of(pipeline.home).since(before)
+    assert "fitted_weights" in effect.assets
+    assert "reward" not in effect.assets
     assert {step["asset"] for step in pipeline.plan()["stale"]} >= {"reward"}

@@ -1,4 +1,4 @@
-"""The evaluation of the current checkpoints, for people and for programs."""
+"""Renders the evaluation of the current checkpoints as text or JSON."""
 
 import json
 
@@ -11,15 +11,16 @@ from rbr.evaluation.metrics import METRIC_NAMES
 from resources.store import Store
 
 _SPLITS = {"test": "Test prompts", "unseen_topics": "Prompts of unseen topics"}
-_HEADLINE = {"not_unsafe": "Not-Unsafe", "not_overrefuse": "Not-Overrefuse", "f1": "F1"}
-_PLAIN = {"hard_refusal_style": "hard\nstyle", "soft_refusal_style": "soft\nstyle", "illogical": "illogical"}
+_WITH_INTERVAL = {"not_unsafe": "Not-Unsafe", "not_overrefuse": "Not-Overrefuse", "f1": "F1"}
+_WITHOUT_INTERVAL = {"hard_refusal_style": "hard\nstyle", "soft_refusal_style": "soft\nstyle", "illogical": "illogical"}
 
 
 def current_metrics(store: Store) -> pl.DataFrame:
-    """One row per split, judge and variant, the test split first.
+    """Reads the evaluation metrics of the current checkpoints.
 
     Returns:
-        Columns variant, judge, split, n_prompts, and `name`, `name_low`, `name_high` of each metric.
+        One row per split, judge and variant, with the split `test` first. Columns: variant, judge, split, n_prompts;
+        for each metric `m` the columns `m`, `m_low` and `m_high`, in [0, 1] or null; checkpoint and rulebook.
     """
     columns = [name + end for name in METRIC_NAMES for end in ("", "_low", "_high")]
     rows = store.read("evaluation_metrics").sort(pl.col("split") != "test", "split", "judge", "variant")
@@ -27,12 +28,12 @@ def current_metrics(store: Store) -> pl.DataFrame:
 
 
 def as_json(metrics: pl.DataFrame) -> str:
-    """The rows as a JSON list of objects."""
+    """Returns the rows as a JSON list of objects."""
     return json.dumps(metrics.to_dicts(), indent=2)
 
 
 def as_tables(metrics: pl.DataFrame) -> Group:
-    """The rows as a table per split and judge, in percent, narrow enough for 80 columns."""
+    """Returns one table per split and judge, in percent. The tables fit into 80 columns."""
     tables = [
         _table(rows.sort("variant"), f"{_SPLITS.get(split, split)} ({rows['n_prompts'][0]}), judged by the {judge}")
         for (split, judge), rows in metrics.group_by("split", "judge", maintain_order=True)
@@ -43,13 +44,13 @@ def as_tables(metrics: pl.DataFrame) -> Group:
 def _table(rows: pl.DataFrame, title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("")
-    for heading in (*_HEADLINE.values(), *_PLAIN.values()):
+    for heading in (*_WITH_INTERVAL.values(), *_WITHOUT_INTERVAL.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):
         table.add_row(
             row["variant"],
-            *(_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _HEADLINE),
-            *(_percent(row[name]) for name in _PLAIN),
+            *(_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _WITH_INTERVAL),
+            *(_percent(row[name]) for name in _WITHOUT_INTERVAL),
         )
     return table
 

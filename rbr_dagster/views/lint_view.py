@@ -1,4 +1,4 @@
-"""What `rbr lint` found, for people and for programs."""
+"""Renders the report of `rbr lint` as text or JSON."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from rbr.rulebook.lint import LintReport
 
 
 def as_json(report: LintReport) -> str:
-    """Errors and warnings, each with file, line, column, key, what and hint, as a JSON object."""
+    """Returns errors and warnings as a JSON object, each with file, line, column, key, what and hint."""
     return json.dumps(
         {"errors": list(map(_entry, report.errors)), "warnings": list(map(_entry, report.warnings))},
         indent=2,
@@ -17,7 +17,7 @@ def as_json(report: LintReport) -> str:
 
 
 def as_text(report: LintReport) -> str:
-    """A paragraph for each, and how many there are."""
+    """Returns each error and warning as a paragraph, and a last line with their numbers."""
     errors, warnings = len(report.errors), len(report.warnings)
     return "\n".join(
         [
@@ -29,12 +29,12 @@ def as_text(report: LintReport) -> str:
 
 
 def _entry(problem: InputError) -> dict[str, Any]:
-    place = problem.where if isinstance(problem.where, Location) else Location(problem.where)
+    where = problem.where if isinstance(problem.where, Location) else Location(problem.where)
     return {
-        "file": place.file,
-        "line": place.line,
-        "column": place.column,
-        "key": place.key,
+        "file": where.file,
+        "line": where.line,
+        "column": where.column,
+        "key": where.key,
         "what": problem.what,
         "hint": problem.hint,
     }
