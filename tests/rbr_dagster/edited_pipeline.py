@@ -18,7 +18,6 @@ from typing import Any
 
 import dagster as dg
 
-from rbr_dagster.definitions import EVERYTHING, build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run.staleness import AssetGraph
 from tests.rbr_dagster.state_content import RunEffect, StateContent
@@ -200,7 +199,7 @@ def _run() -> None:
 
 
 def _run_by_sensor() -> None:
-    job = _definitions().resolve_job_def(EVERYTHING)
+    job = _everything()
     with Environment.from_variables().open_instance() as instance:
         while requests := _tick(instance).run_requests:
             for request in requests:
@@ -217,13 +216,22 @@ def _skip_reason() -> str | None:
 
 def _materialize(assets: Collection[str]) -> None:
     keys = [dg.AssetKey(asset.split("/")) for asset in assets]
-    job = _definitions().resolve_job_def(EVERYTHING)
+    job = _everything()
     with Environment.from_variables().open_instance() as instance:
         job.execute_in_process(SILENT, instance=instance, asset_selection=keys)
 
 
 def _definitions() -> dg.Definitions:
+    # Imported here, so that `before_loading` can change an asset before other modules import it.
+    from rbr_dagster.definitions import build_definitions
+
     return build_definitions(Environment.from_variables())
+
+
+def _everything() -> dg.JobDefinition:
+    from rbr_dagster.definitions import EVERYTHING
+
+    return _definitions().resolve_job_def(EVERYTHING)
 
 
 def _tick(instance: dg.DagsterInstance) -> Any:
