@@ -10,7 +10,6 @@ construction. Your own judge may look up labels. An installed package offers a j
 A profile names the judge: ``models: {oracle: sandbox}``.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
@@ -18,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from rbr.conversation import Message
-from rbr.errors import InputError
+from rbr.errors import InputError, nearest_spelling
 
 _SHOWN = 80
 
@@ -104,8 +103,8 @@ def _checked(name: str, judge: Judge) -> Judge:
 def _hint(name: str, installed: Sequence[str]) -> str:
     if not installed:
         return "No judge is installed. Reinstall the package so that its entry points exist: pip install -e ."
-    near = difflib.get_close_matches(name, installed, n=1)
-    question = f"Did you mean {near[0]}? " if near else ""
+    near = nearest_spelling(name, tuple(installed))
+    question = f"Did you mean {near}? " if near else ""
     return f"{question}Installed judges: {', '.join(installed)}."
 
 

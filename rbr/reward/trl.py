@@ -1,6 +1,5 @@
 """R_tot = R_rm + R_rbr as a reward function for TRL (paper section 4, Eq. 1)."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbr.conversation import Conversation, Message
-from rbr.errors import InputError
+from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.artifact import RewardArtifact
@@ -168,8 +167,8 @@ def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) ->
         )
     unknown = sorted(set(category) - set(artifact.response_types))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], artifact.response_types, n=1)
-        question = f"Did you mean {near[0]}? " if near else ""
+        near = nearest_spelling(unknown[0], tuple(artifact.response_types))
+        question = f"Did you mean {near}? " if near else ""
         raise InputError(
             f"unknown category {unknown[0]!r}",
             where="category",
