@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from rbr.errors import InputError, Location
 
 _WIDTH = 16
+_PLAIN_TYPES = frozenset({str, int, float, bool})
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def content_hash(value: object) -> str:
@@ -86,10 +88,12 @@ def directory_digest(path: str | Path) -> str:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(_plain(value))
 
 
 def _plain(value: object) -> Any:
+    if value is None or type(value) in _PLAIN_TYPES:  # The most frequent case.
+        return value
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(mode="json"))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -100,7 +104,7 @@ def _plain(value: object) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str | int | float):
         return value
     raise TypeError(f"cannot hash a value of type {type(value).__name__}: {value!r}")
 

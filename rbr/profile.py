@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import schema_problem, validate
 
+Constraints = Literal["order_and_signs", "none"]
+"""Constraints of the fit: `FitSettings` explains them."""
+
 _HINT_IF_MISSING = "Add `{key}:`, or extend a complete profile."
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -150,16 +153,19 @@ class FitSettings(_Section):
     """Settings for fitting the reward weights.
 
     Attributes:
-        l2: Weight of the L2 penalty.
+        constraints: ``order_and_signs`` makes the weights respect the order of the classes and the signs of the
+            features. ``none`` is the paper's plain fit.
+        l2: Weight of the L2 penalty; the unit of a weight is the spread of R_rm within prompts.
         held_out_fraction: Expected share of prompts that are held out to measure error rates, in [0, 1].
         bootstrap: Number of bootstrap draws for the intervals of the weights.
         seed: Seed of the bootstrap draws.
 
     Example:
-        >>> FitSettings(l2=0.01, held_out_fraction=0.2, bootstrap=100, seed=0).l2
+        >>> FitSettings(constraints="none", l2=0.01, held_out_fraction=0.2, bootstrap=100, seed=0).l2
         0.01
     """
 
+    constraints: Constraints
     l2: _Positive
     held_out_fraction: _Share
     bootstrap: Annotated[int, Field(ge=0)]

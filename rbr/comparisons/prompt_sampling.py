@@ -80,6 +80,23 @@ def choose_per_response_type(prompts: pl.DataFrame, per_response_type: int) -> p
     return chosen.drop("_hash", "_round").sort("prompt_id")
 
 
+def is_held_out(prompt_id: str, fraction: float) -> bool:
+    """Returns True if the pairs of a training prompt are held out from the fit, to measure error rates.
+
+    The hash of the prompt alone decides, so a new prompt does not move other prompts.
+
+    Args:
+        prompt_id: Id of the prompt.
+        fraction: Expected share of held-out prompts, in [0, 1].
+
+    Example:
+        >>> is_held_out("a", 0.0), is_held_out("a", 1.0)
+        (False, True)
+    """
+    # The salt "fit" makes this split independent of the test split, which hashes the prompt id alone.
+    return int(content_hash(["fit", prompt_id]), 16) / 2**64 < fraction
+
+
 def _round_robin(by_category: Mapping[str, list[str]], seed: int) -> Iterator[str]:
     """Yields one prompt of each category per round, endlessly; each round has its own order of categories."""
     prompt_streams = {category: _shuffled_cycles(prompt_ids, seed) for category, prompt_ids in by_category.items()}

@@ -6,10 +6,9 @@ their modules. The package does not export these functions, because they would h
 
 from rbr.reward.artifact import RewardArtifact, RewardRules, build_artifact
 from rbr.reward.error_rates import ErrorRates
-from rbr.reward.explanation import Explanation, PropositionGrade, RewardTerm, explain
-from rbr.reward.fit import FitResult
+from rbr.reward.explanation import Explanation, PropositionGrade, RewardTerm, explain, explain_without_weights
 from rbr.reward.fit_problems import FitProblem
-from rbr.reward.hinge_solver import HingeSolution, solve_hinge
+from rbr.reward.fit_result import FitResult
 from rbr.reward.trl import RuleBasedReward
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Explanation",
     "FitProblem",
     "FitResult",
-    "HingeSolution",
     "PropositionGrade",
     "RewardArtifact",
     "RewardRules",
@@ -25,5 +23,5 @@ __all__ = [
     "RuleBasedReward",
     "build_artifact",
     "explain",
-    "solve_hinge",
+    "explain_without_weights",
 ]

@@ -8,15 +8,16 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from rbr.classes.features import FeatureMap
 from rbr.errors import InputError
 from rbr.files.json_document import parse_json
-from rbr.files.schema_errors import validate
+from rbr.files.schema_errors import schema_problem, validate
 from rbr.files.text_file import read_text
 from rbr.grading import Question
 from rbr.hashing import content_hash
@@ -24,7 +25,9 @@ from rbr.rulebook import ClassDiagram, ContentPolicy, Proposition, Propositions
 
 FloatArray = NDArray[np.float64]
 
-_REWARD_FILE = "reward.json"
+REWARD_FILE = "reward.json"
+"""Name of the file in a reward directory."""
+
 _DAMAGED_HINT = "The reward file is damaged or from another version. Materialize the asset `reward` again."
 
 
@@ -59,8 +62,22 @@ class RewardRules(_RewardPart):
     tests: tuple[tuple[int, int, int], ...]
     root: int
     feature_propositions: tuple[str, ...]
-    thresholds: dict[str, float]
-    weights: tuple[float, ...]
+    thresholds: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]]
+    weights: tuple[FiniteFloat, ...]
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "RewardRules":
+        n_tests, n_targets = len(self.tests), len(self.tests) + len(self.classes)
+        if len(self.weights) != len(self.classes) + len(self.feature_propositions):
+            raise schema_problem("the number of weights is not that of the features", _DAMAGED_HINT, at=("weights",))
+        if not 0 <= self.root < n_targets:
+            raise schema_problem("the root is neither a test nor a class", _DAMAGED_HINT, at=("root",))
+        for node, (column, low, high) in enumerate(self.tests):
+            # Parents come before children, so a test leads to a later test or to a class.
+            if not (0 <= column < len(self.rule_propositions) and min(low, high) > node and max(low, high) < n_targets):
+                what = f"the test is none of a diagram with {n_tests} tests and {len(self.classes)} classes"
+                raise schema_problem(what, _DAMAGED_HINT, at=("tests", node))
+        return self
 
     @cached_property
     def features(self) -> FeatureMap:
@@ -85,7 +102,7 @@ class RewardArtifact(_RewardPart):
 
     Attributes:
         propositions: The propositions that the rules need, by name, with the examples that questions show.
-        rules: Rules by response type. A response type without fitted weights has no rules; its R_rbr is 0.
+        rules: Rules by response type; every response type of a category has rules.
         response_types: Response type by content category.
         few_shot: Number of examples that a question shows.
         grader: Fingerprint of the grader that the weights were fitted with.
@@ -93,7 +110,7 @@ class RewardArtifact(_RewardPart):
 
     Example:
         >>> import tempfile
-        >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={"None": "comply"}, few_shot=0,
+        >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={}, few_shot=0,
         ...                           grader="0123456789abcdef", reward_model="fedcba9876543210")
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     artifact.save(directory)
@@ -107,6 +124,17 @@ class RewardArtifact(_RewardPart):
     few_shot: int
     grader: str
     reward_model: str
+
+    @model_validator(mode="after")
+    def _reward_every_category(self) -> "RewardArtifact":
+        without_rules = sorted(set(self.response_types.values()) - set(self.rules))
+        if without_rules:
+            raise schema_problem(f"no rules for the response types {', '.join(without_rules)}", _DAMAGED_HINT)
+        needed = {name for rules in self.rules.values() for name in rules.features.propositions}
+        without_question = sorted(needed - set(self.propositions))
+        if without_question:
+            raise schema_problem(f"no questions for the propositions {', '.join(without_question)}", _DAMAGED_HINT)
+        return self
 
     @property
     def identity(self) -> str:
@@ -123,7 +151,7 @@ class RewardArtifact(_RewardPart):
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
-        (directory / _REWARD_FILE).write_text(f"{text}\n", encoding="utf-8")
+        (directory / REWARD_FILE).write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | Path) -> "RewardArtifact":
@@ -133,7 +161,7 @@ class RewardArtifact(_RewardPart):
             InputError: The directory contains no reward file, or the file is damaged. All problems are reported, each
                 with file and key.
         """
-        path = Path(directory) / _REWARD_FILE
+        path = Path(directory) / REWARD_FILE
         if not path.is_file():
             hint = "Run `rbr run`, or materialize the asset `reward`."
             raise InputError("the reward file does not exist", where=str(path), hint=hint)
@@ -167,17 +195,33 @@ def build_artifact(
         grader: Fingerprint of the grader.
         reward_model: Fingerprint of the reward model R_rm.
 
+    Raises:
+        InputError: A response type of the content policy has no fitted weights. Without them, R_rm alone would reward
+            its replies, and training would make them harmful.
+
     Example:
         >>> from rbr.classes.features import feature_map
         >>> from rbr.rulebook import load_rulebook
         >>> rulebook = load_rulebook("rulebook")
         >>> features = feature_map(rulebook.behavior, "comply", accepted=[])
         >>> weights = dict.fromkeys(features.feature_names, 0.5)
-        >>> artifact = build_artifact({"comply": weights}, {"comply": features}, rulebook.propositions,
-        ...                           rulebook.content_policy, few_shot=0, grader="...", reward_model="...")
+        >>> policy = rulebook.content_policy
+        >>> policy = policy.model_copy(update={"categories": {"None": policy.categories["None"]}})
+        >>> artifact = build_artifact({"comply": weights}, {"comply": features}, rulebook.propositions, policy,
+        ...                           few_shot=0, grader="...", reward_model="...")
         >>> artifact.rules["comply"].weights
         (0.5, 0.5, 0.5, 0.5, 0.5)
     """
+    response_types = {code: entry.response_type for code, entry in sorted(content_policy.categories.items())}
+    without_weights = sorted(set(response_types.values()) - set(weights))
+    if without_weights:
+        raise InputError(
+            f"no weights were fitted for {', '.join(without_weights)}, because there is no verified comparison",
+            where="verified_comparisons",
+            hint="R_rm alone would reward harmful replies there. Add prompts of these categories: "
+            + ", ".join(code for code, name in response_types.items() if name in without_weights)
+            + "; or raise synthesis.candidates, or widen may_be in synthesis.yaml.",
+        )
     rules = {
         response_type: _reward_rules(features[response_type], feature_weights)
         for response_type, feature_weights in sorted(weights.items())
@@ -187,7 +231,7 @@ def build_artifact(
     return RewardArtifact(
         propositions={name: propositions[name].model_copy(update={"examples": examples[name]}) for name in needed},
         rules=rules,
-        response_types={code: entry.response_type for code, entry in sorted(content_policy.categories.items())},
+        response_types=response_types,
         few_shot=few_shot,
         grader=grader,
         reward_model=reward_model,

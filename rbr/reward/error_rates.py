@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from rbr.reward.comparison_pairs import ComparisonPairs
 from rbr.reward.fit_problems import FitProblem
 
 FloatArray = NDArray[np.float64]
@@ -36,22 +36,21 @@ class ErrorRates:
     total: float | None
 
 
-def error_rates(held_out: pl.DataFrame, problem: FitProblem, weights: FloatArray) -> ErrorRates:
+def error_rates(held_out: ComparisonPairs, problem: FitProblem, weights: FloatArray) -> ErrorRates:
     """Computes the error rates of fitted weights.
 
     Args:
-        held_out: Pairs that the fit did not use: columns better and worse (rows of `problem`) and rank (rank of the
-            better reply; 0 is the best).
+        held_out: Pairs that the fit did not use.
         problem: The fit problem that contains the pairs.
         weights: Fitted weights, float64[F].
     """
-    with_ideal = held_out.filter(pl.col("rank") == 0)
-    if with_ideal.is_empty():
+    with_ideal = held_out.ranks == 0
+    if not with_ideal.any():
         return ErrorRates(0, None, None, None)
-    ideal, other = with_ideal["better"].to_numpy(), with_ideal["worse"].to_numpy()
+    ideal, other = held_out.better[with_ideal], held_out.worse[with_ideal]
     r_rbr = problem.features @ weights
 
     def rate(reward: FloatArray) -> float:
         return float(np.mean(reward[other] >= reward[ideal]))
 
-    return ErrorRates(with_ideal.height, rate(problem.r_rm), rate(r_rbr), rate(problem.r_rm + r_rbr))
+    return ErrorRates(ideal.size, rate(problem.r_rm), rate(r_rbr), rate(problem.r_rm + r_rbr))

@@ -1,103 +1,60 @@
 """Fits the weights of one response type (paper section 4, Eq. 2), with certificate, error rates and intervals.
 
-A pair is two replies to the same prompt whose labels have different ranks. Pairs of the same prompt share replies, so
-the held-out split and the bootstrap draw prompts, not pairs.
+Pairs of the same prompt share replies, so the held-out split and the bootstrap draw prompts, not pairs. Margins and the
+ridge are in units of the spread of R_rm within prompts. A reward model with another scale therefore gets weights with
+another scale, and the same order of the replies.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from rbr.errors import InputError
 from rbr.hashing import content_hash
-from rbr.reward.error_rates import ErrorRates, error_rates
+from rbr.profile import Constraints
+from rbr.reward.class_order import ClassOrder, OrderGap
+from rbr.reward.comparison_pairs import (
+    ComparisonPairs,
+    comparison_pairs,
+    complete_replies,
+    held_out_prompts,
+    spread_within_prompts,
+)
+from rbr.reward.error_rates import error_rates
 from rbr.reward.fit_problems import FitProblem
-from rbr.reward.hinge_solver import HingeSolution, solve_hinge
-from rbr.rulebook.parts import DEFAULT_MARGIN
+from rbr.reward.fit_result import FitResult
+from rbr.reward.solver.pair_problem import PairProblem, WeightConstraints
+from rbr.reward.solver.pair_solver import PairSolution, refine, solve_constrained, solve_pairs
+from rbr.rulebook.parts import SIGN_VALUES
 
 FloatArray = NDArray[np.float64]
 
+ORDER_LEAD = 0.2
+"""Smallest lead in R_rbr of a class over the next worse class, in units of the spread of R_rm within prompts."""
+
+_CONSTRAINT_TOLERANCE = 1e-9
+_ROUNDING = 1e-8
+_REFIT_GAP = 1e-5
+_REFIT_NEAR_SHARE = 0.1
 _INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """The fitted weights of one response type.
-
-    Attributes:
-        response_type: Name of the response type.
-        feature_names: Names of the features, [F].
-        weights: float64[F], in units of R_rm.
-        low: Lower ends of the 95 % intervals, float64[F], from a bootstrap over prompts; NaN without bootstrap.
-        high: Upper ends of the intervals, float64[F]; NaN without bootstrap.
-        primal: Objective at the weights.
-        dual: Lower bound of the objective at any weights.
-        gap: Relative duality gap, (primal - dual) / primal. It certifies how close the fit is to the optimum.
-        n_prompts: Number of prompts whose pairs the fit used.
-        n_pairs: Number of pairs that the fit used.
-        n_held_out: Number of prompts whose pairs were held out for the error rates.
-        n_incomplete_replies: Number of replies that the fit ignored, because a grade or the score is missing.
-        errors: Error rates on the held-out prompts.
-
-    Example:
-        >>> result = FitResult("comply", ("class:ideal",), np.array([1.5]), np.array([np.nan]), np.array([np.nan]),
-        ...                    primal=0.1, dual=0.1, gap=0.0, n_prompts=1, n_pairs=1, n_held_out=0,
-        ...                    n_incomplete_replies=0, errors=ErrorRates(0, None, None, None))
-        >>> result.weight_rows()
-        [{'response_type': 'comply', 'feature': 'class:ideal', 'weight': 1.5, 'low': None, 'high': None}]
-    """
-
-    response_type: str
-    feature_names: tuple[str, ...]
-    weights: FloatArray
-    low: FloatArray
-    high: FloatArray
-    primal: float
-    dual: float
-    gap: float
-    n_prompts: int
-    n_pairs: int
-    n_held_out: int
-    n_incomplete_replies: int
-    errors: ErrorRates
-
-    def weight_rows(self) -> list[dict[str, Any]]:
-        """Returns one row per feature: response_type, feature, weight, low and high (None without bootstrap)."""
-        columns = zip(self.feature_names, self.weights, self.low, self.high, strict=True)
-        return [
-            {
-                "response_type": self.response_type,
-                "feature": name,
-                "weight": float(weight),
-                "low": _none_if_nan(low),
-                "high": _none_if_nan(high),
-            }
-            for name, weight, low, high in columns
-        ]
-
-    def certificate_row(self) -> dict[str, Any]:
-        """Returns counts, certificate and error rates as one flat row."""
-        return {
-            "response_type": self.response_type,
-            "n_prompts": self.n_prompts,
-            "n_pairs": self.n_pairs,
-            "n_held_out": self.n_held_out,
-            "primal": self.primal,
-            "dual": self.dual,
-            "gap": self.gap,
-            "error_rm": self.errors.rm,
-            "error_rbr": self.errors.rbr,
-            "error_total": self.errors.total,
-        }
-
-
-def fit(problem: FitProblem, *, l2: float, held_out_fraction: float, bootstrap: int, seed: int) -> FitResult:
+def fit(
+    problem: FitProblem,
+    *,
+    l2: float,
+    held_out_fraction: float,
+    bootstrap: int,
+    seed: int,
+    constraints: Constraints = "order_and_signs",
+) -> FitResult:
     """Fits the weights of one response type (section 4, Eq. 2 with ridge and label margins).
 
-    The weights minimize the mean over pairs of max(0, margin + R_tot(worse) - R_tot(better)), plus l2/2 |w|^2.
+    The weights minimize the mean over pairs of max(0, margin + R_tot(worse) - R_tot(better)), plus l2/2 |w|^2. All
+    terms are in units of the spread of R_rm within prompts.
 
     Args:
         problem: Comparisons of the response type.
@@ -106,159 +63,231 @@ def fit(problem: FitProblem, *, l2: float, held_out_fraction: float, bootstrap: 
             prompt id selects the prompts.
         bootstrap: Number of refits on resampled prompts for the intervals; 0 for no intervals.
         seed: Seed of the bootstrap.
+        constraints: ``order_and_signs``: no reply gets a lower R_rbr than a reply of a worse class, for all truth
+            values of the propositions, and no weight is against the sign of its feature. ``none``: the paper's fit.
 
     Raises:
-        InputError: `l2` is not above 0, a label is not ranked, a margin is negative, or no pair is left.
+        InputError: `l2` is not above 0, a label is not ranked, a margin is negative, no pair is left, or rounding
+            errors kept the solver from satisfying the constraints.
 
     Example:
         >>> problem = FitProblem(
         ...     response_type="comply", feature_names=("class:ideal",), prompt_ids=["p", "p"],
-        ...     labels=["good", "bad"], features=np.array([[1.0], [0.0]]), r_rm=np.array([0.0, 0.5]),
+        ...     labels=["good", "bad"], features=np.array([[1.0], [0.0]]), r_rm=np.array([0.0, 2.0]),
         ...     ranking=[["good"], ["bad"]], margins={})
         >>> result = fit(problem, l2=0.001, held_out_fraction=0.0, bootstrap=0, seed=0)
-        >>> result.weights.round(3), result.gap < 1e-6  # The weight offsets 0.5 of R_rm and adds the margin of 1.
-        (array([1.5]), True)
+        >>> round(result.spread, 3), result.weights.round(3)  # The weight offsets 2 of R_rm and adds a margin of 1.414.
+        (1.414, array([3.414]))
     """
     if not l2 > 0:
         raise InputError(f"l2 is {l2}, but must be above 0", where="fit.l2", hint="Use a small number, such as 0.001.")
-    rows = _usable_rows(problem)
-    pairs = _ordered_pairs(rows)
-    fitted, held_out = _split(pairs, held_out_fraction)
-    if fitted.is_empty():
-        raise _no_pairs(problem, rows, pairs)
-    constraints = _PairConstraints.of(fitted, problem)
-    solution = constraints.solve(np.ones(constraints.n_prompts), l2)
+    rows = complete_replies(problem)
+    pairs = comparison_pairs(problem, rows)
+    is_held_out = held_out_prompts(pairs, held_out_fraction)
+    fitted, held_out = pairs.of_prompts(~is_held_out), pairs.of_prompts(is_held_out)
+    if not len(fitted):
+        raise _no_pairs(problem, rows.size, len(pairs.prompt_ids))
+    spread = spread_within_prompts(problem, fitted)
+    weight_fit = _WeightFit.of(problem, fitted, spread, l2, constraints)
+    try:
+        solution = weight_fit.solve()
+    except ArithmeticError as error:
+        where = f"fit of {problem.response_type}"
+        raise InputError(str(error), where=where, hint="Raise fit.l2, such as to 0.01.") from error
     bootstrap_seed = [seed, int(content_hash(problem.response_type), 16)]
-    low, high = _intervals(constraints, l2, bootstrap, bootstrap_seed)
+    low, high = weight_fit.intervals(solution, bootstrap, bootstrap_seed)
+    weights = weight_fit.weights(solution.weights) * spread
+    hinge_loss, past_margin = weight_fit.hinge_loss(solution.weights)
     return FitResult(
         response_type=problem.response_type,
         feature_names=problem.feature_names,
-        weights=solution.weights,
-        low=low,
-        high=high,
+        weights=weights,
+        low=low * spread,
+        high=high * spread,
         primal=solution.primal,
         dual=solution.dual,
         gap=solution.gap,
-        n_prompts=constraints.n_prompts,
-        n_pairs=fitted.height,
-        n_held_out=held_out["prompt_id"].n_unique(),
-        n_incomplete_replies=len(problem.prompt_ids) - rows.height,
-        errors=error_rates(held_out, problem, solution.weights),
+        n_prompts=len(fitted.prompt_ids),
+        n_pairs=len(fitted),
+        n_held_out=len(held_out.prompt_ids),
+        n_incomplete_replies=len(problem.prompt_ids) - rows.size,
+        errors=error_rates(held_out, problem, weights),
+        signs=problem.signs,
+        spread=spread,
+        hinge_loss=hinge_loss,
+        past_margin=past_margin,
+        order=problem.order,
+        refit_without_constraints=partial(
+            fit,
+            problem,
+            l2=l2,
+            held_out_fraction=held_out_fraction,
+            bootstrap=0,
+            seed=seed,
+            constraints="none",
+        )
+        if weight_fit.is_constrained
+        else None,
     )
 
 
 @dataclass(frozen=True)
-class _PairConstraints:
-    """One soft constraint on the weights per pair: ``feature_differences[i] . w >= required_leads[i]``.
+class _WeightFit:
+    """A fit in units of the spread of R_rm, and in variables that make its constraints simple.
+
+    A variable is the weight of one feature, or its positive or its negative part. The weight of a free proposition that
+    no class depends on is split into two such parts: the proposition can be true or false in every class, so its weight
+    narrows each gap between classes by its absolute value, which is the sum of the two parts.
 
     Attributes:
-        feature_differences: phi(better) - phi(worse), float64[pairs, F].
-        required_leads: margin + R_rm(worse) - R_rm(better), float64[pairs].
-        prompt: Index of the prompt of each pair, [pairs].
+        problem: One row per pair, and one column per variable; V variables.
+        prompts: Index of the prompt of each pair, [N].
         n_prompts: Number of prompts.
+        order: Order of the classes that the weights must respect; None for no order.
+        columns: Feature of each variable, [V].
+        directions: -1 for the negative part of a weight, else 1, [V].
+        is_part: Whether a variable is a part of a weight, bool[V].
+        signs: 1 if a variable must not be below 0, -1 if it must not be above 0, 0 if it is free, [V].
     """
 
-    feature_differences: FloatArray
-    required_leads: FloatArray
-    prompt: NDArray[np.intp]
+    problem: PairProblem
+    prompts: NDArray[np.int32]
     n_prompts: int
+    order: ClassOrder | None
+    columns: NDArray[np.intp]
+    directions: NDArray[np.int64]
+    is_part: NDArray[np.bool_]
+    signs: NDArray[np.int64]
 
     @classmethod
-    def of(cls, pairs: pl.DataFrame, problem: FitProblem) -> "_PairConstraints":
-        better, worse = pairs["better"].to_numpy(), pairs["worse"].to_numpy()
-        _, prompt = np.unique(pairs["prompt_id"].to_numpy(), return_inverse=True)
+    def of(
+        cls, problem: FitProblem, pairs: ComparisonPairs, spread: float, l2: float, constraints: Constraints
+    ) -> "_WeightFit":
+        is_constrained = constraints == "order_and_signs"
+        order = problem.order if is_constrained else None
+        n_features = problem.features.shape[1]
+        signs = [SIGN_VALUES[sign] for sign in problem.signs] if is_constrained and problem.signs else [0] * n_features
+        split = [] if order is None else [column for column in order.outside_columns if signs[column] == 0]
+        columns = np.array([*range(n_features), *split])
+        directions = np.repeat([1, -1], [n_features, len(split)])
+        is_part = np.isin(columns, split)
+        r_rm = problem.r_rm / spread
+        # A reply without all grades is in no pair, so its features do not matter. NaN would spread to the products.
+        features = np.nan_to_num(problem.features)
+        if split:
+            features = features[:, columns] * directions
+        required_leads = pairs.margins + r_rm[pairs.worse] - r_rm[pairs.better]
         return cls(
-            problem.features[better] - problem.features[worse],
-            pairs["margin"].to_numpy() + problem.r_rm[worse] - problem.r_rm[better],
-            prompt,
-            int(prompt.max()) + 1,
+            PairProblem(np.ascontiguousarray(features), pairs.better, pairs.worse, required_leads, l2),
+            pairs.prompts,
+            len(pairs.prompt_ids),
+            order,
+            columns,
+            directions,
+            is_part,
+            np.where(is_part, 1, np.array(signs, dtype=np.int64)[columns]),
         )
 
-    def solve(self, prompt_counts: FloatArray, l2: float) -> HingeSolution:
-        """Solves the fit in which prompt j occurs ``prompt_counts[j]`` times; `prompt_counts` is float64[n_prompts]."""
-        pair_weights = prompt_counts[self.prompt]
-        is_used = pair_weights > 0
-        pair_weights = pair_weights[is_used] / pair_weights.sum()
-        return solve_hinge(self.feature_differences[is_used], self.required_leads[is_used], pair_weights, l2)
+    @property
+    def is_constrained(self) -> bool:
+        """Whether any constraint applies."""
+        return self.order is not None or bool(self.signs.any())
 
+    def weights(self, variables: FloatArray) -> FloatArray:
+        """Returns the weights of the features, float64[F], in units of the spread."""
+        return np.bincount(self.columns, self.directions * variables).astype(np.float64)
 
-def _usable_rows(problem: FitProblem) -> pl.DataFrame:
-    """Returns row, prompt_id, rank (0 is the best) and margin of each reply with all grades and a score."""
-    rank = {label: place for place, labels in enumerate(problem.ranking) for label in labels}
-    unranked = sorted(set(problem.labels) - set(rank))
-    if unranked:
-        raise InputError(
-            f"the label `{unranked[0]}` is not ranked",
-            where=f"response_types.{problem.response_type}.ranking",
-            hint=f"Add the label to the ranking. Ranked labels: {', '.join(rank)}.",
+    def solve(self) -> PairSolution:
+        """Returns the best variables under the constraints.
+
+        Raises:
+            ArithmeticError: Rounding errors kept the solver from satisfying the constraints.
+        """
+        pair_weights = np.full(self.prompts.size, 1 / self.prompts.size)
+        if not self.is_constrained:
+            return solve_pairs(self.problem, pair_weights)
+        solution = solve_constrained(self.problem, pair_weights, self._typical_constraints, self._violated)
+        return self._exactly_signed(solution)
+
+    def hinge_loss(self, variables: FloatArray) -> tuple[float, float]:
+        """Returns the mean hinge loss over the pairs, and the share of pairs that reach their margin."""
+        leads = self.problem.leads(variables)
+        return float(np.maximum(0.0, -leads).mean()), float((leads >= -_CONSTRAINT_TOLERANCE).mean())
+
+    def intervals(self, solution: PairSolution, draws: int, seed: list[int]) -> tuple[FloatArray, FloatArray]:
+        """Returns the lower and upper ends of the bootstrap intervals, float64[F] each; NaN without draws."""
+        if draws == 0:
+            no_interval = np.full(self.weights(solution.weights).size, np.nan)
+            return no_interval, no_interval
+        # How often each draw contains each prompt, int64[draws, prompts].
+        shares = np.full(self.n_prompts, 1 / self.n_prompts)
+        counts = np.random.default_rng(seed).multinomial(self.n_prompts, shares, size=draws)
+        refits = np.array([self.weights(self._refit(solution, prompt_counts)) for prompt_counts in counts])
+        low, high = np.percentile(refits, _INTERVAL_PERCENTILES, axis=0)
+        return low, high
+
+    def _refit(self, solution: PairSolution, prompt_counts: NDArray[np.int64]) -> FloatArray:
+        """Returns the variables if prompt j occurs ``prompt_counts[j]`` times, from a start near them."""
+        pair_weights = prompt_counts[self.prompts].astype(np.float64)
+        pair_weights /= pair_weights.sum()
+        refit = refine(
+            self.problem,
+            pair_weights,
+            solution.constraints,
+            self._violated,
+            start=solution.weights,
+            relative_gap=_REFIT_GAP,
+            near_share=_REFIT_NEAR_SHARE,
         )
-    for label, margin in problem.margins.items():
-        if not margin >= 0:
-            raise InputError(
-                f"the margin of `{label}` is {margin}, but must not be negative",
-                where=f"response_types.{problem.response_type}.margins",
-                hint="Use 0 or more.",
-            )
-    is_complete = np.isfinite(problem.features).all(axis=1) & np.isfinite(problem.r_rm)
-    return pl.DataFrame(
-        {
-            "row": np.arange(len(problem.labels)),
-            "prompt_id": list(problem.prompt_ids),
-            "rank": [rank[label] for label in problem.labels],
-            "margin": [float(problem.margins.get(label, DEFAULT_MARGIN)) for label in problem.labels],
-        },
-        schema={"row": pl.Int64, "prompt_id": pl.String, "rank": pl.Int64, "margin": pl.Float64},
-    ).filter(pl.Series(is_complete, dtype=pl.Boolean))
+        return self._exactly_signed(refit).weights
+
+    def _typical_constraints(self, variables: FloatArray) -> WeightConstraints:
+        """Returns constraints that probably matter, from variables that are roughly right without constraints.
+
+        They are the signs, and the order of the replies that are extreme if all weights have their sign.
+        """
+        signed = np.flatnonzero(self.signs)
+        signs = WeightConstraints(self.signs[signed, None] * np.eye(self.signs.size)[signed], np.zeros(signed.size))
+        if self.order is None:
+            return signs
+        typical = np.where(self.signs == 0, variables, self.signs)
+        typical[: len(self.order.diagram.classes)] = 0.0
+        return signs.and_also(self._order_constraints(self.order.gaps(self.weights(typical))))
+
+    def _violated(self, variables: FloatArray) -> WeightConstraints:
+        """Returns the order constraints that the weights violate: at most one per pair of neighboring classes.
+
+        The signs are among the constraints from the start, so the variables never violate them.
+        """
+        if self.order is None:
+            return WeightConstraints.none(variables.size)
+        gaps = self.order.gaps(self.weights(variables), below=ORDER_LEAD - _CONSTRAINT_TOLERANCE)
+        return self._order_constraints(gaps)
+
+    def _order_constraints(self, gaps: Sequence[OrderGap]) -> WeightConstraints:
+        rows = np.array([gap.better.features - gap.worse.features for gap in gaps])
+        in_variables = rows.reshape(len(gaps), -1)[:, self.columns] * self.directions if len(gaps) else rows
+        in_variables = in_variables.reshape(len(gaps), self.columns.size)
+        return WeightConstraints(np.where(self.is_part, -1.0, in_variables), np.full(len(gaps), ORDER_LEAD))
+
+    def _exactly_signed(self, solution: PairSolution) -> PairSolution:
+        """Returns the solution with 0 in place of signed variables that differ from 0 by rounding."""
+        is_zero = (self.signs != 0) & (self.signs * solution.weights < _ROUNDING)
+        variables = np.where(is_zero, 0.0, solution.weights)
+        return PairSolution(variables, solution.primal, solution.dual, solution.constraints)
 
 
-def _ordered_pairs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Returns all pairs (better, worse) of replies to the same prompt, with margin and rank of the better reply."""
-    better = rows.select("prompt_id", pl.col("row").alias("better"), "rank", "margin")
-    worse = rows.select("prompt_id", pl.col("row").alias("worse"), pl.col("rank").alias("worse_rank"))
-    pairs = better.join(worse, on="prompt_id").filter(pl.col("rank") < pl.col("worse_rank"))
-    return pairs.sort("prompt_id", "better", "worse")
-
-
-def _split(pairs: pl.DataFrame, held_out_fraction: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Splits pairs into fitted pairs and held-out pairs, so that all pairs of a prompt are on the same side."""
-    # The salt "fit" makes this split independent of the test split, which hashes the prompt id alone.
-    held_out = [
-        prompt_id
-        for prompt_id in pairs["prompt_id"].unique().to_list()
-        if int(content_hash(["fit", prompt_id]), 16) / 2**64 < held_out_fraction
-    ]
-    is_held_out = pl.col("prompt_id").is_in(held_out)
-    return pairs.filter(~is_held_out), pairs.filter(is_held_out)
-
-
-def _no_pairs(problem: FitProblem, rows: pl.DataFrame, pairs: pl.DataFrame) -> InputError:
+def _no_pairs(problem: FitProblem, n_complete: int, n_prompts: int) -> InputError:
     where = f"fit of {problem.response_type}"
-    if not pairs.is_empty():
+    if n_prompts:
         return InputError(
-            f"all {pairs['prompt_id'].n_unique()} prompts with comparisons are held out",
+            f"all {n_prompts} prompts with comparisons are held out",
             where=where,
             hint="Lower fit.held_out_fraction, or add prompts.",
         )
     return InputError(
         "no prompt has two replies of different rank; "
-        f"{rows.height} of {len(problem.labels)} replies have all grades and a score",
+        f"{n_complete} of {len(problem.labels)} replies have all grades and a score",
         where=where,
         hint="Raise synthesis.candidates or the number of prompts, or widen may_be in synthesis.yaml.",
     )
-
-
-def _intervals(constraints: _PairConstraints, l2: float, draws: int, seed: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Returns the lower and upper ends of the bootstrap intervals, float64[F] each; NaN without draws."""
-    if draws == 0:
-        no_interval = np.full(constraints.feature_differences.shape[1], np.nan)
-        return no_interval, no_interval
-    n_prompts = constraints.n_prompts
-    # How often each draw contains each prompt, int64[draws, prompts].
-    counts = np.random.default_rng(seed).multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=draws)
-    refits = np.array([constraints.solve(prompt_counts.astype(np.float64), l2).weights for prompt_counts in counts])
-    low, high = np.percentile(refits, _INTERVAL_PERCENTILES, axis=0)
-    return low, high
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from rbr.classes.features import feature_map
 from rbr.classes.grade_matrix import grade_matrix
+from rbr.reward.class_order import ClassOrder
+from rbr.reward.signs import feature_signs
 from rbr.rulebook import Behavior
+from rbr.rulebook.parts import Sign
 
 FloatArray = NDArray[np.float64]
 
@@ -26,7 +29,10 @@ class FitProblem:
         features: Features of each reply, float64[N, F]. If a feature is NaN, the fit ignores the reply.
         r_rm: Score of the reward model for each reply, float64[N]. If the score is NaN, the fit ignores the reply.
         ranking: Labels, best first; labels in the same inner sequence have the same rank and are not compared.
-        margins: Margin by label of the better reply, in units of R_rm; labels that are not listed have 1.
+        margins: Margin by label of the better reply, in units of the spread of R_rm within prompts; labels that are not
+            listed have 1.
+        order: The order of the classes, which the weights must respect; None for a problem without classes.
+        signs: Sign of each feature, [F]; empty if all are free.
 
     Raises:
         ValueError: The lengths or shapes do not match.
@@ -48,6 +54,8 @@ class FitProblem:
     r_rm: FloatArray
     ranking: Sequence[Sequence[str]]
     margins: Mapping[str, float]
+    order: ClassOrder | None = None
+    signs: tuple[Sign, ...] = ()
 
     def __post_init__(self) -> None:
         n_replies = len(self.prompt_ids)
@@ -55,6 +63,8 @@ class FitProblem:
             raise ValueError("prompt_ids, labels and r_rm must have one entry per reply")
         if self.features.shape != (n_replies, len(self.feature_names)):
             raise ValueError(f"features must have the shape [{n_replies}, {len(self.feature_names)}]")
+        if len(self.signs) not in (0, len(self.feature_names)):
+            raise ValueError("signs must be empty or have one entry per feature")
 
 
 def fit_problems(
@@ -72,7 +82,7 @@ def fit_problems(
         verified: Verified replies: columns completion_id, prompt_id, response_type and label.
         grades: Columns completion_id, proposition and p_yes (null if the answer could not be read).
         scores: Columns completion_id and score (R_rm; null if it could not be computed).
-        behavior: The behavior policy; it defines features, rankings and margins.
+        behavior: The behavior policy; it defines classes, features, signs, rankings and margins.
         accepted: Propositions that may be features of their own.
         thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
@@ -108,6 +118,8 @@ def fit_problems(
                 r_rm=rows["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
                 ranking=rules.ranking,
                 margins=rules.margins,
+                order=ClassOrder(features.diagram, features.feature_propositions),
+                signs=feature_signs(features, rules.signs),
             )
         )
     return problems

@@ -81,14 +81,7 @@ class RuleBasedReward:
                 another grader, another reward model or another `few_shot`.
         """
         artifact = RewardArtifact.load(directory)
-        _check_model("grader", grader, artifact.grader)
-        _check_model("reward model", reward_model, artifact.reward_model)
-        if grader_settings.few_shot != artifact.few_shot:
-            raise InputError(
-                f"few_shot is {grader_settings.few_shot}, but the weights were fitted with {artifact.few_shot}",
-                where="grader.few_shot",
-                hint=f"Set few_shot to {artifact.few_shot}, or fit the weights again.",
-            )
+        check_fitted_with(artifact, reward_model, grader, grader_settings)
         from rbr.models.reward_model import RewardModel
 
         return cls(RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings))
@@ -138,11 +131,10 @@ class RuleBasedReward:
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Returns R_rbr of the N replies, and the probability of each class by name; float64[N] each.
 
-        R_rbr is 0 if the reply's response type has no rules. The probability of a class is NaN if the response type
-        does not have the class.
+        The probability of a class is NaN if the reply's response type does not have the class.
         """
         assert self._artifact is not None and self._grader is not None
-        r_rbr = np.zeros(len(replies))
+        r_rbr = np.full(len(replies), np.nan)
         class_names = dict.fromkeys(name for rules in self._artifact.rules.values() for name in rules.classes)
         class_probabilities = {name: np.full(len(replies), np.nan) for name in class_names}
         for response_type, rules in self._artifact.rules.items():
@@ -175,6 +167,42 @@ def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) ->
             hint=f"{question}Categories of the reward: {', '.join(artifact.response_types)}.",
         )
     return [artifact.response_types[code] for code in category]
+
+
+def check_fitted_with(
+    artifact: RewardArtifact, reward_model: "ModelRef", grader: "ModelRef", grader_settings: "GraderSettings"
+) -> None:
+    """Checks that the weights of a reward were fitted with these models. Opens no model.
+
+    Args:
+        artifact: The fitted reward.
+        reward_model: The reward model R_rm.
+        grader: The grader that answers the propositions.
+        grader_settings: Section `grader` of a profile.
+
+    Raises:
+        InputError: The weights were fitted with another grader, another reward model or another `few_shot`.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> rm, grader = profile.models.helpful_reward_model, profile.models.grader
+        >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={}, few_shot=0,
+        ...                           grader=model_fingerprint(grader), reward_model=model_fingerprint(rm))
+        >>> check_fitted_with(artifact, rm, grader, profile.grader)
+        >>> check_fitted_with(artifact, rm, grader, profile.grader.model_copy(update={"few_shot": 2}))
+        Traceback (most recent call last):
+        rbr.errors.InputError: grader.few_shot: few_shot is 2, but the weights were fitted with 0
+        ...
+    """
+    _check_model("grader", grader, artifact.grader)
+    _check_model("reward model", reward_model, artifact.reward_model)
+    if grader_settings.few_shot != artifact.few_shot:
+        raise InputError(
+            f"few_shot is {grader_settings.few_shot}, but the weights were fitted with {artifact.few_shot}",
+            where="grader.few_shot",
+            hint=f"Set few_shot to {artifact.few_shot}, or fit the weights again.",
+        )
 
 
 def _check_model(role: str, ref: "ModelRef", fingerprint: str) -> None:

@@ -1,5 +1,6 @@
 """The rulebook: propositions, recipes, behavior policy and content policy, in files that a safety team edits."""
 
+from rbr.rulebook.bars import Agreement, ErrorRateBar
 from rbr.rulebook.class_diagram import ClassDiagram, compile_classes, compile_rules
 from rbr.rulebook.dependencies import propositions_needed
 from rbr.rulebook.expressions import Expression, names_in, parse_expression
@@ -19,7 +20,6 @@ from rbr.rulebook.load import (
     read_rulebook_files,
 )
 from rbr.rulebook.parts import (
-    Agreement,
     Behavior,
     Category,
     ClassShare,
@@ -46,6 +46,7 @@ __all__ = [
     "ClassDiagram",
     "ClassShare",
     "ContentPolicy",
+    "ErrorRateBar",
     "Example",
     "Expression",
     "Metrics",

@@ -1,13 +1,14 @@
-"""The parts of a rulebook as frozen models. Each converts to JSON and back without loss.
+"""The parts of a rulebook as frozen models. Each converts to JSON and back; only `Slot.asks_for` is left out.
 
 The models check types, ranges and names within one part. `cross_references` checks the parts against each other.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictStr, ValidationInfo, field_validator
 
 from rbr.files.schema_errors import schema_problem
+from rbr.rulebook.bars import Agreement, ErrorRateBar
 from rbr.rulebook.fields import (
     CategoryCode,
     Distinct,
@@ -24,8 +25,11 @@ from rbr.rulebook.fields import (
 
 DEFAULT_MARGIN = 1.0
 
+Sign = Literal["desired", "undesired", "free"]
+SIGN_VALUES: dict[Sign, int] = {"desired": 1, "undesired": -1, "free": 0}
+"""The weight of a feature times the value of its sign is below 0 if the weight is against the sign."""
+
 Margin = Annotated[float, Field(strict=True, ge=0.0, allow_inf_nan=False)]
-Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Example(Entry):
@@ -86,6 +90,8 @@ class Slot(Entry):
         label: Label of the reply; the ranking and the margins are defined over labels.
         may_be: Classes that the graded reply may fall into; a reply of another class is discarded.
         instructions: Alternative instructions; one of them is appended to the prompt. "" appends nothing.
+        asks_for: Propositions that every one of the instructions asks the reply to make true. Only `rbr lint` reads
+            them, so they are not part of the stored rulebook.
 
     Example:
         >>> slot = Slot(name="bad_1", label="bad_refusal", may_be=("unacceptable",), instructions=("Scold the user.",))
@@ -97,6 +103,7 @@ class Slot(Entry):
     label: Identifier
     may_be: NonEmptyDistinct[Identifier]
     instructions: NonEmptyDistinct[Instruction]
+    asks_for: Annotated[Distinct[Identifier], Field(exclude=True)] = ()
 
 
 class Recipe(Entry):
@@ -139,13 +146,16 @@ def _positions(ranking: tuple[tuple[str, ...], ...]) -> list[tuple[tuple[int, in
 
 
 class ResponseTypeRules(Entry):
-    """The classes, features, ranking and margins of one response type.
+    """The classes, features, signs, ranking and margins of one response type.
 
     Attributes:
         classes: Expression by class; every reply must satisfy exactly one of them.
         features: Propositions whose probabilities are features, in addition to the class probabilities (section 3.4).
         ranking: Labels, best first. Labels in the same inner list have equal rank and are never compared.
-        margins: Hinge margin by label of the better reply (section 4); 1.0 for labels that the file leaves out.
+        margins: Hinge margin by label of the better reply (section 4); 1.0 for labels that the file leaves out. The
+            unit is the spread of R_rm within prompts.
+        signs: Whether a feature is ``desired`` (its weight is never below 0), ``undesired`` (never above 0) or
+            ``free``. The class rules decide the sign of a feature that the file leaves out; it is free if they do not.
 
     Example:
         >>> rules = ResponseTypeRules(classes={"good": "a", "bad": "not a"}, features=("a",), ranking=(("x",), ("y",)))
@@ -157,6 +167,7 @@ class ResponseTypeRules(Entry):
     features: Distinct[Identifier]
     ranking: Annotated[tuple[NonEmptyDistinct[Identifier], ...], Field(min_length=1, max_length=100)]
     margins: SortedByKey[Identifier, Margin] = Field(default_factory=dict, validate_default=True)
+    signs: SortedByKey[Identifier, Sign] = Field(default_factory=dict)
 
     @field_validator("ranking")
     @classmethod
@@ -179,27 +190,6 @@ class ResponseTypeRules(Entry):
     def labels(self) -> tuple[str, ...]:
         """All ranked labels, best first."""
         return tuple(label for rank in self.ranking for label in rank)
-
-
-class Agreement(Entry):
-    """The agreement with human labels that the grader must reach before a proposition becomes a feature.
-
-    Attributes:
-        bar: Smallest balanced accuracy, in [0, 1].
-        per_proposition: Bars of single propositions, by proposition. They override `bar`.
-
-    Example:
-        >>> agreement = Agreement(bar=0.7, per_proposition={"apology": 0.9})
-        >>> agreement.bar_of("apology"), agreement.bar_of("judgement")
-        (0.9, 0.7)
-    """
-
-    bar: Share
-    per_proposition: SortedByKey[Identifier, Share] = Field(default_factory=dict)
-
-    def bar_of(self, proposition: str) -> float:
-        """Returns the bar of a proposition, in [0, 1]."""
-        return self.per_proposition.get(proposition, self.bar)
 
 
 class ClassShare(Entry):
@@ -235,13 +225,14 @@ class Metrics(Entry):
 
 
 class Behavior(Entry):
-    """`behavior.yaml`: derived propositions, classes, features, ranking, agreement bars and metrics.
+    """`behavior.yaml`: derived propositions, classes, features, ranking, bars and metrics.
 
     Attributes:
         derived: Expression by derived proposition (section 3.2); the order of definition does not matter.
         classes: All class names, best to worst (section 3.3).
         response_types: Rules by response type.
         agreement: Bars for the agreement of the grader with human labels.
+        error_rate: Bars for the error rate of the fitted reward.
         metrics: Metrics of the evaluation.
 
     Example:
@@ -254,6 +245,7 @@ class Behavior(Entry):
     classes: NonEmptyDistinct[Identifier]
     response_types: Annotated[SortedByKey[Identifier, ResponseTypeRules], Field(min_length=1)]
     agreement: Agreement
+    error_rate: ErrorRateBar = Field(default_factory=ErrorRateBar)
     metrics: Metrics
 
     def class_names(self, response_type: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr.reward.artifact import RewardRules
-from rbr.reward.explanation import explain
+from rbr.reward.explanation import explain, explain_without_weights
 from rbr.rulebook import compile_rules
 
 DIAGRAM = compile_rules({"good": "answers and not scolds", "bad": "not answers or scolds"}, ["good", "bad"])
@@ -67,6 +67,35 @@ def test_without_a_score_r_tot_is_unknown() -> None:
     assert (explanation.r_rm, explanation.r_rbr, explanation.r_tot) == (None, 2.0, None)
 
 
-def test_a_response_type_without_rules_gets_r_rm_alone() -> None:
-    explanation = explain(None, np.empty(0), 0.7)
-    assert (explanation.grades, explanation.class_name, explanation.r_tot) == ((), None, 0.7)
+def test_the_class_is_known_if_no_answer_to_the_unread_questions_changes_it() -> None:
+    explanation = explain(RULES, np.array([np.nan, 0.2, 0.95]), 1.0)
+    assert (explanation.class_name, explanation.unread) == ("bad", ("answers",))
+    assert (explanation.class_probabilities, explanation.r_rbr) == ({}, None)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1) | st.none(), min_size=3, max_size=3))
+def test_before_the_fit_the_class_is_the_same_and_the_reward_is_unknown(grades: list[float | None]) -> None:
+    p_yes = np.array([np.nan if grade is None else grade for grade in grades])
+    fitted, unfitted = explain(RULES, p_yes, 0.5), explain_without_weights(RULES.features, p_yes, 0.5)
+    assert (unfitted.grades, unfitted.class_name) == (fitted.grades, fitted.class_name)
+    assert unfitted.class_probabilities == fitted.class_probabilities
+    assert (unfitted.r_rm, unfitted.terms, unfitted.r_rbr, unfitted.r_tot) == (0.5, (), None, None)
+
+
+def test_a_term_against_the_rules_is_marked() -> None:
+    grades = np.array([1.0, 0.2, 0.1])
+    changes = {"feature_propositions": ("answers", "scolds"), "weights": (2.0, -1.0, -0.5, 0.0)}
+    rules = RewardRules(**{**RULES.model_dump(), **changes})
+    terms = {term.feature: term for term in explain(rules, grades[:2], 0.0).terms}
+    assert {name: term.sign for name, term in terms.items()} == {
+        "class:good": "free",
+        "class:bad": "free",
+        "proposition:answers": "desired",
+        "proposition:scolds": "undesired",
+    }
+    assert [name for name, term in terms.items() if term.is_against_sign] == ["proposition:answers"]
+    # `polite` is in no class rule. The behavior policy may declare its sign.
+    for declared, is_against in [({}, False), ({"polite": "undesired"}, True), ({"polite": "desired"}, False)]:
+        terms = {term.feature: term for term in explain(RULES, grades, 0.0, declared).terms}
+        assert terms["proposition:polite"].is_against_sign == is_against

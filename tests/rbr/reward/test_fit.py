@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbr.classes.features import FeatureMap
 from rbr.conversation import split_of
 from rbr.errors import InputError
-from rbr.reward.fit import FitResult, fit
+from rbr.profile import Constraints
+from rbr.reward.fit import fit
 from rbr.reward.fit_problems import FitProblem
+from rbr.reward.fit_result import FitResult
+from rbr.rulebook import compile_rules
+from tests.rbr.reward.hostile_data import hostile_problem
 
 RANKING = [["ideal"], ["bad", "odd"], ["worst"]]
 SETTINGS = {"l2": 0.01, "held_out_fraction": 0.0, "bootstrap": 0, "seed": 0}
@@ -57,7 +64,7 @@ def subset(whole: FitProblem, rows: Sequence[int]) -> FitProblem:
     )
 
 
-def fitted(fit_problem: FitProblem, **changes: float) -> FitResult:
+def fitted(fit_problem: FitProblem, **changes: Any) -> FitResult:
     return fit(fit_problem, **{**SETTINGS, **changes})
 
 
@@ -78,8 +85,11 @@ def test_replies_to_different_prompts_are_never_compared() -> None:
 
 def test_separable_replies_end_up_one_margin_apart() -> None:
     separable = problem([("p", "ideal", [1.0], 0.0), ("p", "worst", [0.0], 0.5)])
-    # R_rm prefers the worse reply by 0.5. With the margin of 1, the feature has to contribute 1.5.
-    assert fitted(separable, l2=1e-6).weights[0] == pytest.approx(1.5, rel=1e-6)
+    result = fitted(separable, l2=1e-6)
+    # R_rm prefers the worse reply by 0.5. The margin of 1 is in units of the spread, so the feature contributes both.
+    assert result.spread == pytest.approx(0.5 / np.sqrt(2))
+    assert result.weights[0] == pytest.approx(0.5 + result.spread, rel=1e-6)
+    assert result.past_margin == 1.0
 
 
 def test_weights_correct_no_more_than_the_reward_model_needs() -> None:
@@ -95,13 +105,23 @@ def test_the_label_of_the_better_reply_gives_the_margin_and_the_default_is_one()
         ("q", "worst", [0.0, 0.0], 0.0),
     ]
     result = fitted(problem(replies, {"ideal": 2.5, "worst": 9.0}), l2=1e-6)
+    assert result.spread == 1.0  # R_rm gives all replies the same score.
     np.testing.assert_allclose(result.weights, [2.5, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.1, 1.0, 20.0])
+def test_a_margin_is_in_units_of_the_spread_of_the_reward_model(factor: float) -> None:
+    replies: list[Reply] = [("p", "ideal", [1.0], 0.0), ("p", "worst", [0.0], factor)]
+    for margin in (0.0, 0.5, 3.0):
+        result = fitted(problem(replies, {"ideal": margin}), l2=1e-6)
+        assert result.spread == pytest.approx(factor / np.sqrt(2))
+        assert result.weights[0] == pytest.approx(factor + margin * result.spread, rel=1e-5)
 
 
 def test_the_objective_is_the_mean_hinge_over_pairs_plus_the_ridge() -> None:
     original = noisy(8)
     result = fitted(original, l2=0.3)
-    total = original.r_rm + r_rbr(original, result)
+    total = (original.r_rm + r_rbr(original, result)) / result.spread
     rank = {"ideal": 0, "bad": 1, "odd": 1, "worst": 2}
     hinges = [
         max(0.0, 1 + total[worse] - total[better])
@@ -111,7 +131,10 @@ def test_the_objective_is_the_mean_hinge_over_pairs_plus_the_ridge() -> None:
         and rank[original.labels[better]] < rank[original.labels[worse]]
     ]
     assert result.n_pairs == len(hinges)
-    assert result.primal == pytest.approx(np.mean(hinges) + 0.15 * result.weights @ result.weights)
+    assert result.hinge_loss == pytest.approx(np.mean(hinges))
+    assert result.past_margin == pytest.approx(np.mean(np.array(hinges) < 1e-9))
+    weights = result.weights / result.spread
+    assert result.primal == pytest.approx(np.mean(hinges) + 0.15 * weights @ weights)
 
 
 def test_the_certificate_is_stored_relative_to_the_objective() -> None:
@@ -135,6 +158,44 @@ def test_adding_a_constant_to_all_scores_of_a_prompt_changes_nothing(offsets: li
     shift = np.repeat(offsets, 4)
     shifted = fitted(replace(original, r_rm=original.r_rm + shift))
     np.testing.assert_allclose(shifted.weights, fitted(original).weights, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-3, 3), st.sampled_from(["order_and_signs", "none"]), st.integers(0, 5))
+def test_scaling_r_rm_scales_the_weights_and_changes_nothing_else(
+    log_factor: float, constraints: Constraints, seed: int
+) -> None:
+    factor = 10.0**log_factor
+    diagram = compile_rules({"good": "a and not b", "fair": "a and b", "bad": "not a"}, ["good", "fair", "bad"])
+    original = hostile_problem(FeatureMap(diagram, ("a", "b", "x"), {}), {"x": "undesired"}, seed)
+    settings_in_use = {"held_out_fraction": 0.3, "bootstrap": 3, "constraints": constraints}
+    plain = fitted(original, **settings_in_use)
+    scaled = fitted(replace(original, r_rm=factor * original.r_rm), **settings_in_use)
+    size = factor * np.abs(plain.weights).max()
+    np.testing.assert_allclose(scaled.weights, factor * plain.weights, atol=1e-6 * size)
+    np.testing.assert_allclose(scaled.low, factor * plain.low, atol=1e-3 * size)
+    np.testing.assert_allclose(scaled.high, factor * plain.high, atol=1e-3 * size)
+    assert scaled.spread == pytest.approx(factor * plain.spread)
+    assert scaled.primal == pytest.approx(plain.primal, rel=1e-8)
+    assert (scaled.gap <= 1e-8, plain.gap <= 1e-8) == (True, True)
+    assert scaled.errors == plain.errors
+    leads = [factor * gap.lead for gap in plain.gaps]
+    assert [gap.lead for gap in scaled.gaps] == pytest.approx(leads, abs=1e-6 * size)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(12)), st.randoms())
+def test_the_names_and_the_order_of_prompts_do_not_matter(places: list[int], random: Random) -> None:
+    original = noisy(12)
+    rows = [4 * place + reply for place in places for reply in range(4)]
+    random.shuffle(rows)
+    names = dict(zip([f"p{prompt}" for prompt in range(12)], random.sample(range(1000), 12), strict=True))
+    moved = subset(original, rows)
+    renamed = replace(moved, prompt_ids=[f"q{names[name]}" for name in moved.prompt_ids])
+    result, expected = fitted(renamed), fitted(original)
+    np.testing.assert_allclose(result.weights, expected.weights, atol=1e-7)
+    assert (result.n_prompts, result.n_pairs) == (expected.n_prompts, expected.n_pairs)
+    assert result.primal == pytest.approx(expected.primal)
 
 
 def test_a_feature_that_is_constant_within_prompts_gets_no_weight() -> None:
@@ -166,7 +227,8 @@ def test_a_reply_with_a_missing_grade_or_score_is_left_out_and_counted(missing: 
     result, expected = fitted(replace(original, features=features, r_rm=r_rm)), fitted(without)
     assert (result.n_incomplete_replies, expected.n_incomplete_replies) == (1, 0)
     assert result.n_pairs == expected.n_pairs
-    np.testing.assert_array_equal(result.weights, expected.weights)
+    assert result.spread == pytest.approx(expected.spread)
+    np.testing.assert_allclose(result.weights, expected.weights, atol=1e-8)
 
 
 def test_whole_prompts_are_held_out_depending_on_their_id_alone() -> None:
@@ -229,7 +291,8 @@ def test_error_rates_count_the_replies_that_get_at_least_as_much_reward_as_the_i
         (second, "bad", [0.0], 0.0),
         (second, "worst", [1.0], 5.0),
     ]
-    result = fitted(problem(replies), held_out_fraction=0.5, l2=1e-9)
+    # Two scores that differ by 1 have a spread of 1 / sqrt(2), so this margin is 1 in units of R_rm.
+    result = fitted(problem(replies, {"ideal": np.sqrt(2)}), held_out_fraction=0.5, l2=1e-9)
     assert result.weights[0] == pytest.approx(2.0)
     errors = result.errors
     assert (result.n_held_out, errors.n_pairs) == (2, 4)
@@ -250,6 +313,26 @@ def test_intervals_contain_the_weights_and_repeat_for_the_same_seed() -> None:
     assert (first.low < first.weights).all() and (first.weights < first.high).all()
 
 
+@pytest.mark.parametrize("constraints", ["order_and_signs", "none"])
+def test_fitting_twice_gives_the_same_bytes(constraints: Constraints) -> None:
+    diagram = compile_rules({"good": "a and not b", "fair": "a and b", "bad": "not a"}, ["good", "fair", "bad"])
+    original = hostile_problem(FeatureMap(diagram, ("b", "x"), {}), {}, seed=0, prompts=60)
+    first, second = (fitted(original, bootstrap=5, constraints=constraints) for _ in range(2))
+    for name in ("weights", "low", "high"):
+        assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
+    assert first.certificate_row() == second.certificate_row()
+
+
+def test_the_ends_of_the_intervals_have_the_sign_of_their_feature() -> None:
+    diagram = compile_rules({"good": "a and not b", "bad": "not a or b"}, ["good", "bad"])
+    original = hostile_problem(FeatureMap(diagram, ("a", "b", "x"), {}), {"x": "undesired"}, seed=0)
+    result = fitted(original, bootstrap=10)
+    ends = {name: (low, high) for name, low, high in zip(result.feature_names, result.low, result.high, strict=True)}
+    assert ends["proposition:a"][0] >= 0
+    assert ends["proposition:b"][1] <= 0
+    assert ends["proposition:x"][1] <= 0
+
+
 def test_intervals_narrow_with_more_prompts() -> None:
     few, many = (fitted(noisy(prompts), bootstrap=40) for prompts in (15, 240))
     assert ((many.high - many.low) < 0.6 * (few.high - few.low)).all()
@@ -263,8 +346,8 @@ def test_intervals_resample_prompts_and_not_pairs() -> None:
         for label, features in (("ideal", [1.0]), ("bad", [0.4]), ("worst", [0.0]))
     ]
     result = fitted(problem(twins), l2=2.0, bootstrap=10)
-    np.testing.assert_allclose(result.low, result.weights, atol=1e-8)
-    np.testing.assert_allclose(result.high, result.weights, atol=1e-8)
+    np.testing.assert_allclose(result.low, result.weights, atol=1e-4)
+    np.testing.assert_allclose(result.high, result.weights, atol=1e-4)
 
 
 def test_without_bootstrap_the_interval_is_missing_and_not_a_number() -> None:
@@ -300,3 +383,5 @@ def test_arrays_of_unequal_length_are_rejected() -> None:
         replace(noisy(), r_rm=np.zeros(3))
     with pytest.raises(ValueError, match="features must have the shape"):
         replace(noisy(), feature_names=("f0",))
+    with pytest.raises(ValueError, match="signs must be empty or have one entry per feature"):
+        replace(noisy(), signs=("free",))

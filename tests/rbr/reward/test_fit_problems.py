@@ -21,6 +21,8 @@ BEHAVIOR = Behavior.model_validate(
                 "features": ["polite", "answers"],
                 "ranking": [["full", "complete"], ["other"]],
                 "margins": {"full": 0.5, "complete": 2.0},
+                # The class rules decide the sign of `answers`, and no rule names `polite`.
+                "signs": {"polite": "undesired"},
             },
         },
         "agreement": {"bar": 0.5},
@@ -122,6 +124,17 @@ def test_the_ranking_and_margins_of_the_response_type_reach_the_fit() -> None:
         r_rbr = problem.features @ result.weights
         return float(r_rbr[0] - r_rbr[1])
 
-    # R_rm prefers the worse reply by 1. The margin of the label `full` is 0.5, or 1 if it is not given.
-    assert lead("comply") == pytest.approx(1.5, rel=1e-5)
-    assert lead("zeal") == pytest.approx(2.0, rel=1e-5)
+    # R_rm prefers the worse reply by 1, so its spread is 1 / sqrt(2). The margin of the label `full` is half a spread,
+    # or a whole spread if it is not given.
+    assert lead("comply") == pytest.approx(1 + 0.5 / np.sqrt(2), rel=1e-5)
+    assert lead("zeal") == pytest.approx(1 + 1 / np.sqrt(2), rel=1e-5)
+
+
+def test_the_order_of_the_classes_and_the_signs_reach_the_fit() -> None:
+    by_type = problems()
+    assert by_type["comply"].signs == ("free", "free", "desired", "undesired")
+    assert by_type["zeal"].signs == ("free", "free", "free")
+    order = by_type["comply"].order
+    assert order is not None
+    assert order.classes == ("good", "bad")
+    assert order.feature_propositions == ("answers", "polite")

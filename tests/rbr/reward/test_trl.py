@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
@@ -47,7 +48,7 @@ COMPLY = rules("answers", "not answers", (1.0, -3.0))
 ARTIFACT = RewardArtifact(
     propositions={name: Proposition(question=f"{name}?", examples=()) for name in ("answers", "apologizes", "scolds")},
     rules={"refusal": REFUSAL, "comply": COMPLY},
-    response_types={"harm": "refusal", "none": "comply", "grief": "support"},
+    response_types={"harm": "refusal", "none": "comply"},
     few_shot=0,
     grader="a fingerprint",
     reward_model="another fingerprint",
@@ -87,14 +88,14 @@ class FakeGrader:
 #           R_rbr = 2 * 0.375 - 1 * 0.625 + 0.5 * 0.25 = 0.25.
 # scolding: P(good) = 0; R_rbr = 2 * 0 - 1 * 1 + 0.5 * 1 = -0.5.
 # answering: P(good) = 0.875; R_rbr = 1 * 0.875 - 3 * 0.125 = 0.5.
-SCORES = {"refusing": 1.0, "scolding": 2.0, "answering": -0.5, "consoling": 3.0}
+SCORES = {"refusing": 1.0, "scolding": 2.0, "answering": -0.5}
 GRADES = {
     "refusing": {"apologizes": 0.8, "scolds": 0.25},
     "scolding": {"apologizes": 1.0, "scolds": 1.0},
     "answering": {"answers": 0.875},
 }
-R_TOT = {"refusing": 1.25, "scolding": 1.5, "answering": 0.0, "consoling": 3.0}
-CATEGORY = {"refusing": "harm", "scolding": "harm", "answering": "none", "consoling": "grief"}
+R_TOT = {"refusing": 1.25, "scolding": 1.5, "answering": 0.0}
+CATEGORY = {"refusing": "harm", "scolding": "harm", "answering": "none"}
 
 
 def rewards(reward: RuleBasedReward, replies: Sequence[str], **arguments: Any) -> list[float | None]:
@@ -120,10 +121,9 @@ def test_each_reply_gets_r_rm_plus_the_weighted_features_of_its_response_type(or
     assert rewards(reward, order) == pytest.approx([R_TOT[reply] for reply in order])
 
 
-def test_a_response_type_without_rules_gets_r_rm_alone_and_is_not_graded() -> None:
-    reward, grader = by_rules()
-    assert rewards(reward, ["consoling"]) == [3.0]
-    assert grader.calls == []
+def test_a_category_whose_response_type_has_no_rules_is_refused_before_any_reply_is_rewarded() -> None:
+    with pytest.raises(ValidationError, match="no rules for the response types support"):
+        RewardArtifact(**{**ARTIFACT.model_dump(), "response_types": {"harm": "refusal", "grief": "support"}})
 
 
 def test_the_grader_is_asked_only_what_the_response_type_needs_about_prompt_and_reply() -> None:
@@ -146,7 +146,7 @@ def test_a_missing_grade_leaves_that_reply_without_reward(missing: str) -> None:
 
 def test_a_missing_score_leaves_that_reply_without_reward() -> None:
     reward, _ = by_rules(scores={**SCORES, "answering": NAN})
-    assert rewards(reward, ["answering", "refusing", "consoling"]) == [None, pytest.approx(1.25), 3.0]
+    assert rewards(reward, ["answering", "refusing"]) == [None, pytest.approx(1.25)]
 
 
 def test_the_baseline_without_artifact_is_r_rm_and_needs_no_category() -> None:
@@ -173,7 +173,7 @@ def test_an_unknown_category_is_an_input_error_with_the_nearest_name() -> None:
     with pytest.raises(InputError) as caught:
         rewards(reward, ["refusing", "answering"], category=["harm", "nome"])
     assert str(caught.value) == (
-        "category: unknown category 'nome'\n  Did you mean none? Categories of the reward: harm, none, grief."
+        "category: unknown category 'nome'\n  Did you mean none? Categories of the reward: harm, none."
     )
 
 
@@ -183,9 +183,8 @@ def test_the_means_of_r_rm_r_rbr_and_the_class_probabilities_are_logged() -> Non
     rewards(reward, list(SCORES), log_metric=logged.__setitem__)
     assert logged == {
         # The reply without a score does not count.
-        "r_rm": pytest.approx((1.0 - 0.5 + 3.0) / 3),
-        # R_rbr of a response type without rules is 0.
-        "r_rbr": pytest.approx((0.25 - 0.5 + 0.5 + 0.0) / 4),
+        "r_rm": pytest.approx((1.0 - 0.5) / 2),
+        "r_rbr": pytest.approx((0.25 - 0.5 + 0.5) / 3),
         # Only replies whose response type has the class count.
         "class/good": pytest.approx((0.375 + 0.0 + 0.875) / 3),
         "class/bad": pytest.approx((0.625 + 1.0 + 0.125) / 3),
