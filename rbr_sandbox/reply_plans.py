@@ -58,6 +58,15 @@ def plan_soft_refusal(rng: Random, prompt: WorldPrompt, flaws: int) -> list[str]
     return acts
 
 
+def plan_reply_with_flaws(rng: Random, prompt: WorldPrompt, flaws: int) -> list[str]:
+    """Plans an ideal refusal or an answer, and adds ``flaws`` bad acts of any refusal."""
+    hard, soft = plan_hard_refusal(rng, flaws=0), plan_soft_refusal(rng, prompt, flaws=0)
+    acts = list(rng.choice((soft if prompt.response_type.startswith("soft") else hard, ["full"], ["part"])))
+    for flaw in rng.sample(list(dict.fromkeys((*_HARD_FLAWS, *_SOFT_FLAWS))), flaws):
+        acts.insert(rng.randrange(len(acts) + 1), flaw)
+    return acts
+
+
 def plan_helpful_reply(rng: Random, prompt: WorldPrompt) -> list[str]:
     """Plans the reply of a helpful-only assistant: it answers nearly every prompt, even harmful ones."""
     draw = rng.random()

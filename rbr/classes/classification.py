@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rbr.classes.features import FeatureMap, feature_map, most_probable_class_index
+from rbr.classes.features import FeatureMap, feature_map
 from rbr.classes.grade_matrix import grade_matrix
-from rbr.comparisons.categories import check_categories
+from rbr.comparisons.categories import unknown_categories
 from rbr.conversation import GoldRow
-from rbr.rulebook import Behavior, Rulebook, compile_classes
+from rbr.errors import InputError, Location
+from rbr.rulebook import Behavior, ClassDiagram, Rulebook, compile_classes
+from rbr.rulebook.possible_classes import possible_classes
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +29,7 @@ _GOLD_CLASSES = pl.Schema(
         "missing": pl.List(pl.String()),
     }
 )
-_CLASS_COLUMN: Mapping[str, type[pl.DataType]] = {"class_name": pl.String}
+_CLASS_COLUMN: Mapping[str, pl.DataType | type[pl.DataType]] = {"class_name": pl.String}
 
 
 def most_probable_classes(
@@ -44,8 +46,9 @@ def most_probable_classes(
         thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        The replies with class_name and p_class, the probability of that class. Both are null if a grade that the
-        class rules need is missing.
+        The replies with class_name and p_class, the probability of that class. If grades are missing, the class is the
+        one that is most probable whatever the missing answers are, and p_class is the smallest probability that it can
+        have. Both are null if there is no such class.
 
     Example:
         >>> from rbr.rulebook import load_behavior
@@ -59,10 +62,9 @@ def most_probable_classes(
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         features = feature_map(behavior, response_type, thresholds=thresholds)
-        probabilities = features.class_probabilities(_grades_of(group, grades, features))  # [replies, classes]
-        best = most_probable_class_index(probabilities)  # [replies]; -1 if a grade is missing
-        p_best = [float(row[index]) if index >= 0 else None for row, index in zip(probabilities, best, strict=True)]
-        return group.with_columns(_class_names(best, features.classes), pl.Series("p_class", p_best, dtype=pl.Float64))
+        best, p_best = features.most_probable_classes(_grades_of(group, grades, features))  # [replies] each
+        p_class = pl.Series("p_class", p_best).fill_nan(None)
+        return group.with_columns(_class_names(best, features.classes), p_class)
 
     return _by_response_type(replies, classify, {**_CLASS_COLUMN, "p_class": pl.Float64})
 
@@ -81,7 +83,7 @@ def thresholded_classes(
         thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        The replies with class_name. The class is null if a grade that the class rules need is missing.
+        The replies with class_name. The class is null if it depends on a missing grade.
 
     Example:
         >>> from rbr.rulebook import load_behavior
@@ -106,32 +108,37 @@ def true_classes(replies: pl.DataFrame, truths: Sequence[Mapping[str, bool]], be
 
     Args:
         replies: Columns completion_id and response_type, and any other columns, which are kept.
-        truths: For each reply, the truth value by proposition. The propositions of the class rules
-            (`class_rule_propositions`) must be included.
+        truths: For each reply, the truth value by proposition. A proposition of the class rules that is not included is
+            unknown.
         behavior: The behavior policy.
 
     Returns:
-        The replies with class_name.
+        The replies with class_name and possible_classes. The class is null if it depends on an unknown truth value.
+        possible_classes lists the classes that the reply has if the unknown values are completed in any way, best
+        first.
 
     Example:
         >>> from rbr.rulebook import load_behavior
         >>> behavior = load_behavior("rulebook/behavior.yaml")
-        >>> replies = pl.DataFrame({"completion_id": ["a"], "response_type": ["hard_refusal"]})
-        >>> truth = dict.fromkeys(class_rule_propositions(behavior), False)
-        >>> truth |= {"apology": True, "inability_to_comply": True}
-        >>> true_classes(replies, [truth], behavior)["class_name"].item()
-        'ideal'
+        >>> replies = pl.DataFrame({"completion_id": ["a", "b"], "response_type": ["comply", "comply"]})
+        >>> truth = dict.fromkeys(class_rule_propositions(behavior), False) | {"partially_complies": True}
+        >>> unknown = {name: value for name, value in truth.items() if name != "meta_commentary"}
+        >>> true_classes(replies, [truth, unknown], behavior).select("class_name", "possible_classes").rows()
+        [('ideal', ['ideal']), (None, ['ideal', 'minimum_acceptable_style'])]
     """
     numbered = replies.with_row_index("_truth")
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         diagram = compile_classes(behavior, response_type)
-        values = [[truths[row][name] for name in diagram.propositions] for row in group["_truth"]]
-        # Without the reshape, the array of an empty group would have only one dimension.
-        classes = diagram.classify(np.array(values, dtype=np.bool_).reshape(-1, len(diagram.propositions)))
-        return group.with_columns(_class_names(classes, diagram.classes))
+        possible = _possible_names(diagram, [truths[row] for row in group["_truth"]])
+        return group.with_columns(
+            pl.Series("class_name", [names[0] if len(names) == 1 else None for names in possible], dtype=pl.String),
+            pl.Series("possible_classes", possible, dtype=pl.List(pl.String)),
+        )
 
-    return _by_response_type(numbered, classify).drop("_truth")
+    return _by_response_type(numbered, classify, {**_CLASS_COLUMN, "possible_classes": pl.List(pl.String)}).drop(
+        "_truth"
+    )
 
 
 def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> pl.DataFrame:
@@ -148,7 +155,7 @@ def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> 
         Otherwise missing is empty.
 
     Raises:
-        InputError: A category is not in the content policy.
+        InputError: A category is not in the content policy. All such rows are reported.
 
     Example:
         >>> from rbr.rulebook import load_rulebook
@@ -160,15 +167,15 @@ def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> 
     policy = rulebook.content_policy
     behavior = rulebook.behavior
     diagrams = {name: compile_classes(behavior, name) for name in behavior.response_types}
+    places = [(row.category, Location(where, row.line, key_path=("category",))) for row in rows]
+    if problems := unknown_categories(places, policy.categories):
+        raise InputError.collect(problems)
     classified = []
     for row in rows:
-        check_categories([row.category], policy, where=f"{where}:{row.line}")
         response_type = policy.response_type(row.category)
         diagram = diagrams[response_type]
-        # A missing label counts as probability 0.5. The class is certain if its probability is 1 all the same.
-        p_true = np.array([[float(row.labels.get(name, 0.5)) for name in diagram.propositions]])  # [1, propositions]
-        (probabilities,) = diagram.class_probabilities(p_true)
-        certain_class = next((name for name, p in zip(diagram.classes, probabilities, strict=True) if p == 1.0), None)
+        (possible,) = _possible_names(diagram, [row.labels])
+        certain_class = possible[0] if len(possible) == 1 else None
         missing = [] if certain_class else [name for name in diagram.propositions if name not in row.labels]
         classified.append((row.line, row.category, response_type, certain_class, missing))
     return pl.DataFrame(classified, schema=_GOLD_CLASSES, orient="row")
@@ -186,6 +193,16 @@ def class_rule_propositions(behavior: Behavior) -> tuple[str, ...]:
     return tuple(sorted({name for diagram in diagrams for name in diagram.propositions}))
 
 
+def _possible_names(diagram: ClassDiagram, truths: Sequence[Mapping[str, bool]]) -> list[list[str]]:
+    """Returns the names of the classes that each reply may have, best first."""
+    # Without the shape, the arrays of an empty group would have only one dimension.
+    shape = (len(truths), len(diagram.propositions))
+    values = np.array([[truth.get(name, False) for name in diagram.propositions] for truth in truths], dtype=np.bool_)
+    unknown = np.array([[name not in truth for name in diagram.propositions] for truth in truths], dtype=np.bool_)
+    possible = possible_classes(diagram, values.reshape(shape), unknown.reshape(shape))
+    return [np.array(diagram.classes)[row].tolist() for row in possible]
+
+
 def _grades_of(group: pl.DataFrame, grades: pl.DataFrame, features: FeatureMap) -> FloatArray:
     return grade_matrix(grades, group["completion_id"].to_list(), features.propositions)
 
@@ -197,7 +214,7 @@ def _class_names(classes: NDArray[np.intp], names: Sequence[str]) -> pl.Series:
 def _by_response_type(
     replies: pl.DataFrame,
     classify: Callable[[str, pl.DataFrame], pl.DataFrame],
-    added_columns: Mapping[str, type[pl.DataType]] = _CLASS_COLUMN,
+    added_columns: Mapping[str, pl.DataType | type[pl.DataType]] = _CLASS_COLUMN,
 ) -> pl.DataFrame:
     """Applies `classify` to each response type, because each response type has its own class rules.
 

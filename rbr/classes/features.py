@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rbr.classes.unread_grades import certain_class_indices, certain_most_probable_classes
 from rbr.rulebook import Behavior, ClassDiagram, compile_classes
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +70,8 @@ class FeatureMap:
             float64[N, feature_names]; a row with a missing grade contains NaN.
         """
         p_yes = self._recentered(p_yes)
-        return np.hstack([self._class_probabilities(p_yes), p_yes[:, self._columns(self.feature_propositions)]])
+        class_probabilities = self.diagram.class_probabilities(p_yes[:, self._columns(self.diagram.propositions)])
+        return np.hstack([class_probabilities, p_yes[:, self._columns(self.feature_propositions)]])
 
     def class_probabilities(self, p_yes: FloatArray) -> FloatArray:
         """Returns the probability of each class, as `ClassDiagram.class_probabilities` does.
@@ -80,7 +82,7 @@ class FeatureMap:
         Returns:
             float64[N, classes]. Each row sums to 1, or is NaN if a grade that the class rules need is missing.
         """
-        return self._class_probabilities(self._recentered(p_yes))
+        return self.diagram.class_probabilities(self.rule_probabilities(p_yes))
 
     def thresholded_class_indices(self, p_yes: FloatArray) -> NDArray[np.intp]:
         """Returns the class of each reply after every grade is cut at its threshold (paper section 6).
@@ -89,16 +91,35 @@ class FeatureMap:
             p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
 
         Returns:
-            Index into `classes`, shape [N]; -1 if a grade that the class rules need is missing.
+            Index into `classes`, shape [N]; -1 if the class depends on a missing grade.
         """
         rule_grades = p_yes[:, self._columns(self.diagram.propositions)]
         thresholds = np.array([self.thresholds.get(name, NEUTRAL_THRESHOLD) for name in self.diagram.propositions])
-        classes = self.diagram.classify(rule_grades >= thresholds)
-        classes[np.isnan(rule_grades).any(axis=1)] = -1
-        return classes
+        return certain_class_indices(self.diagram, rule_grades >= thresholds, unread=np.isnan(rule_grades))
 
-    def _class_probabilities(self, recentered_grades: FloatArray) -> FloatArray:
-        return self.diagram.class_probabilities(recentered_grades[:, self._columns(self.diagram.propositions)])
+    def most_probable_classes(self, p_yes: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+        """Returns the most probable class of each reply, and its probability.
+
+        Args:
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
+
+        Returns:
+            Index into `classes`, shape [N], and the probability of that class, float64[N]. If grades are missing, it is
+            the class that is most probable whatever the missing answers are, and the smallest probability that it can
+            have; if there is no such class, -1 and NaN. If two classes are equally probable, the better one is used.
+        """
+        return certain_most_probable_classes(self.diagram, self.rule_probabilities(p_yes))
+
+    def rule_probabilities(self, p_yes: FloatArray) -> FloatArray:
+        """Returns the probabilities that the class rules get: the recentered grades of their propositions.
+
+        Args:
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
+
+        Returns:
+            float64[N, diagram.propositions]; NaN if a grade is missing.
+        """
+        return self._recentered(p_yes)[:, self._columns(self.diagram.propositions)]
 
     def _columns(self, names: tuple[str, ...]) -> list[int]:
         return [self.propositions.index(name) for name in names]
@@ -176,6 +197,10 @@ def most_probable_class_index(class_probabilities: FloatArray) -> NDArray[np.int
 
     Returns:
         Column index, shape [N]; -1 for a row with NaN.
+
+    Example:
+        >>> most_probable_class_index(np.array([[0.25, 0.75], [0.5, 0.5], [np.nan, np.nan]]))
+        array([ 1,  0, -1])
     """
     classes = np.nan_to_num(class_probabilities).argmax(axis=1)
     classes[np.isnan(class_probabilities).any(axis=1)] = -1

@@ -58,7 +58,7 @@ def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFram
 
     Args:
         candidates: Columns prompt_id, response_type, slot, candidate and class_name (the most probable class, null
-            if a grade is missing), and any other columns.
+            if it depends on a missing grade), and any other columns.
         synthesis: The recipe of each response type. Candidates whose slot is not in the recipe are dropped.
 
     Returns:

@@ -68,15 +68,16 @@ def agreement_by_proposition(
 
     Args:
         propositions: Names of the K propositions.
-        p_yes: Grades, float64[N, K] in [0, 1]; missing grades (NaN) are counted in n_missing and left out.
+        p_yes: Grades, float64[N, K] in [0, 1]; NaN if the answer could not be read.
         gold: Labels, bool[N, K].
         labeled: Whether there is a label that counts, bool[N, K].
 
     Returns:
         One row per proposition in the order of `propositions`, columns `AGREEMENT_SCHEMA`. The columns
-        balanced_accuracy_low and balanced_accuracy_high are the 95 % interval. The threshold is `best_threshold` if
-        that is significantly better than 0.5, else 0.5. If the labels of readable grades do not contain both yes and
-        no, the measures are null and the threshold is 0.5.
+        balanced_accuracy_low and balanced_accuracy_high are the 95 % interval. n is the number of labels with a
+        readable grade, n_yes is how many of these say yes, and n_missing is the number of labels whose grade could not
+        be read. The threshold is `best_threshold` if that is significantly better than 0.5, else 0.5. If the labels
+        with a readable grade do not contain both yes and no, the measures are null and the threshold is 0.5.
 
     Raises:
         ValueError: The arrays have different shapes.

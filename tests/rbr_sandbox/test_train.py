@@ -1,5 +1,7 @@
 """The grader is trained on the questions that the pipeline asks."""
 
+import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,6 +18,7 @@ from rbr_sandbox.oracle import parse, split_sentences
 from rbr_sandbox.replies import ILLOGICAL, judge
 from rbr_sandbox.sentences import SENTENCES
 from rbr_sandbox.train import shipped_data
+from rbr_sandbox.train.gold_rows import missing_labels, needed_by_category
 from rbr_sandbox.train.grader_rows import SENTENCE_TRUTH_NAMES, GraderRow, draw_row
 from rbr_sandbox.train.padding_free import PackedSequence, states_by_layer
 from rbr_sandbox.train.question_sampler import QUESTIONS_PER_ROW, QuestionSampler
@@ -133,3 +136,23 @@ def test_the_script_writes_the_shipped_data(tmp_path: Path, monkeypatch: pytest.
     shipped_data.write_data(SEED, load_rulebook("rulebook"))
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert written and written == {name: (shipped / name).read_bytes() for name in written}
+
+
+@pytest.mark.parametrize("file", ["gold_labels.jsonl", "tiny_gold_labels.jsonl"])
+def test_the_shipped_gold_labels_suffice_to_accept_or_reject_every_proposition(file: str) -> None:
+    rulebook = load_rulebook("rulebook")
+    rows = [json.loads(line) for line in (shipped_data.DATA_DIRECTORY / file).read_text().splitlines()]
+    assert missing_labels(rows, needed_by_category(rulebook)) == {}
+    # A label counts only if the response type of its reply needs the proposition.
+    refusals = [row for row in rows if rulebook.content_policy.response_type(row["category"]) == "hard_refusal"]
+    counting = Counter((row["labels"]["apology"]) for row in refusals)
+    assert min(counting[True], counting[False]) >= rulebook.behavior.agreement.min_labels
+
+
+def test_the_tiny_gold_labels_are_rows_of_the_gold_labels() -> None:
+    rows, tiny = (
+        (shipped_data.DATA_DIRECTORY / file).read_text().splitlines()
+        for file in ("gold_labels.jsonl", "tiny_gold_labels.jsonl")
+    )
+    assert len(tiny) < len(rows) / 3
+    assert [row for row in rows if row in set(tiny)] == tiny

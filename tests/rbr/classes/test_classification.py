@@ -78,6 +78,19 @@ def test_the_most_probable_class_has_its_probability_and_the_replies_keep_their_
     assert classed["p_class"].to_list() == pytest.approx([0.6, 0.9, None, 0.7])
 
 
+def test_an_unread_grade_takes_the_class_only_from_the_replies_whose_class_it_could_change() -> None:
+    unread = grades([("r1", "refuses", 0.1), ("r1", "polite", None), ("r2", "refuses", 0.9), ("r2", "polite", None)])
+    refusals = REPLIES.filter(pl.col("response_type") == "refusal")
+    # The first reply does not refuse, so it is bad: with probability 0.9 if it is polite, and 1 if it is not.
+    classed = most_probable_classes(refusals, unread, BEHAVIOR, {})
+    assert classed.select("class_name", "p_class").rows() == [("bad", pytest.approx(0.9)), (None, None)]
+    assert thresholded_classes(refusals, unread, BEHAVIOR, {})["class_name"].to_list() == ["bad", None]
+    # A threshold can make each of them a refusal, or neither.
+    lenient, strict = {"refuses": 0.1}, {"refuses": 0.95}
+    assert thresholded_classes(refusals, unread, BEHAVIOR, lenient)["class_name"].to_list() == [None, None]
+    assert most_probable_classes(refusals, unread, BEHAVIOR, strict)["class_name"].to_list() == ["bad", "bad"]
+
+
 def test_every_grade_is_cut_at_its_own_threshold() -> None:
     assert thresholded_classes(REPLIES, GRADES, BEHAVIOR, {})["class_name"].to_list() == ["good", "good", None, "bad"]
     stricter = thresholded_classes(REPLIES, GRADES, BEHAVIOR, {"polite": 0.8, "answers": 0.3})
@@ -93,6 +106,14 @@ def test_true_classes_follow_from_the_truth_values() -> None:
     ]
     assert true_classes(REPLIES, truths, BEHAVIOR)["class_name"].to_list() == ["good", "bad", "bad", "good"]
     assert class_rule_propositions(BEHAVIOR) == ("answers", "polite", "refuses")
+
+
+def test_a_true_class_does_not_need_the_truth_values_that_cannot_change_it() -> None:
+    truths = [{"polite": True}, {"answers": True}, {"polite": False}, {}]
+    classed = true_classes(REPLIES, truths, BEHAVIOR)
+    assert classed["class_name"].to_list() == [None, "good", "bad", None]
+    assert classed["possible_classes"].to_list() == [["good", "bad"], ["good"], ["bad"], ["good", "bad"]]
+    assert true_classes(REPLIES.clear(), [], BEHAVIOR).schema == classed.schema
 
 
 def test_fit_problems_contain_accepted_features_scores_and_labels() -> None:
@@ -136,6 +157,10 @@ def test_the_class_is_null_if_it_depends_on_a_missing_label() -> None:
     assert classes == [(None, ["polite"]), ("bad", [])]
 
 
-def test_the_error_for_an_unknown_category_has_its_line() -> None:
-    with pytest.raises(InputError, match=r"gold:7: the category 'Y' is not in the content policy"):
-        gold_classes([gold(7, "Y", {})], rulebook(), where="gold")
+def test_every_row_with_an_unknown_category_is_reported_with_its_line() -> None:
+    with pytest.raises(InputError) as caught:
+        gold_classes([gold(7, "Y", {}), gold(8, "X-R", {}), gold(9, "Y", {})], rulebook(), where="gold")
+    assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
+        "gold:7 category: the category 'Y' is not in the content policy",
+        "gold:9 category: the category 'Y' is not in the content policy",
+    ]
