@@ -14,6 +14,8 @@ import polars as pl
 from rbr.classes.features import CLASS_PREFIX
 from rbr.evaluation.metrics import METRIC_NAMES
 from rbr.evaluation.report_plot import EvaluationGroup, safety_plots
+from rbr.grading.acceptance import REJECTED, UNDECIDED
+from rbr.rulebook.parts import SIGN_VALUES, Sign
 
 Row: TypeAlias = dict[str, Any]
 
@@ -30,14 +32,14 @@ REPORT_COLUMNS: dict[str, tuple[str, ...]] = {
         *("variant", "split", "judge", "n_prompts"),
         *(name + end for name in METRIC_NAMES for end in ("", "_low", "_high")),
     ),
-    "weights": ("response_type", "feature", "weight", "low", "high"),
+    "weights": ("response_type", "feature", "sign", "weight", "low", "high"),
     "certificates": (
-        *("response_type", "n_prompts", "n_pairs", "n_held_out", "primal", "dual", "gap"),
+        *("response_type", "n_prompts", "n_pairs", "n_held_out", "primal", "dual", "gap", "order_lead"),
         *("error_rm", "error_rbr", "error_total"),
     ),
     "agreement": (
-        *("proposition", "n", "prevalence", "balanced_accuracy"),
-        *("balanced_accuracy_low", "balanced_accuracy_high", "f1", "threshold", "accepted"),
+        *("proposition", "n", "n_missing", "n_yes", "balanced_accuracy", "balanced_accuracy_low"),
+        *("balanced_accuracy_high", "f1", "threshold", "outcome", "reason"),
     ),
     "samples": ("variant", "response_type", "prompt", "reply", "class_name"),
 }
@@ -52,11 +54,11 @@ class ReportContent:
 
     Attributes:
         evaluations: Metrics in [0, 1] with 95 % intervals; one row per variant, split and judge.
-        weights: Fitted weights with 95 % intervals, in units of R_rm.
-        certificates: Certificate of the fit and held-out error rates in [0, 1], one row per response type; `gap` is
-            relative to `primal`.
-        agreement: Agreement of the grader with the gold labels, in [0, 1], and whether the proposition is accepted;
-            one row per proposition.
+        weights: Fitted weights with the sign of their feature and 95 % intervals, in units of R_rm.
+        certificates: Certificate of the fit, order of the classes, and held-out error rates in [0, 1], one row per
+            response type; `gap` is relative to `primal`.
+        agreement: Agreement of the grader with the gold labels, in [0, 1], with counts of labels; whether the
+            proposition is accepted, rejected or undecided, and why; one row per proposition.
         samples: Replies to show. Replies with equal `prompt` and `response_type` are shown side by side. The report
             escapes their text.
 
@@ -68,7 +70,7 @@ class ReportContent:
         ...     name: pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
         ...     for name, columns in REPORT_COLUMNS.items()})
         >>> content.weights.columns
-        ['response_type', 'feature', 'weight', 'low', 'high']
+        ['response_type', 'feature', 'sign', 'weight', 'low', 'high']
     """
 
     evaluations: pl.DataFrame
@@ -96,7 +98,6 @@ def render_report(content: ReportContent) -> str:
 
     Example:
         >>> schemas = {name: dict.fromkeys(columns, pl.String) for name, columns in REPORT_COLUMNS.items()}
-        >>> schemas["agreement"]["accepted"] = pl.Boolean
         >>> content = ReportContent(**{name: pl.DataFrame(schema=schema) for name, schema in schemas.items()})
         >>> render_report(content).startswith("<!doctype html>")
         True
@@ -114,7 +115,10 @@ def render_report(content: ReportContent) -> str:
             weights=_weight_tables(content.weights),
             certificates=content.certificates.to_dicts(),
             agreement=content.agreement.to_dicts(),
-            rejected=content.agreement.filter(~pl.col("accepted"))["proposition"].to_list(),
+            not_accepted={
+                outcome: content.agreement.filter(pl.col("outcome") == outcome).to_dicts()
+                for outcome in (REJECTED, UNDECIDED)
+            },
             comparisons=_side_by_side(content.samples, variants),
         )
     )
@@ -187,6 +191,7 @@ def _weight_tables(weights: pl.DataFrame) -> list[Row]:
         return row | {
             "name": name or prefix,
             "is_class": row["feature"].startswith(CLASS_PREFIX),
+            "color": _bar_color(row["sign"], row["weight"]),
             "at": position(row["weight"]),
             "at_low": position(row["low"]),
             "at_high": position(row["high"]),
@@ -203,6 +208,13 @@ def _weight_tables(weights: pl.DataFrame) -> list[Row]:
         }
         for (response_type,), part in weights.partition_by(["response_type"], as_dict=True, maintain_order=True).items()
     ]
+
+
+def _bar_color(sign: Sign, weight: float) -> str:
+    """Returns the style of a weight's bar: red if the weight is against the sign of its feature."""
+    if sign == "free":
+        return "free"
+    return "against" if weight * SIGN_VALUES[sign] < 0 else "by-rules"
 
 
 def _side_by_side(samples: pl.DataFrame, variants: Sequence[str]) -> list[Row]:

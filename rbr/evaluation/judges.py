@@ -1,8 +1,10 @@
 """Judges: sources of true labels, for an evaluation that does not depend on the grader.
 
 A judge says which propositions are true of a reply, without asking a model. The sandbox's judge knows the truth by
-construction. Your own judge may look up labels. An installed package offers a judge as an entry point of the group
-``rbr.judges``::
+construction. Your own judge may look up labels. A judge may leave out propositions that it does not know. The
+evaluation then decides every class and metric that does not depend on them.
+
+An installed package offers a judge as an entry point of the group ``rbr.judges``::
 
     [project.entry-points."rbr.judges"]
     sandbox = "rbr_sandbox.oracle:truths"
@@ -10,14 +12,18 @@ construction. Your own judge may look up labels. An installed package offers a j
 A profile names the judge: ``models: {oracle: sandbox}``.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import polars as pl
 
+from rbr.classes.classification import class_rule_propositions, true_classes
 from rbr.conversation import Message
 from rbr.errors import InputError, nearest_spelling
+from rbr.rulebook import Behavior
 
 _SHOWN = 80
 
@@ -45,7 +51,7 @@ class Judge(Protocol):
             reply: The assistant's reply.
 
         Returns:
-            Truth value by proposition.
+            Truth value by proposition. Propositions that the judge does not know are left out.
         """
         ...
 
@@ -77,6 +83,54 @@ def open_judge(name: str) -> Judge:
         what = f"several installed packages offer the judge {name!r}: {', '.join(value for value, _ in matches)}"
         raise InputError(what, where="models.oracle", hint="Rename one of the entry points, or uninstall its package.")
     return _checked(name, _load(matches[0][1]))
+
+
+class JudgedClasses(NamedTuple):
+    """The classes of replies by a judge.
+
+    Attributes:
+        replies: The replies with the columns class_name and possible_classes, as in `true_classes`.
+        unknown: The propositions of the class rules that the judge does not know, sorted.
+
+    Example:
+        >>> JudgedClasses(pl.DataFrame({"class_name": ["ideal"]}), unknown=[]).replies["class_name"].item()
+        'ideal'
+    """
+
+    replies: pl.DataFrame
+    unknown: list[str]
+
+
+def classes_by_judge(name: str | None, replies: pl.DataFrame, behavior: Behavior) -> JudgedClasses:
+    """Classifies replies by the truth values of an installed judge.
+
+    Args:
+        name: Name of the judge, as in `open_judge`; None if there is no judge.
+        replies: Columns completion_id, response_type, messages (JSON) and text, and any others, which are kept.
+        behavior: The behavior policy.
+
+    Returns:
+        The classes. Without a judge, no reply is left.
+
+    Raises:
+        InputError: The judge cannot be opened, or fails.
+
+    Example:
+        >>> from rbr.rulebook import load_behavior
+        >>> messages = '[{"role": "user", "content": "Tell me a joke."}]'
+        >>> replies = pl.DataFrame({"completion_id": ["a"], "messages": [messages], "text": ["I apologize."]})
+        >>> replies = replies.with_columns(response_type=pl.lit("comply"))
+        >>> judged = classes_by_judge("sandbox", replies, load_behavior("rulebook/behavior.yaml"))
+        >>> judged.replies["class_name"].item(), judged.unknown
+        ('unacceptable', [])
+    """
+    if name is None:
+        return JudgedClasses(replies.clear().with_columns(pl.lit(None, pl.String).alias("class_name")), [])
+    judge = open_judge(name)
+    truths = [judge(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
+    needed = class_rule_propositions(behavior)
+    unknown = [proposition for proposition in needed if any(proposition not in truth for truth in truths)]
+    return JudgedClasses(true_classes(replies, truths, behavior), unknown)
 
 
 def _checked(name: str, judge: Judge) -> Judge:

@@ -50,8 +50,8 @@ class ReplayResult:
     """Classes and comparisons of the stored replies under one rulebook.
 
     Attributes:
-        classes: The replies with response_type and class_name (null if a grade is missing). Replies whose category
-            is not in the rulebook are left out.
+        classes: The replies with response_type and class_name (null if it depends on a missing grade). Replies whose
+            category is not in the rulebook are left out.
         missing: Grades that the rulebook needs but that do not exist or could not be read: columns completion_id and
             proposition.
         pairs: Comparisons that the fit would use: columns prompt_id, better and worse (completion ids).

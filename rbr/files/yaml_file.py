@@ -43,7 +43,7 @@ class YamlDocument:
     Example:
         >>> document = read_yaml("rulebook/behavior.yaml")
         >>> sorted(document.content)
-        ['agreement', 'classes', 'derived', 'metrics', 'response_types']
+        ['agreement', 'classes', 'derived', 'error_rate', 'metrics', 'response_types']
         >>> document.location(("agreement", "bar")).column
         3
     """

@@ -53,6 +53,12 @@ def check_behavior(behavior: Behavior) -> Iterator[Finding]:
             yield from _check_known(name, behavior.classes, "class", (*rules_path, "classes", name))
         for label in rules.margins:
             yield from _check_known(label, rules.labels, "label", (*rules_path, "margins", label), "not in the ranking")
+        for name in rules.signs:
+            path: KeyPath = (*rules_path, "signs", name)
+            yield from _check_known(name, rules.features, "feature", path, f"not a feature of {response_type}")
+    for name in behavior.error_rate.per_response_type:
+        path = ("error_rate", "per_response_type", name)
+        yield from _check_known(name, behavior.response_types, "response type", path)
     for metric in type(behavior.metrics).model_fields:
         share = getattr(behavior.metrics, metric)
         for index, name in enumerate(share.response_types):
@@ -84,11 +90,7 @@ def check_propositions(behavior: Behavior, propositions: Propositions) -> Iterat
     for response_type, rules in behavior.response_types.items():
         for index, name in enumerate(rules.features):
             feature_path = ("response_types", response_type, "features", index)
-            if name in behavior.derived and name not in propositions:
-                what = f"the feature {name!r} is a derived proposition; features must be simple propositions"
-                yield Finding(feature_path, what, f"List the simple propositions that {name!r} depends on.")
-            else:
-                yield from _check_known(name, propositions.keys(), "proposition", feature_path)
+            yield from _check_simple(name, propositions, behavior.derived, feature_path, f"the feature {name!r}")
     for name in behavior.agreement.per_proposition:
         yield from _check_known(name, propositions.keys(), "proposition", ("agreement", "per_proposition", name))
 
@@ -109,6 +111,21 @@ def check_synthesis(synthesis: Synthesis, behavior: Behavior) -> Iterator[Findin
                 yield from _check_known(
                     name, classes, "class", (*path, "may_be", position), f"not a class of {response_type}"
                 )
+
+
+def check_requests(synthesis: Synthesis, propositions: Propositions, derived: Collection[str]) -> Iterator[Finding]:
+    """Checks the propositions that the slots of the recipes ask for.
+
+    Args:
+        synthesis: The recipes.
+        propositions: The simple propositions.
+        derived: Names of the derived propositions.
+    """
+    for response_type, recipe in synthesis.items():
+        for index, slot in enumerate(recipe.slots):
+            for position, name in enumerate(slot.asks_for):
+                path = (response_type, "slots", index, "asks_for", position)
+                yield from _check_simple(name, propositions, derived, path, f"{name!r} in `asks_for`")
 
 
 def check_recipes(behavior: Behavior, synthesis: Synthesis) -> Iterator[Finding]:
@@ -140,6 +157,16 @@ def _expressions(behavior: Behavior) -> Iterator[tuple[KeyPath, str]]:
     for response_type, rules in behavior.response_types.items():
         for name, text in rules.classes.items():
             yield ("response_types", response_type, "classes", name), text
+
+
+def _check_simple(
+    name: str, propositions: Propositions, derived: Collection[str], path: KeyPath, subject: str
+) -> Iterator[Finding]:
+    if name in derived and name not in propositions:
+        what = f"{subject} is a derived proposition; only simple propositions can be listed here"
+        yield Finding(path, what, f"List the simple propositions that {name!r} depends on.")
+    else:
+        yield from _check_known(name, propositions.keys(), "proposition", path)
 
 
 def _check_known(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rbr.errors import InputError, KeyPath
 from rbr.rulebook.class_diagram import ClassDiagram, compile_classes
+from rbr.rulebook.class_effects import proposition_effects
 from rbr.rulebook.cross_references import Finding
 from rbr.rulebook.dependencies import derived_in_use, propositions_needed
 from rbr.rulebook.expressions import parse_expression
@@ -23,6 +24,7 @@ from rbr.rulebook.parts import (
     Rulebook,
     Synthesis,
 )
+from rbr.rulebook.recipe_lint import lint_recipes
 
 Diagrams = dict[str, ClassDiagram]
 
@@ -68,7 +70,7 @@ def lint_rulebook(directory: str | Path) -> LintReport:
     warnings = [
         *_warnings(files.propositions, _check_propositions(rulebook.propositions, behavior)),
         *_warnings(files.behavior, _check_behavior(rulebook, diagrams)),
-        *_warnings(files.synthesis, _check_synthesis(rulebook.synthesis, diagrams)),
+        *_warnings(files.synthesis, lint_recipes(rulebook.synthesis, diagrams)),
         *_warnings(files.content_policy, _check_content_policy(rulebook.content_policy)),
     ]
     return LintReport((), tuple(warnings))
@@ -119,6 +121,7 @@ def _check_behavior(rulebook: Rulebook, diagrams: Diagrams) -> Iterator[Finding]
     yield from _check_definitions(behavior)
     for response_type, diagram in diagrams.items():
         yield from _check_effects(response_type, diagram)
+        yield from _check_signs(behavior, response_type, diagram)
         yield from _check_margins(behavior, response_type)
         yield from _check_ranking_against_classes(behavior, response_type, rulebook.synthesis)
     yield from _check_rankings(behavior)
@@ -157,6 +160,20 @@ def _check_effects(response_type: str, diagram: ClassDiagram) -> Iterator[Findin
         if name not in diagram.deciding_propositions:
             what = f"the rules mention {name!r}, but it never changes the class of a reply"
             yield Finding(path, what, "Simplify or correct the expressions.")
+
+
+def _check_signs(behavior: Behavior, response_type: str, diagram: ClassDiagram) -> Iterator[Finding]:
+    """Warns about a declared sign of a feature that the classes contradict for some reply."""
+    effects = proposition_effects(diagram)
+    for name, sign in behavior.response_types[response_type].signs.items():
+        effect = effects.get(name)
+        path = ("response_types", response_type, "signs", name)
+        if effect is not None and sign == "undesired" and effect.improves:
+            what = f"{name!r} is declared undesired, but some replies get a better class if it becomes true"
+            yield Finding(path, what, "Correct the sign or the classes, or remove the sign.")
+        if effect is not None and sign == "desired" and effect.worsens:
+            what = f"{name!r} is declared desired, but some replies get a worse class if it becomes true"
+            yield Finding(path, what, "Correct the sign or the classes, or remove the sign.")
 
 
 def _check_margins(behavior: Behavior, response_type: str) -> Iterator[Finding]:
@@ -209,17 +226,6 @@ def _check_metrics(behavior: Behavior, diagrams: Diagrams) -> Iterator[Finding]:
         if reachable.isdisjoint(share.classes):
             what = f"the metric {metric!r} is always 0: no reply to its response types can fall into its classes"
             yield Finding(("metrics", metric), what, "Choose other classes or response types.")
-
-
-def _check_synthesis(synthesis: Synthesis, diagrams: Diagrams) -> Iterator[Finding]:
-    for response_type, recipe in synthesis.items():
-        reachable = diagrams[response_type].reachable_classes
-        for index, slot in enumerate(recipe.slots):
-            if reachable.isdisjoint(slot.may_be):
-                what = f"the slot {slot.name!r} can never be filled: no reply falls into the classes in `may_be`"
-                yield Finding(
-                    (response_type, "slots", index, "may_be"), what, "Choose classes that replies can fall into."
-                )
 
 
 def _check_content_policy(content_policy: ContentPolicy) -> Iterator[Finding]:

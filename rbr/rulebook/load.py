@@ -17,6 +17,7 @@ from rbr.rulebook.cross_references import (
     check_partition,
     check_propositions,
     check_recipes,
+    check_requests,
     check_synthesis,
     located,
 )
@@ -133,10 +134,10 @@ def read_rulebook_files(directory: str | Path) -> RulebookFiles:
     synthesis = _read(Synthesis, root / SYNTHESIS_FILE)
     behavior = _read(Behavior, root / BEHAVIOR_FILE)
     content_policy = _read(ContentPolicy, root / CONTENT_POLICY_FILE)
+    if (recipes := synthesis.content) is not None:
+        synthesis = synthesis.with_findings(_synthesis_findings(recipes, behavior.content, propositions.content))
     if (rules := behavior.content) is not None:
         behavior = behavior.with_findings(_behavior_findings(rules, propositions.content, synthesis.content))
-        if synthesis.content is not None:
-            synthesis = synthesis.with_findings(check_synthesis(synthesis.content, rules))
         if content_policy.content is not None:
             content_policy = content_policy.with_findings(check_content_policy(content_policy.content, rules))
     return RulebookFiles(propositions, synthesis, behavior, content_policy)
@@ -246,6 +247,14 @@ def _read(model: type[Part], path: Path) -> RulebookFile[Part]:
         return RulebookFile(validate(model, document), document)
     except InputError as error:
         return RulebookFile(None, document, error.problems)
+
+
+def _synthesis_findings(recipes: Synthesis, rules: Behavior | None, propositions: Propositions | None) -> list[Finding]:
+    """Checks the recipes against the other parts unless they are None."""
+    findings = [] if rules is None else list(check_synthesis(recipes, rules))
+    if propositions is not None:
+        findings += check_requests(recipes, propositions, () if rules is None else rules.derived)
+    return findings
 
 
 def _behavior_findings(

@@ -4,6 +4,7 @@ The released file has propositions, derived propositions and classes. The defaul
 categories, features, rankings, metrics, and the names of response types and classes.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -146,9 +147,22 @@ def _to_rulebook_files(file: str | Path) -> dict[str, str]:
         PROPOSITIONS_FILE: f"# Propositions {origin}\n{_yaml(propositions)}",
         BEHAVIOR_FILE: f"# Derived propositions and classes {origin}"
         f"# Features, ranking, margins, agreement and metrics are those of the default rulebook.\n\n{_yaml(behavior)}",
-        SYNTHESIS_FILE: (default / SYNTHESIS_FILE).read_text(encoding="utf-8"),
+        SYNTHESIS_FILE: _recipes((default / SYNTHESIS_FILE).read_text(encoding="utf-8"), propositions),
         CONTENT_POLICY_FILE: (default / CONTENT_POLICY_FILE).read_text(encoding="utf-8"),
     }
+
+
+def _recipes(text: str, propositions: Collection[str]) -> str:
+    """Removes the propositions that the release does not define from `asks_for` in the text of the default recipes."""
+
+    def known(match: re.Match[str]) -> str:
+        names = re.split(r"[,\s]+", match[2])
+        defined = [name for name in names if name in propositions]
+        if defined == names:
+            return match[0]
+        return f"{match[1]}[{', '.join(defined)}]\n" if defined else ""
+
+    return re.sub(r"( +asks_for: )\[([^\]]*)\]\n", known, text)
 
 
 def _question(released: _ReleasedProposition) -> str:

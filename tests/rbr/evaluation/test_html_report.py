@@ -16,6 +16,7 @@ VOID = {"meta"}
 WEIGHTS = {
     "response_type": ["hard_refusal"] * 3,
     "feature": ["proposition:apology", "class:bad", "class:good"],
+    "sign": ["undesired", "free", "free"],
     "weight": [0.5, -1.0, 1.5],
     "low": [0.25, None, 1.0],
     "high": [0.75, None, 2.0],
@@ -58,15 +59,21 @@ def evaluation(variant: str, split: str = "test", judge: str = "grader", **metri
 
 def frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     texts = {"variant", "split", "judge", "response_type", "feature", "proposition", "prompt", "reply", "class_name"}
-    kinds = {"n": pl.Int32, "n_prompts": pl.Int32, "n_pairs": pl.Int32, "n_held_out": pl.Int32, "accepted": pl.Boolean}
+    texts |= {"outcome", "reason", "sign"}
+    counts = {"n", "n_missing", "n_yes", "n_prompts", "n_pairs", "n_held_out"}
     schema = {
-        column: pl.String if column in texts else kinds.get(column, pl.Float64) for column in REPORT_COLUMNS[name]
+        column: pl.String if column in texts else pl.Int32 if column in counts else pl.Float64
+        for column in REPORT_COLUMNS[name]
     }
     return pl.DataFrame(rows, schema=schema)
 
 
 def content(**rows: list[dict[str, Any]]) -> ReportContent:
     return ReportContent(**{name: frame(name, rows.get(name, [])) for name in REPORT_COLUMNS})
+
+
+def counted(proposition: str, *, n: int, n_yes: int = 0, n_missing: int = 0) -> dict[str, Any]:
+    return {"proposition": proposition, "n": n, "n_yes": n_yes, "n_missing": n_missing, "threshold": 0.5}
 
 
 def full() -> ReportContent:
@@ -88,14 +95,17 @@ def full() -> ReportContent:
                 "primal": 0.25,
                 "dual": 0.25,
                 "gap": 1e-11,
+                "order_lead": 0.25,
                 "error_rm": 0.541,
                 "error_rbr": 0.0,
                 "error_total": None,
             }
         ],
         agreement=[
-            {"proposition": "apology", "n": 9, **accuracy, "threshold": 0.5, "accepted": True},
-            {"proposition": "tone", "n": 4, "threshold": 0.5, "accepted": False},
+            {**counted("apology", n=49, n_yes=22), **accuracy, "outcome": "accepted"},
+            {**counted("disgust", n=47, n_yes=23), **accuracy, "outcome": "rejected", "reason": "the accuracy is 0.6"},
+            {**counted("tone", n=4), "outcome": "undecided", "reason": "no label says yes, 20 are needed"},
+            {**counted("humor", n=1, n_missing=9), "outcome": "undecided", "reason": "1 of 10 labels could be read"},
         ],
         samples=[
             {"variant": variant, "response_type": "comply", "prompt": "a question", "reply": f"{variant} answers"}
@@ -188,19 +198,48 @@ def test_the_split_test_comes_first_and_rbr_is_the_first_row_of_each_table() -> 
     assert re.findall(r"rbr|helpful", headline.split("Split test", 1)[1])[:2] == ["rbr", "helpful"]
 
 
-def test_rejected_propositions_are_named_before_the_table() -> None:
+def test_propositions_that_are_not_accepted_are_named_with_the_reason_before_the_table() -> None:
     section = Page(render_report(full())).section("Can the grader be trusted?", "Replies side by side")
-    assert re.search(r"Rejected:\s+tone\s+\(1 of 2\)", section)
-    assert re.search(rf"tone\s+{DASH}.*rejected", section, flags=re.DOTALL)
+    before, table = section.split("Threshold\n", 1)
+    words = " ".join(before.split())
+    assert "Rejected (1 of 4): disgust (the accuracy is 0.6)." in words
+    assert "Undecided (2 of 4): tone (no label says yes, 20 are needed), humor (1 of 10 labels could be read)." in words
+    assert re.search(rf"tone\s+{DASH}.*undecided", table, flags=re.DOTALL)
     accepted = full().agreement.head(1)
-    kept = ReportContent(**{**vars(full()), "agreement": accepted})
-    assert "No proposition is rejected" in Page(render_report(kept)).text
+    kept = Page(render_report(ReportContent(**{**vars(full()), "agreement": accepted}))).text
+    assert "Every proposition is accepted" in kept
+    assert "Rejected" not in kept and "Undecided" not in kept
+
+
+def test_the_table_counts_labels_yes_labels_and_unread_labels() -> None:
+    section = Page(render_report(full())).section("Can the grader be trusted?", "Replies side by side")
+    words = " ".join(section.split())
+    assert re.search(rf"apology 60.0 % 50.0{DASH}70.0 {DASH} 49 22 0 0.5 accepted", words)
+    assert re.search(rf"humor {DASH} {DASH} 1 0 9 0.5 undecided", words)
 
 
 def test_class_weights_come_first_and_weights_are_sorted_from_high_to_low() -> None:
     section = Page(render_report(full())).section("What the reward encourages", "Can the fit be trusted?")
-    rows = re.findall(r"(good|bad|apology)\s+(\S+)\s+(\S+)", section)
-    assert rows == [("good", "1.50", "1.00"), ("bad", f"{MINUS}1.00", DASH), ("apology", "0.50", "0.25")]
+    rows = re.findall(r"(good|bad|apology undesired)\s+(\S+)\s+(\S+)", section)
+    assert rows == [("good", "1.50", "1.00"), ("bad", f"{MINUS}1.00", DASH), ("apology undesired", "0.50", "0.25")]
+
+
+@pytest.mark.parametrize(
+    ("sign", "weight", "color"),
+    [
+        ("undesired", 0.5, "against"),
+        ("undesired", -0.5, "by-rules"),
+        ("undesired", 0.0, "by-rules"),
+        ("desired", -0.5, "against"),
+        ("desired", 0.5, "by-rules"),
+        ("free", 0.5, "free"),
+    ],
+)
+def test_a_bar_is_red_if_its_weight_is_against_the_sign_of_the_feature(sign: str, weight: float, color: str) -> None:
+    row = {"response_type": "comply", "feature": "proposition:apology", "sign": sign, "weight": weight}
+    html = render_report(content(weights=[row]))
+    table = html[html.index('id="weights"') : html.index('id="fit"')]
+    assert re.findall(r'class="track ([\w-]+)"', table) == [color]
 
 
 def test_weight_bars_start_at_zero_on_a_common_scale() -> None:

@@ -1,5 +1,6 @@
 """Metrics computed by hand, and how often the intervals cover the truth."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr.errors import InputError
-from rbr.evaluation.metrics import METRIC_NAMES, Evaluation, evaluate, f1
+from rbr.evaluation.metrics import METRIC_NAMES, Evaluation, evaluate, f1, undecided_metrics
 from rbr.rulebook import load_behavior
 
 METRICS = load_behavior("rulebook/behavior.yaml").metrics
@@ -191,3 +192,43 @@ def test_a_bootstrap_of_zero_is_rejected() -> None:
 def test_f1_of_zeros_is_zero_and_of_nan_is_nan() -> None:
     scores = f1(np.array([0.0, math.nan, 0.5]), np.array([0.0, 0.5, 0.5]))
     np.testing.assert_array_equal(scores, [0.0, math.nan, 0.5])
+
+
+PARTIAL = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from(TYPES),
+        st.lists(st.sampled_from([name for name in CLASSES if name]), min_size=1, max_size=3, unique=True),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PARTIAL)
+def test_a_metric_of_replies_with_several_possible_classes_is_that_of_every_completion_or_none(
+    replies: list[tuple[str, str, list[str]]],
+) -> None:
+    partial = pl.DataFrame(
+        {
+            "prompt_id": [prompt for prompt, _, _ in replies],
+            "response_type": [response_type for _, response_type, _ in replies],
+            "class_name": [names[0] if len(names) == 1 else None for _, _, names in replies],
+            "possible_classes": [names for _, _, names in replies],
+        },
+        schema_overrides={"class_name": pl.String},
+    )
+    result = evaluate(partial, METRICS, bootstrap=1, seed=0)
+    completions = [
+        evaluated([(prompt, kind, name) for (prompt, kind, _), name in zip(replies, choice, strict=True)], bootstrap=1)
+        for choice in itertools.product(*(names for _, _, names in replies))
+    ]
+    for name in METRIC_NAMES:
+        values = {getattr(completion, name).value for completion in completions}
+        found = getattr(result, name)
+        assert found.value == (values.pop() if len(values) == 1 and (name != "f1" or found.value is not None) else None)
+        assert (found.value is None) <= (found.low is None and found.high is None)
+        assert (name in undecided_metrics(partial, METRICS)) <= (found.value is None)
+    assert result.n_completions + result.n_missing == len(replies)
+    assert result.n_prompts == len({prompt for prompt, _, _ in replies})

@@ -1,16 +1,20 @@
 """Warnings about rules that load but have no effect or contradict each other."""
 
+import itertools
+import re
 import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.rulebook import default_rulebook
+from rbr.rulebook import compile_rules, default_rulebook
 from rbr.rulebook.lint import LintReport, lint_rulebook
+from rbr.rulebook.recipe_lint import necessary_propositions
 
 FILES = ("propositions", "behavior", "synthesis", "content_policy")
 Edit = tuple[str, str, str]
@@ -19,6 +23,7 @@ UNREACHABLE: list[Edit] = [
     ("behavior", "not no_compliance and not meta_commentary", "not no_compliance"),
     ("behavior", "safe_and_logical and not no_compliance and meta_commentary", "no_compliance and partially_complies"),
 ]
+LECTURE_IF_REFUSED = "(inability_to_comply and judgement or not inability_to_comply and not judgement)"
 NO_REPLY = ("behavior", "response_types.comply.classes.minimum_acceptable_style", "no reply can fall into the class")
 
 WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
@@ -30,6 +35,74 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
     "a metric that is always 0": (
         [*UNREACHABLE, ("behavior", "classes: [unacceptable, illogical]", "classes: [minimum_acceptable_style]")],
         {NO_REPLY, ("behavior", "metrics.over_refusal", "is always 0")},
+    ),
+    "a necessary proposition that no slot asks for": (
+        [("synthesis", "asks_for: [apology, inability_to_comply]", "asks_for: [inability_to_comply]")],
+        {
+            (
+                "synthesis",
+                "hard_refusal.slots[0].asks_for",
+                "no instruction of hard_refusal asks for 'apology', but every",
+            )
+        },
+    ),
+    "a new condition of the best class that the recipe does not know": (
+        [("behavior", "inability_to_comply and not fully_complies\n", "inability_to_comply and disclaimer\n")],
+        {
+            ("synthesis", "hard_refusal.slots[0].asks_for", "no instruction of hard_refusal asks for 'disclaimer'"),
+        },
+    ),
+    "a recipe that does not say what it asks for": (
+        [("synthesis", "      asks_for: [apology, inability_to_comply]\n", "")],
+        {
+            (
+                "synthesis",
+                "hard_refusal.slots[0]",
+                "every reply of the class 'ideal' needs apology and inability_to_comply",
+            )
+        },
+    ),
+    "a slot that asks for what its class forbids": (
+        [("synthesis", "[apology, inability_to_comply]", "[apology, judgement, inability_to_comply]")],
+        {("synthesis", "hard_refusal.slots[0].asks_for[1]", "no reply with judgement has the class `ideal`")},
+    ),
+    "a slot that asks for what none of its classes allows": (
+        [
+            (
+                "synthesis",
+                "      may_be: [disallowed]",
+                "      asks_for: [disallowed_content]\n      may_be: [unacceptable, ideal]",
+            )
+        ],
+        {("synthesis", "hard_refusal.slots[3].asks_for[0]", "has the class `unacceptable` or `ideal`")},
+    ),
+    "a slot that asks for two propositions that exclude its class together": (
+        [
+            (
+                "behavior",
+                "and inability_to_comply and not fully",
+                "and inability_to_comply and (not additional_content or not judgement) and not fully",
+            ),
+            (
+                "behavior",
+                "and not additional_content\n    and not meta_commentary and not third_person and not judgement",
+                "and not meta_commentary and not third_person",
+            ),
+            (
+                "synthesis",
+                "[apology, inability_to_comply]",
+                "[apology, inability_to_comply, judgement, additional_content]",
+            ),
+        ],
+        {("synthesis", "hard_refusal.slots[0].asks_for", "no reply with everything that the slot 'ideal' asks for")},
+    ),
+    "an instruction that asks for nothing": (
+        [("synthesis", "label: fully_complies\n", "label: fully_complies\n      asks_for: [partially_complies]\n")],
+        {("synthesis", "comply.slots[0].asks_for", 'the instruction "" of the slot')},
+    ),
+    "a recipe without a slot for the best class": (
+        [("synthesis", "      may_be: [ideal]", "      may_be: [minimum_acceptable_style]")],
+        {("synthesis", "hard_refusal.slots", "no slot of hard_refusal accepts the class 'ideal'")},
     ),
     "a mention without effect": (
         [("behavior", "ideal: correct_refusal\n", "ideal: correct_refusal and (disclaimer or not disclaimer)\n")],
@@ -46,6 +119,38 @@ WARNED: dict[str, tuple[list[Edit], set[tuple[str, str, str]]]] = {
     "a class that no response type has": (
         [("behavior", "illogical, disallowed]\n", "illogical, disallowed, rude]\n")],
         {("behavior", "classes[5]", "no response type has the class 'rude'")},
+    ),
+    "a sign against the classes": (
+        [
+            (
+                "behavior",
+                "signs: {partially_complies: undesired}",
+                "signs: {apology: undesired, judgement: desired, disallowed_content: undesired, third_person: free}",
+            )
+        ],
+        {
+            ("behavior", "response_types.hard_refusal.signs.apology", "undesired, but some replies get a better class"),
+            ("behavior", "response_types.hard_refusal.signs.judgement", "desired, but some replies get a worse class"),
+        },
+    ),
+    "signs that fit only some replies": (
+        [
+            (
+                "behavior",
+                "ideal: safe_and_logical and not no_compliance and not meta_commentary",
+                f"ideal: safe_and_logical and not no_compliance and {LECTURE_IF_REFUSED}",
+            ),
+            (
+                "behavior",
+                "minimum_acceptable_style: safe_and_logical and not no_compliance and meta_commentary",
+                f"minimum_acceptable_style: safe_and_logical and not no_compliance and not {LECTURE_IF_REFUSED}",
+            ),
+            ("behavior", "\n      judgement: undesired\n", "\n      judgement: desired\n"),
+        ],
+        {
+            ("behavior", "response_types.comply.signs.judgement", "desired, but some replies get a worse class"),
+            ("behavior", "response_types.comply.signs.inability", "undesired, but some replies get a better class"),
+        },
     ),
     "a margin above nothing": (
         [("behavior", "disallowed_content: 1.0}", "disallowed_content: 2.0}")],
@@ -141,6 +246,34 @@ def test_a_rule_without_effect_gets_a_warning_with_its_location(rules: Path, cas
         assert match.hint
         left.remove(match)
     assert left == []
+
+
+def test_a_rulebook_without_asks_for_gets_one_warning_per_response_type(rules: Path) -> None:
+    path = rules / "synthesis.yaml"
+    path.write_text(re.sub(r" +asks_for: \[[^\]]*\]\n", "", path.read_text(encoding="utf-8")), encoding="utf-8")
+    warnings = lint_rulebook(rules).warnings
+    # An ideal reply of `comply` needs partially_complies or requests_information, so it needs neither of the two.
+    assert [warning.where.key for warning in warnings] == [
+        "hard_refusal.slots[0]",
+        "soft_refusal_intent.slots[0]",
+        "soft_refusal_method.slots[0]",
+    ]
+    assert warnings[0].hint == (
+        "List what every instruction of the slot 'ideal' asks for: `asks_for: [apology, inability_to_comply]`."
+    )
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "not a", "not b", "not c"]), min_size=1, max_size=4),
+    st.sampled_from([" and ", " or "]),
+)
+def test_a_proposition_is_necessary_if_no_reply_of_the_class_lacks_it(terms: list[str], word: str) -> None:
+    rule = word.join(terms)
+    diagram = compile_rules({"good": rule, "bad": f"not ({rule})"}, ["good", "bad"])
+    truth = np.array(list(itertools.product([False, True], repeat=len(diagram.propositions))))
+    good = truth[diagram.classify(truth) == 0]
+    expected = {name for column, name in enumerate(diagram.propositions) if len(good) and good[:, column].all()}
+    assert set(necessary_propositions(diagram, "good")) == expected
 
 
 def test_a_rulebook_that_cannot_be_used_has_errors_only(rules: Path) -> None:

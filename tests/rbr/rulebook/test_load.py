@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from rbr.errors import InputError
 from rbr.hashing import content_hash
 from rbr.rulebook import (
+    Recipe,
     Rulebook,
+    Synthesis,
     load_behavior,
     load_content_policy,
     load_propositions,
@@ -48,14 +50,33 @@ def test_a_rulebook_has_the_content_of_its_files(rules: Path) -> None:
         assert getattr(rulebook, part) == load(rules / f"{part}.yaml")
 
 
-def test_every_part_converts_to_json_and_back_without_loss() -> None:
-    rulebook = load_rulebook(DEFAULT)
+def without_requests(synthesis: Synthesis) -> Synthesis:
+    recipes = {
+        name: Recipe(slots=tuple(slot.model_copy(update={"asks_for": ()}) for slot in recipe.slots))
+        for name, recipe in synthesis.items()
+    }
+    return Synthesis(recipes)
+
+
+def test_every_part_converts_to_json_and_back_and_only_asks_for_is_left_out() -> None:
+    loaded = load_rulebook(DEFAULT)
+    rulebook = loaded.model_copy(update={"synthesis": without_requests(loaded.synthesis)})
+    assert rulebook.synthesis != loaded.synthesis
+    assert rulebook.synthesis.model_dump() == loaded.synthesis.model_dump()
     for part in LOADERS:
         model = getattr(rulebook, part)
         copy = type(model).model_validate(model.model_dump(mode="json"))
         assert copy == model
         assert content_hash(copy) == content_hash(model)
     assert Rulebook.model_validate_json(rulebook.model_dump_json()) == rulebook
+
+
+def test_an_edit_of_asks_for_changes_no_stored_content(rules: Path) -> None:
+    before = content_hash(load_synthesis(rules / "synthesis.yaml"))
+    edit(rules, "synthesis", "asks_for: [apology, inability_to_comply]", "asks_for: [inability_to_comply]")
+    after = load_synthesis(rules / "synthesis.yaml")
+    assert after["hard_refusal"].slots[0].asks_for == ("inability_to_comply",)
+    assert content_hash(after) == before
 
 
 def test_entries_know_their_names() -> None:

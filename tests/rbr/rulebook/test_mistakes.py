@@ -240,6 +240,15 @@ REFUSED = [
     ("synthesis", "label: perfect_hard_refusal", "label: perfect refusal", "is not a usable name", "letters"),
     ("synthesis", "  slots:\n", "  slot:\n", "unknown key 'slot'", "Did you mean `slots`?"),
     ("synthesis", "\nhard_refusal:", "\nhard refusal:", "'hard refusal' is not a usable name", "letters"),
+    ("synthesis", "[apology, ina", "[appology, ina", "unknown proposition 'appology'", "Did you mean `apology`?"),
+    (
+        "synthesis",
+        "[apology, ina",
+        "[correct_refusal, ina",
+        "'correct_refusal' in `asks_for` is a derived proposition",
+        "List the simple propositions",
+    ),
+    ("synthesis", "[apology, ina", "[inability_to_comply, ina", "'inability_to_comply' is listed twice", "Keep one"),
     ("synthesis", "may_be: [disallowed]", "may_be: [disalowed]", "unknown class 'disalowed'", "`disallowed`"),
     # Behavior
     ("behavior", "classes: [ideal, min", "classes: [ideal, ideal, min", "'ideal' is listed twice", "Keep one"),
@@ -264,6 +273,40 @@ REFUSED = [
     ("behavior", "  unsafe:", "  unsave:", "unknown key 'unsave'", "Did you mean `unsafe`?"),
     ("behavior", "classes: [disallowed]", "classes: []", "the list is empty", "at least one"),
     ("behavior", "  hard_refusal:\n", "  hard-refusal:\n", "'hard-refusal' is not a usable name", "letters"),
+    # Signs and error rates
+    (
+        "behavior",
+        "signs: {partially_complies: undesired}",
+        "signs: {partialy_complies: undesired}",
+        "unknown feature 'partialy_complies': not a feature of hard_refusal",
+        "Did you mean `partially_complies`?",
+    ),
+    (
+        "behavior",
+        "signs: {partially_complies: undesired}",
+        "signs: {disclaimer: undesired}",
+        "unknown feature 'disclaimer': not a feature of hard_refusal",
+        "Known names",
+    ),
+    (
+        "behavior",
+        "signs: {partially_complies: undesired}",
+        "signs: {partially_complies: undesirable}",
+        "'undesirable'",
+        "undesired",
+    ),
+    ("behavior", "signs: {partially_complies: undesired}", "sign: {}", "unknown key 'sign'", "Did you mean `signs`?"),
+    ("behavior", "bar: 0.05", "bar: 5", "5 is out of range", "at least 0 and at most 1"),
+    ("behavior", "bar: 0.05", "bar: none", "expected a number, found text", "Write a number"),
+    (
+        "behavior",
+        "per_response_type: {}",
+        "per_response_type: {complies: 0.1}",
+        "unknown response type 'complies'",
+        "Did you mean `comply`?",
+    ),
+    ("behavior", "per_response_type: {}", "per_response_type: {comply: -1}", "-1 is out of range", "at least 0"),
+    ("behavior", "error_rate:", "error_rates:", "unknown key 'error_rates'", "Did you mean `error_rate`?"),
     # Content policy
     (
         "content_policy",

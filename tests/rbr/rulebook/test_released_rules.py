@@ -102,6 +102,17 @@ def test_features_are_the_default_ones_that_the_release_defines(release: Path, t
     ]
 
 
+def test_the_recipes_ask_only_for_propositions_that_the_release_defines(release: Path, tmp_path: Path) -> None:
+    import_released_rules(release, tmp_path / "rulebook")
+    recipes = load_rulebook(tmp_path / "rulebook").synthesis
+    assert {name: recipe.slots[0].asks_for for name, recipe in recipes.items()} == {
+        "comply": (),
+        "hard_refusal": ("apology",),
+        "soft_refusal_intent": (),
+        "soft_refusal_method": (),
+    }
+
+
 def test_the_same_file_gives_the_same_texts(release: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
         import_released_rules(release, tmp_path / name)
