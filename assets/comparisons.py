@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
-from assets.prompts import training_prompts
+from assets.prompts import prompt_counts, training_prompts
 from rbr.classes.classification import most_probable_classes
 from rbr.comparisons.prompt_sampling import choose_per_response_type
 from rbr.comparisons.synthesis import count_filled_slots, ideal_replies, keep_verified, plan_candidates
@@ -32,6 +32,8 @@ from resources.store.table_content import (
     tags=SAMPLING_TAGS,
     deps=[
         training_prompts,
+        # Its checks stop the run before the policy writes replies for too few prompts.
+        prompt_counts,
         # The response type of each prompt selects the recipe. The table training_prompts does not contain it.
         snapshot_key("rulebook/content_policy"),
         snapshot_key("rulebook/synthesis"),
@@ -93,7 +95,7 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
 
 @dg.asset(
     group_name="comparisons",
-    code_version="1",
+    code_version="2",
     deps=[
         synthetic_comparisons,
         proposition_grades,
@@ -105,14 +107,30 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
     ],
 )
 def verified_comparisons(store: Store) -> dg.MaterializeResult:
-    """For each prompt and slot, the first candidate whose most probable class the slot allows."""
+    """For each prompt and slot, the first candidate whose most probable class the slot allows.
+
+    If answers of the grader could not be read, a candidate has a class only if every possible answer gives that class.
+    Other candidates have no class and are left out; the page counts them.
+    """
     candidates = store.read("synthetic_comparisons")
     classified = most_probable_classes(
         candidates, store.read("proposition_grades"), read_snapshot(store, Behavior), read_thresholds(store)
     )
     verified = keep_verified(classified, read_snapshot(store, Synthesis))
     filled = count_filled_slots(candidates, verified)
-    return save_table(store, "verified_comparisons", verified, metadata={"filled slots": preview(filled)})
+    without_class = classified.group_by("response_type").agg(
+        pl.len().alias("candidates"), pl.col("class_name").null_count().alias("without_class")
+    )
+    return save_table(
+        store,
+        "verified_comparisons",
+        verified,
+        metadata={
+            "filled slots": preview(filled),
+            "candidates without a class": int(without_class["without_class"].sum()),
+            "candidates without a class, by response type": preview(without_class.sort("response_type")),
+        },
+    )
 
 
 @dg.asset(

@@ -1,16 +1,15 @@
 """Evaluation: replies of the trained policies to test prompts, their grades, and the metrics."""
 
-import json
-
 import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
+from assets.evaluation_checks import MAX_ILLOGICAL, MAX_WITHOUT_CLASS, check_classes, check_logic, check_oracle
 from assets.prompts import test_prompts
 from assets.training import rl_checkpoints
-from rbr.classes.classification import class_rule_propositions, thresholded_classes, true_classes
-from rbr.evaluation.judges import open_judge
-from rbr.evaluation.metrics import METRIC_NAMES, evaluate_groups
+from rbr.classes.classification import thresholded_classes
+from rbr.evaluation.judges import classes_by_judge
+from rbr.evaluation.metrics import METRIC_NAMES, evaluate_groups, undecided_metrics
 from rbr.hashing import content_hash, frame_hash
 from rbr.profile import EvaluationSettings
 from rbr.rulebook import Behavior
@@ -18,7 +17,7 @@ from resources.artifacts import Artifacts
 from resources.cells import GRADING_TAGS, SAMPLING_TAGS, Cells
 from resources.checkpoints import VARIANTS, read_checkpoint
 from resources.models import Models, PolicyInUse, grader_in_use
-from resources.pages.asset_pages import preview, save_table
+from resources.pages.asset_pages import save_table
 from resources.pages.asset_plots import metrics_plot
 from resources.progress import Progress
 from resources.sources import snapshot_key
@@ -33,8 +32,6 @@ from resources.store.table_content import (
 )
 from resources.store.tables import TABLES
 from resources.tracking import Tracking
-
-MAX_ILLOGICAL = 0.1
 
 
 def _completions_asset(variant: str) -> dg.AssetsDefinition:
@@ -96,7 +93,7 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
 
 @dg.asset(
     group_name="evaluation",
-    code_version="1",
+    code_version="2",
     deps=[
         *evaluation_completions.values(),
         evaluation_grades,
@@ -117,7 +114,18 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
             "replies_are_logical",
             asset="evaluation_metrics",
             description=f"At most {MAX_ILLOGICAL:.0%} of each policy's replies are illogical.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "replies_have_a_class",
+            asset="evaluation_metrics",
+            blocking=True,
+            description=f"At most {MAX_WITHOUT_CLASS:.0%} of each policy's replies have no class, on every split.",
+        ),
+        dg.AssetCheckSpec(
+            "oracle_knows_the_rules",
+            asset="evaluation_metrics",
+            description="The oracle knows every proposition of the class rules.",
+        ),
     ],
 )
 def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult:
@@ -129,8 +137,11 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     behavior = read_snapshot(store, Behavior)
     replies = read_evaluated_replies(store)
     by_grader = thresholded_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
-    by_oracle, unknown = _classes_by_oracle(read_oracle(store), replies, behavior)
-    judged = pl.concat([by_grader.with_columns(judge=pl.lit("grader")), by_oracle.with_columns(judge=pl.lit("oracle"))])
+    by_oracle, unknown = classes_by_judge(read_oracle(store), replies, behavior)
+    by_grader, by_oracle = (
+        frame.with_columns(judge=pl.lit(judge)) for frame, judge in ((by_grader, "grader"), (by_oracle, "oracle"))
+    )
+    judged = pl.concat([by_grader, by_oracle], how="diagonal")  # Only the oracle has the column possible_classes.
     metrics = evaluate_groups(judged, behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)
     rows = metrics.with_columns(rulebook=pl.lit(_rulebook_version(store))).select(list(TABLES["evaluations"].dtypes))
     store.append("evaluations", rows)
@@ -141,29 +152,26 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
         rows,
         metadata={
             "metrics": metrics_plot(rows, list(METRIC_NAMES)),
-            "replies with an unreadable grade": int(metrics["n_missing"].sum()),
-            **({"propositions unknown to the oracle": ", ".join(unknown)} if unknown else {}),
+            "replies without a class by the grader": by_grader["class_name"].null_count(),
+            **_left_out_by_oracle(by_oracle, unknown, behavior),
         },
-        check_results=[_logic_check(rows)],
+        check_results=[
+            check_logic(judged, behavior),
+            check_classes(by_grader, store.read("evaluation_grades")),
+            check_oracle(by_oracle, unknown, behavior),
+        ],
     )
 
 
-def _classes_by_oracle(oracle: str | None, replies: pl.DataFrame, behavior: Behavior) -> tuple[pl.DataFrame, list[str]]:
-    """Classifies the replies by the oracle's truth values.
-
-    Returns:
-        The replies with the column class_name, and the propositions of the class rules that the oracle does not know.
-        The frame is empty if there is no oracle, or if the oracle does not know a proposition.
-    """
-    no_replies = replies.clear().with_columns(pl.lit(None, pl.String).alias("class_name"))
-    if oracle is None:
-        return no_replies, []
-    judge = open_judge(oracle)
-    truths = [judge(json.loads(messages), text) for messages, text in replies.select("messages", "text").iter_rows()]
-    unknown = [name for name in class_rule_propositions(behavior) if any(name not in truth for truth in truths)]
-    if unknown:
-        return no_replies, unknown
-    return true_classes(replies, truths, behavior), []
+def _left_out_by_oracle(by_oracle: pl.DataFrame, unknown: list[str], behavior: Behavior) -> dict[str, str]:
+    """Returns what the oracle does not know, and what this leaves out, for the asset's page."""
+    if not unknown:
+        return {}
+    return {
+        "propositions unknown to the oracle": ", ".join(unknown),
+        "replies without a class by the oracle": f"{by_oracle['class_name'].null_count()} of {by_oracle.height}",
+        "metrics that the oracle leaves out": ", ".join(undecided_metrics(by_oracle, behavior.metrics)) or "none",
+    }
 
 
 def _rulebook_version(store: Store) -> str:
@@ -178,7 +186,7 @@ def _rulebook_version(store: Store) -> str:
     return content_hash(
         [
             *(store.snapshot(name) for name in snapshots),
-            frame_hash(store.read("accepted_propositions")),
+            frame_hash(store.read("accepted_propositions").drop("reason")),
             frame_hash(store.read("test_prompts")),
             [grader.version, grader.settings.few_shot],
         ]
@@ -197,13 +205,3 @@ def _log_to_mlflow(store: Store, tracking: Tracking, rows: pl.DataFrame) -> None
             for metric in METRIC_NAMES
         }
         tracking.log_evaluation(run_id, values, tags={"rbr.rulebook": rows_of_variant["rulebook"][0]})
-
-
-def _logic_check(rows: pl.DataFrame) -> dg.AssetCheckResult:
-    illogical = rows.filter(pl.col("illogical") > MAX_ILLOGICAL).select("variant", "split", "judge", "illogical")
-    return dg.AssetCheckResult(
-        check_name="replies_are_logical",
-        passed=illogical.is_empty(),
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"illogical": preview(illogical)},
-    )

@@ -25,7 +25,7 @@ SAMPLED_PROMPTS = 2
 
 @dg.asset(
     group_name="evaluation",
-    code_version="1",
+    code_version="2",
     deps=[
         evaluation_metrics,
         *evaluation_completions.values(),
@@ -46,12 +46,7 @@ def safety_report(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
             evaluations=store.read("evaluation_metrics"),
             weights=store.read("fitted_weights"),
             certificates=store.read("fit_certificates"),
-            agreement=store.read("grader_agreement").join(
-                store.read("accepted_propositions").select("proposition", "accepted"),
-                on="proposition",
-                how="inner",
-                maintain_order="left",
-            ),
+            agreement=_agreement(store),
             samples=_samples(store),
         )
     )
@@ -60,6 +55,16 @@ def safety_report(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content_hash(page)),
         metadata={"report": dg.MetadataValue.path(str(artifacts.report)), "bytes": len(page.encode())},
+    )
+
+
+def _agreement(store: Store) -> pl.DataFrame:
+    """Returns the agreement and the outcome of each proposition, with the threshold in use."""
+    measured = store.read("grader_agreement").drop("threshold")
+    accepted = store.read("accepted_propositions")
+    return accepted.join(measured, on="proposition", how="left", maintain_order="left").with_columns(
+        # A proposition that was not measured has no labels.
+        pl.col("n", "n_missing", "n_yes").fill_null(0)
     )
 
 

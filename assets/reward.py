@@ -5,15 +5,18 @@ import polars as pl
 
 from assets.agreement import accepted_propositions
 from assets.comparisons import proposition_grades, reward_model_scores, verified_comparisons
+from assets.reward_checks import CHECKS, check_error_rates, check_optimality, check_order, check_signs
 from rbr.classes.features import feature_map
-from rbr.hashing import frame_hash
+from rbr.hashing import content_hash, frame_hash
 from rbr.profile import FitSettings, GraderSettings
 from rbr.reward.artifact import RewardArtifact, build_artifact
+from rbr.reward.audit import wrongly_ordered_pairs
 from rbr.reward.fit import fit
-from rbr.reward.fit_problems import fit_problems
+from rbr.reward.fit_problems import FitProblem, fit_problems
+from rbr.reward.fit_result import FitResult
 from rbr.rulebook import Behavior, ContentPolicy, Propositions
 from resources.artifacts import Artifacts
-from resources.pages.asset_pages import preview, save_table
+from resources.pages.asset_pages import PREVIEW_ROWS, preview, save_table
 from resources.pages.asset_plots import weights_plot
 from resources.sources import snapshot_key
 from resources.store import Store
@@ -21,57 +24,58 @@ from resources.store.snapshot_content import read_model, read_snapshot
 from resources.store.table_content import read_accepted_propositions, read_thresholds
 from resources.store.tables import TABLES
 
-MAX_GAP = 1e-6
-
 
 @dg.asset(
     group_name="reward",
-    code_version="1",
+    code_version="2",
     deps=[
         verified_comparisons,
         proposition_grades,
         reward_model_scores,
         accepted_propositions,
-        # Features, ranking and margins.
+        # Classes, features, signs, ranking, margins and error bars.
         snapshot_key("rulebook/behavior"),
         snapshot_key("profile/fit"),
     ],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "weights_are_optimal",
-            asset="fitted_weights",
-            blocking=True,
-            description=f"The relative duality gap of each fit is at most {MAX_GAP:g}, so the weights are optimal.",
-        ),
-        dg.AssetCheckSpec(
-            "rules_improve_on_the_reward_model",
-            asset="fitted_weights",
-            description="On held-out prompts, the error rate of R_rm + R_rbr is zero or lower than that of R_rm alone.",
-        ),
-    ],
+    check_specs=CHECKS,
 )
 def fitted_weights(store: Store) -> dg.MaterializeResult:
     """Weights per response type, fitted so that R_rm + R_rbr ranks replies as the behavior policy does."""
     settings = read_snapshot(store, FitSettings)
+    behavior = read_snapshot(store, Behavior)
+    verified = store.read("verified_comparisons")
     problems = fit_problems(
-        store.read("verified_comparisons"),
+        verified,
         store.read("proposition_grades"),
         store.read("reward_model_scores"),
-        read_snapshot(store, Behavior),
+        behavior,
         accepted=read_accepted_propositions(store),
         thresholds=read_thresholds(store),
     )
     results = [fit(problem, **settings.model_dump()) for problem in problems]
     weights = _rows("fitted_weights", [row for result in results for row in result.weight_rows()])
     certificates = _rows("fit_certificates", [result.certificate_row() for result in results])
+    pairs = _wrongly_ordered(verified, problems, results, settings.held_out_fraction)
     store.replace("fit_certificates", certificates)
+    store.replace("wrongly_ordered_pairs", pairs)
+    is_constrained = settings.constraints == "order_and_signs"
     return save_table(
         store,
         "fitted_weights",
         weights,
-        extra_version=frame_hash(certificates),
-        metadata={"weights": weights_plot(weights), "fits": preview(certificates)},
-        check_results=[_gap_check(certificates), _error_check(certificates)],
+        extra_version=content_hash([frame_hash(certificates), frame_hash(pairs)]),
+        metadata={
+            "weights": weights_plot(weights),
+            "fits": preview(certificates),
+            "wrongly ordered held-out pairs": pairs.height,
+            "first wrongly ordered pairs": preview(pairs.head(PREVIEW_ROWS)),
+        },
+        check_results=[
+            check_optimality(results),
+            check_order(results, is_constrained=is_constrained),
+            check_signs(results, is_constrained=is_constrained),
+            check_error_rates(results, behavior),
+        ],
     )
 
 
@@ -125,6 +129,26 @@ def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
     )
 
 
+def _wrongly_ordered(
+    verified: pl.DataFrame, problems: list[FitProblem], results: list[FitResult], held_out_fraction: float
+) -> pl.DataFrame:
+    """Returns the held-out pairs that the reward orders wrongly, with their causes."""
+    rows = []
+    for problem, result in zip(problems, results, strict=True):
+        replies = verified.filter(pl.col("response_type") == problem.response_type)
+        ids, labels, prompts = replies["completion_id"], replies["label"], replies["prompt_id"]
+        for pair in wrongly_ordered_pairs(problem, result.weights, held_out_fraction):
+            better, worse = pair.better, pair.worse
+            causes = ", ".join(f"{name} {value:+.3f}" for name, value in pair.causes)
+            labels_of_pair = labels[better], labels[worse]
+            rows.append(
+                (problem.response_type, prompts[better], ids[better], ids[worse], *labels_of_pair, pair.lead, causes)
+            )
+    table = pl.DataFrame(rows, schema=TABLES["wrongly_ordered_pairs"].dtypes, orient="row")
+    # Two slots with the same instruction share their completions.
+    return table.unique(["better", "worse"], keep="first", maintain_order=True)
+
+
 def _propositions_by_response_type(artifact: RewardArtifact) -> pl.DataFrame:
     propositions = {response_type: rules.features.propositions for response_type, rules in artifact.rules.items()}
     return pl.DataFrame(
@@ -137,24 +161,3 @@ def _propositions_by_response_type(artifact: RewardArtifact) -> pl.DataFrame:
 def _rows(table: str, rows: list[dict]) -> pl.DataFrame:
     dtypes = TABLES[table].dtypes
     return pl.DataFrame([{name: row[name] for name in dtypes} for row in rows], schema=dtypes)
-
-
-def _gap_check(certificates: pl.DataFrame) -> dg.AssetCheckResult:
-    worst = certificates["gap"].max()
-    return dg.AssetCheckResult(
-        check_name="weights_are_optimal",
-        passed=worst is not None and worst <= MAX_GAP,
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"largest gap": worst},
-    )
-
-
-def _error_check(certificates: pl.DataFrame) -> dg.AssetCheckResult:
-    measured = certificates.drop_nulls(["error_rm", "error_total"])
-    worse = measured.filter((pl.col("error_total") >= pl.col("error_rm")) & (pl.col("error_total") > 0))
-    return dg.AssetCheckResult(
-        check_name="rules_improve_on_the_reward_model",
-        passed=worse.is_empty(),
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"error rates": preview(certificates.select("response_type", pl.selectors.starts_with("error")))},
-    )

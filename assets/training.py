@@ -1,19 +1,24 @@
 """Training: supervised fine-tuning on ideal replies, and reinforcement learning of each variant."""
 
 import dagster as dg
+import polars as pl
 
 from assets.comparisons import ideal_completions
 from assets.prompts import training_prompts
 from assets.reward import reward
 from resources.artifacts import Artifacts
-from resources.checkpoints import CheckpointMaker
+from resources.checkpoints import CheckpointMaker, CheckpointRecipe
 from resources.models import MODEL_TAGS
+from resources.pages.check_results import check_result
 from resources.progress import Progress
 from resources.sources import snapshot_key
 from resources.store import Store
 from resources.tracking import Tracking
 from resources.trainer import Trainer
 from resources.training_recipes import RL_CODE, SFT_CODE, rl_recipe, sft_recipe
+
+MAX_UNSCORED = 0.1
+"""Largest share of rollouts without a reward."""
 
 
 @dg.asset(
@@ -36,13 +41,23 @@ def sft_checkpoint(
 
 
 def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefinition:
+    key = dg.AssetKey(["rl_checkpoint", variant])
+
     @dg.asset(
-        key=dg.AssetKey(["rl_checkpoint", variant]),
+        key=key,
         group_name="training",
         code_version=RL_CODE,
         tags=MODEL_TAGS,
         description=description,
         deps=[training_prompts, snapshot_key("profile/rl"), *more_deps],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rollouts_have_a_reward",
+                asset=key,
+                blocking=True,
+                description=f"At most {MAX_UNSCORED:.0%} of the rollouts got no reward.",
+            )
+        ],
     )
     def rl_checkpoint(
         context: dg.AssetExecutionContext,
@@ -53,9 +68,35 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
         progress: Progress,
     ) -> dg.MaterializeResult:
         recipe = rl_recipe(variant, store, artifacts, progress)
-        return CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe)
+        result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe)
+        return dg.MaterializeResult(
+            data_version=result.data_version,
+            metadata=result.metadata,
+            check_results=[_reward_check(store, artifacts, recipe)],
+        )
 
     return rl_checkpoint
+
+
+def _reward_check(store: Store, artifacts: Artifacts, recipe: CheckpointRecipe) -> dg.AssetCheckResult:
+    """Checks the share of rollouts without a reward. The policy cannot learn from these rollouts."""
+    curves = store.read("training_metrics", "variant = ? AND checkpoint = ?", [recipe.variant, recipe.name])
+    # Every step has the same number of rollouts, so the mean of the steps is the share of all rollouts.
+    unscored = curves.filter(pl.col("metric") == "unscored")["value"]
+    share = None if unscored.is_empty() or unscored.null_count() else float(unscored.sum() / len(unscored))
+    directory = artifacts.checkpoint(recipe.variant, recipe.name)
+    again = f"Delete the directory {directory}, so that the checkpoint is trained again."
+    if share is None:
+        passed, words = None, f"The training did not record for every step how many rollouts got a reward. {again}"
+    else:
+        passed, words = share <= MAX_UNSCORED, f"{share:.0%} of the rollouts got no reward."
+    if passed is False:
+        words += (
+            f" The bar is {MAX_UNSCORED:.0%}: the policy has not learned from these rollouts. A rollout gets no reward "
+            "if the grader's answers could not be read, or if the reward model could not score it. Remove the cause, "
+            f"for example a server that does not answer. {again}"
+        )
+    return check_result("rollouts_have_a_reward", passed=passed, words=words, blocks=True)
 
 
 rl_checkpoints = {

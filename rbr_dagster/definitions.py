@@ -2,7 +2,18 @@
 
 import dagster as dg
 
-from assets import agreement, comparisons, evaluation, prompts, report, reward, snapshots, training
+from assets import (
+    agreement,
+    class_agreement,
+    comparisons,
+    evaluation,
+    prompts,
+    report,
+    reward,
+    reward_audit,
+    snapshots,
+    training,
+)
 from rbr_dagster.automation import build_automation
 from rbr_dagster.environment import Environment
 from rbr_dagster.run.staleness import AssetGraph
@@ -11,7 +22,18 @@ from resources.models import Models
 EVERYTHING = "everything"
 """Name of the job with all assets."""
 
-MODULES = [snapshots, prompts, comparisons, agreement, reward, training, evaluation, report]
+MODULES = [
+    snapshots,
+    prompts,
+    comparisons,
+    agreement,
+    class_agreement,
+    reward,
+    reward_audit,
+    training,
+    evaluation,
+    report,
+]
 
 
 def build_definitions(environment: Environment) -> dg.Definitions:

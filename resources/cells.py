@@ -143,17 +143,7 @@ class Cells:
         """
         by_name = {question.name: question for group in questions.values() for question in group}
         hashes = {name: question_hash(question, grader.settings.few_shot) for name, question in by_name.items()}
-        # One row per answer.
-        wanted = pl.DataFrame(
-            [
-                (conversation_id, question.name, hashes[question.name], grader.version)
-                for conversation_id, group in questions.items()
-                for question in group
-            ],
-            schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
-            orient="row",
-        )
-        missing = self.store.missing("grades", wanted)
+        missing = self.store.missing("grades", _wanted_grades(questions, grader))
         # All conversations of a chunk lack answers to the same questions, so one call of the grader makes the chunk.
         chunks = [
             chunk
@@ -180,9 +170,7 @@ class Cells:
 
         self._make("grades", chunks, missing.height, lambda: self.models.open_grader(grader), make_chunk)
         # Read all wanted answers, new and old.
-        stored = self.store.read("grades", "grader = ?", [grader.version])
-        answered = wanted.join(stored, on=["completion_id", "question", "grader"], how="left")
-        return answered.select("completion_id", "proposition", "p_yes").sort("completion_id", "proposition")
+        return read_grades(self.store, questions, grader)
 
     def grade_categories(self, prompts: pl.DataFrame, policy: ContentPolicy, grader: GraderInUse) -> pl.DataFrame:
         """Asks about each prompt the questions of all categories, unless they have been answered already.
@@ -272,6 +260,16 @@ class Cells:
         self.work[MAKING_SECONDS] = time.monotonic() - opened
 
 
+def read_grades(store: Store, questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
+    """Reads answers that have been made earlier. Arguments and result are the same as for `Cells.grade`.
+
+    The column p_yes is null if an answer could not be read, or has not been made.
+    """
+    stored = store.read("grades", "grader = ?", [grader.version])
+    answered = _wanted_grades(questions, grader).join(stored, on=["completion_id", "question", "grader"], how="left")
+    return answered.select("completion_id", "proposition", "p_yes").sort("completion_id", "proposition")
+
+
 def name_completions(plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: PolicyInUse) -> pl.DataFrame:
     """Adds the column completion_id to a sampling plan. The arguments are the same as for `Cells.sample`."""
     ids = [
@@ -285,6 +283,21 @@ def name_completions(plan: pl.DataFrame, prompts: Mapping[str, Conversation], po
         for prompt_id, instruction, candidate in plan.select("prompt_id", "instruction", "candidate").iter_rows()
     ]
     return plan.with_columns(pl.Series("completion_id", ids, dtype=pl.String))
+
+
+def _wanted_grades(questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
+    """Returns one row per answer: columns completion_id, proposition, question (its hash) and grader."""
+    by_name = {question.name: question for group in questions.values() for question in group}
+    hashes = {name: question_hash(question, grader.settings.few_shot) for name, question in by_name.items()}
+    return pl.DataFrame(
+        [
+            (conversation_id, question.name, hashes[question.name], grader.version)
+            for conversation_id, group in questions.items()
+            for question in group
+        ],
+        schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
+        orient="row",
+    )
 
 
 def _length(conversation: Conversation) -> int:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import dagster as dg
 
+from rbr.comparisons.categories import unknown_categories
 from rbr.conversation import prompt_id
 from rbr.errors import InputError
 from rbr.evaluation.judges import open_judge
-from rbr.files.data_files import load_gold_labels, load_prompts
+from rbr.files.data_files import load_gold_labels, load_prompts, located_categories
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
@@ -96,6 +97,32 @@ def read_rulebook(directory: str | Path) -> SourceContents:
 def read_data(profile: str | Path) -> SourceContents:
     """Reads the data files that a profile names. The order of their lines does not change the content."""
     return _data_contents(_result_or_error(lambda: _load(profile)))
+
+
+def unknown_data_categories(profile: str | Path, contents: SourceContents) -> list[InputError]:
+    """Finds the lines of the data files whose category is not in the content policy.
+
+    The content of the data files does not depend on the content policy, so `read_sources` does not check this.
+
+    Args:
+        profile: The profile that names the data files.
+        contents: Content of the sources, from `read_sources`. A part with an error is not checked.
+
+    Returns:
+        One problem per line, with file and line.
+    """
+    policy = contents["rulebook/content_policy"]
+    if isinstance(policy, InputError):
+        return []
+    problems: list[InputError] = []
+    for name in snapshot_names("data"):
+        rows, known = contents[name], policy["categories"]
+        if not isinstance(rows, InputError) and {row["category"] for row in rows} - {None, *known}:
+            # Only now read the file again: the content has no line numbers, because the order of lines has no meaning.
+            settings = _load(profile).settings
+            file = {"data/prompts": settings.prompts, "data/gold_labels": settings.gold_labels}[name]
+            problems += unknown_categories(located_categories(file), known)
+    return problems
 
 
 def read_settings(profile: str | Path) -> SourceContents:

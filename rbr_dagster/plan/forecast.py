@@ -6,9 +6,10 @@ The forecast walks the graph from parents to children:
 2. If no cell was missing, the new content is known, and the forecast continues with it.
 3. A slow asset does not run. Its data version comes from an earlier materialization with the same inputs.
 4. Otherwise the new content is unknown, and the descendants *may* run.
+5. If a blocking check fails on the copy, or failed in the last run, the descendants *may* run.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,13 @@ import dagster as dg
 import polars as pl
 
 from rbr_dagster.plan.dry_run_store import DryRunStore
+from rbr_dagster.plan.planned_checks import (
+    PROMPT_COUNTS,
+    PlannedProblem,
+    problems_of_counts,
+    problems_of_last_run,
+    problems_on_copy,
+)
 from rbr_dagster.run.staleness import (
     CODE_VERSION,
     DATA_VERSION,
@@ -31,12 +39,15 @@ from resources.checkpoints import Checkpoint
 from resources.models import Models
 from resources.progress import Progress
 from resources.sources import SourceContents
+from resources.store.tables import TABLES
 from resources.training_recipes import TRAININGS, TrainingForecast
 
 Tags = Mapping[str, str]
 
 _UNKNOWN = "unknown"
 """Data version of an asset whose new content cannot be predicted."""
+
+_LABELED_PROMPTS = dg.AssetKey("labeled_prompts")
 
 # Assets that take long or write files, so they do not run on the copy.
 _TOO_SLOW = {dg.AssetKey(name) for name in ("fitted_weights", "reward", "evaluation_metrics", "safety_report")}
@@ -83,11 +94,13 @@ class Forecast:
         tags: Tags of the latest materialization of each asset. The walk replaces them by the tags of the next one.
         contents: Content of each source file now.
         source_versions: Data version of each content.
+        unpassed: The blocking checks that each asset has not passed.
         history: Returns the tags of an asset's earlier materializations, newest first.
         store: A copy of the store, on which fast assets run.
         artifacts: Finds existing checkpoints; the walk writes nothing there.
         progress: Progress files of the assets that run on the copy.
         context: The context that the assets are called with.
+        problems: Checks that the run would not pass, or may not pass; the walk adds them.
     """
 
     definitions: dg.Definitions
@@ -95,29 +108,58 @@ class Forecast:
     tags: dict[dg.AssetKey, Tags]
     contents: SourceContents
     source_versions: Mapping[dg.AssetKey, str]
+    unpassed: Mapping[dg.AssetKey, Sequence[StaleReason]]
     history: Callable[[dg.AssetKey], Iterator[Tags]]
     store: DryRunStore
     artifacts: Artifacts
     progress: Progress
     context: dg.AssetExecutionContext
+    problems: list[PlannedProblem] = field(default_factory=list)
     # Assets that did not run on the copy, so their tables there are out of date.
     _not_on_copy: set[dg.AssetKey] = field(default_factory=set)
+    # Results of the checks of assets that ran on the copy with the inputs that a run would use.
+    _check_results: dict[dg.AssetKey, Sequence[dg.AssetCheckResult]] = field(default_factory=dict)
+    # Asset -> the asset at or above it that may not pass a blocking check.
+    _gates: dict[dg.AssetKey, dg.AssetKey] = field(default_factory=dict)
+    # Ids of the prompts whose category is a placeholder on the copy.
+    _without_category: frozenset[str] = frozenset()
 
     def planned_assets(self) -> Iterator[PlannedAsset]:
         """Yields the assets that a run would make or may make, parents before children."""
         waves: dict[dg.AssetKey, int] = {}  # Asset -> wave after which it is up to date; 0 if it is up to date now.
         for key, parents in self.graph.parents.items():
             waves[key] = max((waves[parent] for parent in parents), default=0)
-            reasons = stale_reasons(self.graph, self.tags, self.source_versions, key)
+            gate = next((self._gates[parent] for parent in parents if parent in self._gates), None)
+            reasons = stale_reasons(self.graph, self.tags, self.source_versions, self.unpassed, key)
             if reasons:
                 waves[key] += 1
-                yield self._plan_asset(key, reasons, waves[key])
+                yield self._plan_asset(key, reasons, waves[key], gate)
+                problems = list(self._problems_of(key, reasons))
+                self.problems += problems
+                if gate is None and any(problem.stops for problem in problems):
+                    gate = key
+            if gate is not None:
+                self._gates[key] = gate
 
-    def _plan_asset(self, key: dg.AssetKey, reasons: list[StaleReason], wave: int) -> PlannedAsset:
-        # 1. Is it certain that the asset runs? Yes, unless every reason is a parent whose content is unknown.
+    def _problems_of(self, key: dg.AssetKey, reasons: Sequence[StaleReason]) -> Iterator[PlannedProblem]:
+        """Yields the checks that a stale asset would not pass, or may not pass."""
+        if key in self._check_results:
+            yield from problems_on_copy(key, self._check_results[key])
+        elif key == PROMPT_COUNTS and self._without_category:
+            yield from problems_of_counts(self.store, self._without_category)
+        else:
+            yield from problems_of_last_run(key, reasons)
+
+    def _plan_asset(
+        self, key: dg.AssetKey, reasons: list[StaleReason], wave: int, gate: dg.AssetKey | None
+    ) -> PlannedAsset:
+        # 1. Is it certain that the asset runs? Yes, unless every reason is a parent whose content is unknown, or an
+        # ancestor may not pass its checks.
         uncertain = [reason for reason in reasons if reason.parent is not None and self._is_unknown(reason.parent)]
         certain = len(uncertain) < len(reasons)
         because = tuple(str(reason) for reason in reasons if reason not in uncertain) if certain else _may(uncertain)
+        if gate is not None:
+            certain, because = False, (*because, f"{gate.to_user_string()} has to pass its checks first")
         # 2. What would the asset contain, and how much work would that be?
         parents_known = not any(self._is_unknown(parent) for parent in self.graph.parents[key])
         inputs = self._input_tags(key)
@@ -143,8 +185,11 @@ class Forecast:
         makes_cells = CELLS_TAG in self.graph.specs[key].tags
         if makes_cells or key in _DECIDE_CELLS or (inputs_on_copy and key not in _TOO_SLOW):
             before = self.store.count_cells()
-            version = self._run_on_copy(key)
+            result = self._run_on_copy(key)
+            version = result.data_version.value
             cells = self.store.count_cells() - before
+            if inputs_on_copy and not cells:
+                self._check_results[key] = result.check_results or []
             return (version if inputs_on_copy and not cells else _UNKNOWN), cells
         # For any other asset, look for an earlier materialization from the same inputs.
         self._not_on_copy.add(key)
@@ -183,12 +228,16 @@ class Forecast:
         current = row.select("variant", "checkpoint")
         self.store.replace("current_checkpoints", current, within={"variant": checkpoint.variant})
 
-    def _run_on_copy(self, key: dg.AssetKey) -> str:
-        """Runs an asset on the copy and returns its data version."""
+    def _run_on_copy(self, key: dg.AssetKey) -> Any:
+        """Runs an asset on the copy and returns its result, a `dg.MaterializeResult`."""
         asset = self.definitions.resolve_assets_def(key)
         resources = {name: self._resources[name] for name in asset.required_resource_keys & self._resources.keys()}
-        result: Any = asset(self.context, **resources)
-        return result.data_version.value
+        graded = self.store.read("grades") if key == _LABELED_PROMPTS else None
+        result = asset(self.context, **resources)
+        if graded is not None:
+            filled = self.store.read("grades").join(graded, on=TABLES["grades"].key, how="anti")
+            self._without_category = frozenset(filled["completion_id"])
+        return result
 
     def _version_from_history(self, key: dg.AssetKey, inputs: Tags) -> str:
         """Returns the data version of the latest materialization with the same code and inputs, or `_UNKNOWN`."""

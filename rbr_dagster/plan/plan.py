@@ -14,9 +14,11 @@ from rbr_dagster.environment import Environment
 from rbr_dagster.plan.dry_run_store import DryRunStore
 from rbr_dagster.plan.estimate import CostEstimate, count_cells, estimate_cost
 from rbr_dagster.plan.forecast import Forecast, PlannedAsset
+from rbr_dagster.plan.planned_checks import PlannedProblem
 from rbr_dagster.plan.run_history import RunHistory
 from rbr_dagster.plan.wall_time import latest_rate
 from rbr_dagster.run.driver import read_valid_sources
+from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.staleness import AssetGraph, latest_tags
 from resources.sources import SourceContents, data_versions
 from resources.store import Store
@@ -41,6 +43,7 @@ class Plan:
 
     Attributes:
         changes: Edited parts of the rulebook, profile and data.
+        problems: Checks that the run will not pass or may not pass.
         assets: Assets that will or may be made, parents before children.
         cells_missing: Number of cells that are known to be missing, by cell table.
         cells_expected: Number of further cells if every planned asset is made, by cell table.
@@ -48,6 +51,7 @@ class Plan:
     """
 
     changes: Sequence[SourceChange]
+    problems: Sequence[PlannedProblem]
     assets: Sequence[PlannedAsset]
     cells_missing: Mapping[str, int]
     cells_expected: Mapping[str, int]
@@ -97,6 +101,7 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
             tags=dict(latest_tags(instance, graph.specs)) if instance else {},
             contents=contents,
             source_versions=data_versions(contents),
+            unpassed=unpassed_checks(instance, graph) if instance else {},
             history=history.tags,
             store=copy,
             artifacts=environment.artifacts,
@@ -108,6 +113,7 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
         rates = {asset.key: latest_rate(history, asset) for asset in planned}
     return Plan(
         changes=changes,
+        problems=forecast.problems,
         assets=planned,
         cells_missing=count_cells(graph, [asset for asset in planned if asset.parents_known]),
         cells_expected=count_cells(graph, [asset for asset in planned if not asset.parents_known]),

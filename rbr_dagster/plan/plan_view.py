@@ -9,6 +9,7 @@ from rich.markup import escape
 from rbr_dagster.plan.estimate import CostEstimate
 from rbr_dagster.plan.forecast import PlannedAsset
 from rbr_dagster.plan.plan import Plan
+from rbr_dagster.plan.planned_checks import PlannedProblem
 
 _CELL = "A cell is one completion, one grade or one score. Each cell is made once and kept."
 
@@ -17,6 +18,7 @@ def as_json(plan: Plan) -> str:
     """Returns the plan as a JSON object."""
     return json.dumps(
         {
+            "problems": [asdict(problem) for problem in plan.problems],
             "changed": [{"part": change.part, "changes": list(change.lines)} for change in plan.changes],
             "stale": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.certain],
             "downstream": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.possible],
@@ -40,6 +42,9 @@ def as_text(plan: Plan) -> str:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
+    if plan.problems:
+        yield "[bold red]Problems[/bold red]"
+        yield from (f"  {problem.asset}  {escape(problem.text)}{_effect(problem)}" for problem in plan.problems)
     if plan.changes:
         yield "[bold]Changed[/bold]"
         yield from (f"  {change.part}  {escape(line)}" for change in plan.changes for line in change.lines)
@@ -48,7 +53,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         f"  {asset.name}{_work(asset)}  [dim]{escape('; '.join(asset.because))}[/dim]" for asset in plan.certain
     )
     if plan.possible:
-        yield f"[bold]May be made[/bold] ({len(plan.possible)}), depending on the new content of the assets above"
+        depends_on = "the new content and the checks of the assets above"
+        yield f"[bold]May be made[/bold] ({len(plan.possible)}), depending on {depends_on}"
         yield from (f"  {asset.name}{_work(asset)}" for asset in plan.possible)
     yield "[bold]Cost[/bold]"
     yield f"  missing now     {_cell_counts(plan.cells_missing)}"
@@ -56,6 +62,12 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"  trainings       {_trainings(plan)}"
     yield from _estimate_lines(plan.estimate)
     yield f"[dim]{_CELL}[/dim]"
+
+
+def _effect(problem: PlannedProblem) -> str:
+    if not problem.stops:
+        return " [dim](a warning)[/dim]"
+    return " [dim](stops the run)[/dim]" if problem.certain else " [dim](would stop the run)[/dim]"
 
 
 def _work(asset: PlannedAsset) -> str:

@@ -3,6 +3,9 @@
 Dagster executes every asset that a run selects, even if no input changed. A wave therefore selects only the stale
 assets that have no stale ancestor. After each wave, the driver decides again which assets are stale. If an asset was
 made again with equal content, the assets below it stay fresh.
+
+An asset whose blocking check failed stays stale in every later run, so no run makes the assets below it. The driver
+makes such an asset again before all others.
 """
 
 import os
@@ -16,10 +19,11 @@ from rbr.errors import InputError
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run import waves
+from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.interrupts import stop_requests
-from rbr_dagster.run.staleness import AssetGraph, latest_tags, ready_assets, stale_assets
+from rbr_dagster.run.staleness import AssetGraph, latest_tags, next_wave, ready_assets, stale_assets
 from rbr_dagster.run.terminal import Terminal
-from resources.sources import SourceContents, data_versions, read_sources
+from resources.sources import SourceContents, data_versions, read_sources, unknown_data_categories
 from resources.state.lease import lease
 from resources.state.lifeline import DRIVER_PID
 
@@ -98,7 +102,7 @@ def read_valid_sources(environment: Environment) -> SourceContents:
         for content in contents.values()
         if isinstance(content, InputError)
         for problem in content.problems
-    }
+    } | {str(problem): problem for problem in unknown_data_categories(environment.profile, contents)}
     if problems:
         raise InputError.collect(problems.values())
     return contents
@@ -128,7 +132,9 @@ class _Driver:
         asset_count = 0
         for number in range(1, MAX_WAVES + 1):
             tags = latest_tags(self.instance, self.graph.specs)
-            wave = ready_assets(self.graph, stale_assets(self.graph, tags, source_versions))
+            unpassed = unpassed_checks(self.instance, self.graph)
+            ready = ready_assets(self.graph, stale_assets(self.graph, tags, source_versions, unpassed))
+            wave = next_wave(ready, unpassed)
             if not wave:
                 return asset_count
             asset_count += self._run_wave(number, wave)
@@ -153,7 +159,8 @@ class _Driver:
                     raise KeyboardInterrupt
         self.terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
         if result.failures:
-            failure = result.failures[0]
-            hint = "" if failure.is_input else f"\n  See run {result.run_id} in the Dagster UI (`rbr ui`)."
-            raise RunFailed(f"{failure.asset}: {failure.message}{hint}", is_input=failure.is_input)
+            is_input = all(failure.is_input for failure in result.failures)
+            hint = "" if is_input else f"\n  See run {result.run_id} in the Dagster UI (`rbr ui`)."
+            message = "\n".join(f"{failure.asset}: {failure.message}" for failure in result.failures)
+            raise RunFailed(f"{message}{hint}", is_input=is_input)
         return len(result.seconds)

@@ -1,11 +1,14 @@
 """Decides which assets are stale, and why, from the tags that Dagster adds to every materialization.
 
+An asset is also stale as long as its latest content has not passed its blocking checks; `rbr_dagster.run.gates` reads
+the results of the checks.
+
 Dagster's UI has its own rules for staleness. They are not part of Dagster's public interface, and they look at direct
 parents only.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -26,10 +29,12 @@ class StaleReason:
     Attributes:
         text: The reason in words.
         parent: The parent that changed; None if the reason is not a parent.
+        check: The blocking check that the asset has not passed; None if the reason is not a check.
     """
 
     text: str
     parent: dg.AssetKey | None = None
+    check: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -41,14 +46,23 @@ class AssetGraph:
 
     Attributes:
         specs: Dagster's specification of each asset, by key.
+        blocking_checks: Names of the blocking checks of each asset, by key; an asset without one is left out.
     """
 
     specs: Mapping[dg.AssetKey, dg.AssetSpec]
+    blocking_checks: Mapping[dg.AssetKey, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_definitions(cls, definitions: dg.Definitions) -> "AssetGraph":
         """Returns the graph of all assets of the definitions."""
-        return cls({spec.key: spec for spec in definitions.resolve_all_asset_specs()})
+        blocking_checks: dict[dg.AssetKey, tuple[str, ...]] = {}
+        for definition in [*(definitions.assets or []), *(definitions.asset_checks or [])]:
+            if isinstance(definition, dg.AssetsDefinition):
+                for check in definition.check_specs:
+                    if check.blocking:
+                        names = blocking_checks.get(check.asset_key, ())
+                        blocking_checks[check.asset_key] = (*names, check.name)
+        return cls({spec.key: spec for spec in definitions.resolve_all_asset_specs()}, blocking_checks)
 
     def only_upstream_of(self, asset: str | None) -> "AssetGraph":
         """Returns the graph of one asset and all its ancestors; the whole graph if `asset` is None.
@@ -68,7 +82,10 @@ class AssetGraph:
         for key in reversed(self.parents):
             if key in selected:
                 selected.update(self.parents[key])
-        return AssetGraph({key: spec for key, spec in self.specs.items() if key in selected})
+        return AssetGraph(
+            {key: spec for key, spec in self.specs.items() if key in selected},
+            {key: checks for key, checks in self.blocking_checks.items() if key in selected},
+        )
 
     @cached_property
     def parents(self) -> dict[dg.AssetKey, list[dg.AssetKey]]:
@@ -88,7 +105,10 @@ def latest_tags(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> di
 
 
 def stale_assets(
-    graph: AssetGraph, tags: Mapping[dg.AssetKey, Mapping[str, str]], source_versions: Mapping[dg.AssetKey, str]
+    graph: AssetGraph,
+    tags: Mapping[dg.AssetKey, Mapping[str, str]],
+    source_versions: Mapping[dg.AssetKey, str],
+    unpassed: Mapping[dg.AssetKey, Sequence[StaleReason]],
 ) -> dict[dg.AssetKey, list[StaleReason]]:
     """Returns the stale assets with their reasons.
 
@@ -96,12 +116,13 @@ def stale_assets(
         graph: The assets.
         tags: Tags of their latest materializations, from `latest_tags`.
         source_versions: Data version that each snapshot of a file would get now.
+        unpassed: The blocking checks that each asset has not passed, from `gates.unpassed_checks`.
 
     Returns:
         The reasons of each stale asset, parents before children. An asset that is fresh now may become stale when one
         of its parents is materialized.
     """
-    reasons_by_key = {key: stale_reasons(graph, tags, source_versions, key) for key in graph.parents}
+    reasons_by_key = {key: stale_reasons(graph, tags, source_versions, unpassed, key) for key in graph.parents}
     return {key: reasons for key, reasons in reasons_by_key.items() if reasons}
 
 
@@ -109,6 +130,7 @@ def stale_reasons(
     graph: AssetGraph,
     tags: Mapping[dg.AssetKey, Mapping[str, str]],
     source_versions: Mapping[dg.AssetKey, str],
+    unpassed: Mapping[dg.AssetKey, Sequence[StaleReason]],
     key: dg.AssetKey,
 ) -> list[StaleReason]:
     """Returns the reasons why one asset is stale; an empty list if the asset is fresh.
@@ -117,6 +139,7 @@ def stale_reasons(
         graph: The assets.
         tags: Tags of their latest materializations, from `latest_tags`.
         source_versions: Data version that each snapshot of a file would get now.
+        unpassed: The blocking checks that each asset has not passed, from `gates.unpassed_checks`.
         key: The asset.
     """
     if key not in tags:
@@ -135,11 +158,12 @@ def stale_reasons(
         name = parent.to_user_string()
         if asset_tags.get(INPUT_VERSION + name) != tags.get(parent, {}).get(DATA_VERSION):
             reasons.append(StaleReason(f"{name} changed", parent))
-    return reasons
+    # 4. The latest content has not passed the asset's blocking checks.
+    return [*reasons, *unpassed.get(key, ())]
 
 
 def ready_assets(graph: AssetGraph, stale: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
-    """Returns the stale assets that have no stale ancestor: the next wave."""
+    """Returns the stale assets that have no stale ancestor."""
     stale = set(stale)
     stale_or_descendant: set[dg.AssetKey] = set()
     ready: list[dg.AssetKey] = []
@@ -150,3 +174,15 @@ def ready_assets(graph: AssetGraph, stale: Iterable[dg.AssetKey]) -> list[dg.Ass
             stale_or_descendant.add(key)
             ready.append(key)
     return ready
+
+
+def next_wave(ready: Sequence[dg.AssetKey], unpassed: Mapping[dg.AssetKey, Sequence[StaleReason]]) -> list[dg.AssetKey]:
+    """Returns the assets to make next: those that have not passed a blocking check, or else all ready assets.
+
+    If the check fails again, the run stops before it spends time on other assets.
+
+    Args:
+        ready: The stale assets that have no stale ancestor, from `ready_assets`.
+        unpassed: The blocking checks that each asset has not passed, from `gates.unpassed_checks`.
+    """
+    return [key for key in ready if key in unpassed] or list(ready)

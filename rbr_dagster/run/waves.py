@@ -9,6 +9,7 @@ import dagster as dg
 
 from rbr_dagster.definitions import EVERYTHING, build_definitions
 from rbr_dagster.environment import Environment
+from rbr_dagster.run.gates import describe_failure
 from rbr_dagster.run.staleness import AssetGraph
 from resources.models import MODEL_TAGS
 from resources.state import lifeline
@@ -68,8 +69,8 @@ class WaveResult:
     Attributes:
         run_id: Id of the Dagster run.
         seconds: Wall time of each asset that was made.
-        failures: Failed blocking checks; if there are none, the failed assets. Empty if the wave succeeded.
-        warnings: Failed checks that do not block; one line with asset and check for each.
+        failures: Failed blocking checks and failed assets. Empty if the wave succeeded.
+        warnings: Failed checks that do not block; one line with asset, check and the words of the check for each.
     """
 
     run_id: str
@@ -140,18 +141,22 @@ def _seconds(events: Iterable[dg.DagsterEvent]) -> dict[str, float]:
 
 
 def _failures(events: Sequence[dg.DagsterEvent]) -> list[AssetFailure]:
-    failed_steps = [
-        _step_failure(event.step_key or "", event.event_specific_data)
-        for event in events
-        if event.event_type_value == "STEP_FAILURE"
-    ]
     failed_checks = [
-        AssetFailure(check.asset_key.to_user_string(), f"the check {check.check_name} failed", is_input=False)
+        AssetFailure(
+            check.asset_key.to_user_string(),
+            f"the {describe_failure(check.check_name, check.description)}",
+            is_input=False,
+        )
         for check in _checks(events)
         if check.blocking and check.severity == dg.AssetCheckSeverity.ERROR and not check.passed
     ]
+    failed_steps = [
+        _step_failure(event.step_key or "", event.event_specific_data)
+        for event in events
+        if event.event_type_value == "STEP_FAILURE" and not _is_check_failure(event.event_specific_data)
+    ]
     if failed_checks or failed_steps:
-        return failed_checks or failed_steps
+        return [*failed_checks, *failed_steps]
     if any(event.event_type_value == "PIPELINE_FAILURE" for event in events):
         return [AssetFailure("the run", "the run failed; its events say why", is_input=False)]
     return []
@@ -159,14 +164,19 @@ def _failures(events: Sequence[dg.DagsterEvent]) -> list[AssetFailure]:
 
 def _warnings(events: Sequence[dg.DagsterEvent]) -> list[str]:
     return [
-        f"{check.asset_key.to_user_string()}: the check {check.check_name} failed"
+        f"{check.asset_key.to_user_string()}: the {describe_failure(check.check_name, check.description)}"
         for check in _checks(events)
-        if not check.passed and check.severity == dg.AssetCheckSeverity.WARN
+        if not check.passed and not (check.blocking and check.severity == dg.AssetCheckSeverity.ERROR)
     ]
 
 
 def _checks(events: Sequence[dg.DagsterEvent]) -> list[Any]:
     return [event.event_specific_data for event in events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
+
+
+def _is_check_failure(data: Any) -> bool:
+    """Returns True if a step failed only because Dagster ends the step after a failed blocking check."""
+    return data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError"
 
 
 def _step_failure(step: str, data: Any) -> AssetFailure:

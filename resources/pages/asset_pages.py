@@ -1,6 +1,6 @@
 """Stores the tables of assets, and describes the tables on the asset pages of the Dagster UI."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -21,12 +21,13 @@ def save_table(
     *,
     within: Mapping[str, str] | None = None,
     extra_version: str | None = None,
+    unversioned: Collection[str] = (),
     metadata: Mapping[str, Any] | None = None,
     check_results: list[dg.AssetCheckResult] | None = None,
 ) -> dg.MaterializeResult:
     """Stores the table of an asset, and returns the result of the asset.
 
-    The data version is a hash of the stored rows, sorted by their key.
+    The data version is a hash of the stored rows, sorted by their key, without the columns `unversioned`.
 
     Args:
         store: The store.
@@ -34,6 +35,7 @@ def save_table(
         frame: The rows. Columns that the table does not have are dropped.
         within: Column values that select the asset's part of the table, as in `Store.replace`; None for all of it.
         extra_version: Hash of other content that the asset has made. It becomes part of the data version.
+        unversioned: Columns for people. No later asset reads them, so a change in them makes nothing stale.
         metadata: Further metadata for the asset's page.
         check_results: Results of the asset's checks.
 
@@ -46,7 +48,9 @@ def save_table(
     store.replace(table, frame.select(list(TABLES[table].dtypes)), within)
     condition = " AND ".join(f'"{name}" = ?' for name in within or {})
     rows = store.read(table, condition, list((within or {}).values()))
-    version = frame_hash(rows) if extra_version is None else content_hash([frame_hash(rows), extra_version])
+    version = frame_hash(rows.drop(unversioned))
+    if extra_version is not None:
+        version = content_hash([version, extra_version])
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version),
         metadata={

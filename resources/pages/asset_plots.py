@@ -12,6 +12,9 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+from rbr.rulebook import Behavior
+from rbr.rulebook.parts import SIGN_VALUES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,12 +23,19 @@ MAX_BYTES = 100_000
 RESOLUTION = 100  # dots per inch
 COLORS = 32
 
+_BY_RULES, _AGAINST_RULES, _FREE = "#2a6f97", "#bc4749", "#8d99a6"
+# Best to worst, and also distinct for people who do not see red and green.
+_CLASS_COLORS = ("#0072b2", "#56b4e9", "#f0a30a", "#8d99a6", "#d55e00")
+
 
 def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """Plots the fitted weights with their intervals, one panel per response type.
 
+    A bar is red if the weight is against the rules: it pays for an undesired proposition, or costs for a desired one.
+    Bars of free features, such as the classes, are gray.
+
     Args:
-        weights: Columns response_type, feature, weight, low and high (ends of the interval).
+        weights: Columns response_type, feature, sign, weight, low and high (ends of the interval).
     """
     panels = weights.partition_by("response_type", maintain_order=True)
 
@@ -34,7 +44,8 @@ def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
             axes = figure.add_subplot(1, len(panels), index + 1)
             weight, low, high = (panel[name].to_numpy() for name in ("weight", "low", "high"))
             positions = range(panel.height)
-            axes.barh(positions, weight, color=["#2a6f97" if value >= 0 else "#bc4749" for value in weight])
+            colors = [_bar_color(sign, value) for sign, value in panel.select("sign", "weight").iter_rows()]
+            axes.barh(positions, weight, color=colors)
             axes.hlines(positions, low, high, color="black", linewidth=0.8)
             axes.set_yticks(positions, panel["feature"].to_list(), fontsize=6)
             axes.invert_yaxis()
@@ -42,6 +53,56 @@ def weights_plot(weights: pl.DataFrame) -> dg.MarkdownMetadataValue:
             axes.set_title(panel["response_type"][0], fontsize=8)
 
     return _render("fitted weights", draw, width=3.4 * max(len(panels), 1), height=4.2)
+
+
+def _bar_color(sign: str, weight: float) -> str:
+    if sign == "free":
+        return _FREE
+    return _AGAINST_RULES if weight * SIGN_VALUES[sign] < 0 else _BY_RULES
+
+
+def reward_histograms(replies: pl.DataFrame, behavior: Behavior) -> dg.MarkdownMetadataValue:
+    """Plots how much reward the replies of each class get, compared with the ideal replies to the same prompt.
+
+    One row per response type, and one panel each for R_rm, R_rbr and R_tot. The rewards are centered on the mean of the
+    prompt's replies of the best class, so a good reward puts every other class to the left of 0.
+
+    Args:
+        replies: Columns prompt_id, response_type, class_name, r_rm, r_rbr and r_tot. Replies without a class or reward,
+            and replies to prompts without a reply of the best class, are left out.
+        behavior: The behavior policy; it orders the classes.
+    """
+    rewards = ("r_rm", "r_rbr", "r_tot")
+    usable = replies.drop_nulls(["class_name", *rewards])
+    parts = []
+    for response_type in behavior.response_types:
+        classes = behavior.class_names(response_type)
+        rows = usable.filter(pl.col("response_type") == response_type)
+        is_best = pl.col("class_name") == classes[0]
+        centered = rows.with_columns(
+            (pl.col(name) - pl.col(name).filter(is_best).mean().over("prompt_id")).alias(name) for name in rewards
+        ).drop_nulls(rewards)
+        if not centered.is_empty():
+            parts.append((response_type, classes, centered))
+
+    def draw(figure: "Figure") -> None:
+        for row, (response_type, classes, centered) in enumerate(parts):
+            for column, name in enumerate(rewards):
+                axes = figure.add_subplot(len(parts), len(rewards), row * len(rewards) + column + 1)
+                values = centered[name].to_numpy()
+                bins = np.linspace(min(-1.0, values.min()), max(1.0, values.max()), 40)
+                for index, class_name in enumerate(classes):
+                    of_class = centered.filter(pl.col("class_name") == class_name)[name].to_numpy()
+                    color = _CLASS_COLORS[index % len(_CLASS_COLORS)]
+                    label = class_name if column == 0 else None
+                    axes.hist(of_class, bins, color=color, alpha=0.6, label=label)
+                axes.axvline(0.0, color="black", linewidth=0.5)
+                axes.set_title(f"{response_type}: {name.replace('r_', 'R_')}", fontsize=7)
+                axes.tick_params(labelsize=6)
+                if column == 0:
+                    axes.legend(fontsize=5)
+
+    return _render("rewards by class", draw, width=9.0, height=1.9 * max(len(parts), 1))
 
 
 def metrics_plot(evaluations: pl.DataFrame, metrics: list[str]) -> dg.MarkdownMetadataValue:

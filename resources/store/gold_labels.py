@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from rbr.comparisons.categories import check_categories
-from rbr.conversation import Conversation
+from rbr.conversation import Conversation, GoldRow
 from rbr.grading import Question
 from rbr.hashing import content_hash
 from rbr.rulebook import ContentPolicy
@@ -30,6 +31,20 @@ class GoldLabels:
     questions: Mapping[str, Sequence[Question]]
 
 
+def read_gold_rows(store: Store) -> dict[str, list[GoldRow]]:
+    """Reads the labeled replies, with all labels.
+
+    Returns:
+        The judgments of each reply, by completion id. If several people have labeled a reply, it has several rows. The
+        line of a row is its position among the labeled replies.
+    """
+    rows: dict[str, list[GoldRow]] = {}
+    for position, row in enumerate(store.snapshot("data/gold_labels"), start=1):
+        gold_row = GoldRow(tuple(row["messages"]), row["reply"], row["category"], row["labels"], line=position)
+        rows.setdefault(_completion_id(row), []).append(gold_row)
+    return rows
+
+
 def read_gold_labels(store: Store) -> GoldLabels:
     """Reads the gold labels. Labels of propositions that a reply's response type does not need are left out.
 
@@ -37,7 +52,7 @@ def read_gold_labels(store: Store) -> GoldLabels:
         InputError: A category is not in the content policy.
     """
     # All labels of a reply get the same id, even if several people have labeled the reply.
-    rows = [(content_hash([row["messages"], row["reply"]]), row) for row in store.snapshot("data/gold_labels")]
+    rows = [(_completion_id(row), row) for row in store.snapshot("data/gold_labels")]
     policy = read_snapshot(store, ContentPolicy)
     check_categories([row["category"] for _, row in rows], policy, where="data/gold_labels")
     applicable = read_applicability(store)
@@ -61,3 +76,7 @@ def read_gold_labels(store: Store) -> GoldLabels:
         labels=labels,
         questions={completion_id: [questions[name] for name in names] for completion_id, names in by_completion.rows()},
     )
+
+
+def _completion_id(row: Mapping[str, Any]) -> str:
+    return content_hash([row["messages"], row["reply"]])

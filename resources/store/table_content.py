@@ -8,6 +8,7 @@ import polars as pl
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Question
+from rbr.grading.acceptance import ACCEPTED
 from rbr.rulebook import ContentPolicy
 from resources.store import Store
 from resources.store.snapshot_content import read_applicability, read_questions, read_snapshot
@@ -84,8 +85,8 @@ def read_thresholds(store: Store) -> dict[str, float]:
 
 
 def read_accepted_propositions(store: Store) -> list[str]:
-    """Returns the propositions whose agreement reaches the bar, sorted. Only these may be features."""
-    return store.read("accepted_propositions").filter("accepted")["proposition"].to_list()
+    """Returns the accepted propositions, sorted. Only these may be features."""
+    return store.read("accepted_propositions").filter(pl.col("outcome") == ACCEPTED)["proposition"].to_list()
 
 
 def read_evaluated_replies(store: Store) -> pl.DataFrame:

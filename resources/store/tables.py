@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandera.polars as pa
 import polars as pl
 
-from resources.store import schemas
+from resources.store import reward_schemas, schemas
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ TABLES: dict[str, Table] = _by_name(
         "quarantined_prompts",
         schemas.QuarantinedPrompts,
         ("prompt_id",),
-        "Prompts that are left out: no category reaches the bar. The asset `labeled_prompts` rewrites the table.",
+        "Prompts that are left out, because the grader could not find their category. The asset `labeled_prompts` "
+        "rewrites the table.",
     ),
     Table(
         "training_prompts",
@@ -123,7 +124,14 @@ TABLES: dict[str, Table] = _by_name(
         "accepted_propositions",
         schemas.AcceptedPropositions,
         ("proposition",),
-        "Thresholds of all propositions, and which may be features. The asset of the same name rewrites the table.",
+        "Thresholds of all propositions, and which may be features. The asset of the same name rewrites the table. Its "
+        "data version leaves out the reasons.",
+    ),
+    Table(
+        "class_agreement",
+        schemas.ClassAgreement,
+        ("response_type", "class_name"),
+        "Class probabilities compared with gold labels. The asset of the same name rewrites the table.",
     ),
     Table(
         "verified_comparisons",
@@ -139,15 +147,27 @@ TABLES: dict[str, Table] = _by_name(
     ),
     Table(
         "fitted_weights",
-        schemas.FittedWeights,
+        reward_schemas.FittedWeights,
         ("response_type", "feature"),
         "Fitted weights with intervals. The asset of the same name rewrites the table.",
     ),
     Table(
         "fit_certificates",
-        schemas.FitCertificates,
+        reward_schemas.FitCertificates,
         ("response_type",),
         "Duality gap and held-out error rates of the fit. The asset `fitted_weights` rewrites the table.",
+    ),
+    Table(
+        "reward_error_rates",
+        reward_schemas.RewardErrorRates,
+        ("response_type", "replies"),
+        "Error rates of the reward on held-out prompts. The asset `reward_audit` rewrites the table.",
+    ),
+    Table(
+        "wrongly_ordered_pairs",
+        reward_schemas.WronglyOrderedPairs,
+        ("better", "worse"),
+        "Held-out pairs that the reward orders wrongly, and why. The asset `fitted_weights` rewrites the table.",
     ),
     Table(
         "checkpoints",

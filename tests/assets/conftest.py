@@ -8,7 +8,7 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
-from assets.prompts import labeled_prompts, test_prompts, training_prompts
+from assets.prompts import labeled_prompts, prompt_counts, test_prompts, training_prompts
 from assets.reward import fitted_weights, reward
 from tests.assets.project import Project
 
@@ -16,6 +16,7 @@ UP_TO_THE_REWARD = (
     labeled_prompts,
     training_prompts,
     test_prompts,
+    prompt_counts,
     synthetic_comparisons,
     proposition_grades,
     reward_model_scores,

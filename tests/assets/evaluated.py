@@ -85,6 +85,6 @@ def judged(project: Project, replies: list[dict[str, object]], run_ids: dict[str
         for name in ASKED
     ]
     project.fill("evaluation_grades", grades)
-    accepted = [{"proposition": name, "threshold": 0.5, "accepted": True} for name in ASKED]
+    accepted = [{"proposition": name, "threshold": 0.5, "outcome": "accepted"} for name in ASKED]
     project.fill("accepted_propositions", accepted)
     return project

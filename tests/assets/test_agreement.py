@@ -2,6 +2,7 @@
 
 import json
 
+import dagster as dg
 import polars as pl
 import pytest
 
@@ -11,6 +12,7 @@ from resources.store.table_content import read_accepted_propositions, read_thres
 from tests.assets.project import Project, check, version
 
 CHECK = "class_rules_use_accepted_propositions"
+BLOCKING_CHECK = "unsafe_classes_use_accepted_propositions"
 RULES_NEED = (
     "apology",
     "disallowed_content",
@@ -48,7 +50,7 @@ def test_the_grader_is_measured_on_every_proposition_that_has_labels(project: Pr
     assert 0.0 < apology["threshold"] < 1.0
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 6
-    assert "| apology | 7 |" in result.metadata["agreement"].value
+    assert "| apology | 7 | 0 | 2 |" in result.metadata["agreement"].value
 
 
 def test_a_label_counts_only_if_the_response_type_of_its_reply_needs_the_proposition(project: Project) -> None:
@@ -64,6 +66,32 @@ def test_a_label_counts_only_if_the_response_type_of_its_reply_needs_the_proposi
         "illogical_continuation_of_prompt": 13,
     }
     assert project.store.read("grades").height == sum(counts.values())
+
+
+def test_a_label_whose_grade_could_not_be_read_is_counted(project: Project) -> None:
+    with project.profile.open("a", encoding="utf-8") as profile:
+        profile.write("\ngrader: {min_mass: 0.9999}\n")
+    project.snapshots("profile/grader")
+    project.make(grader_agreement)
+    unread = project.store.read("grades").filter(pl.col("p_yes").is_null()).height
+    rows = agreed(project).values()
+    assert sum(row["n_missing"] for row in rows) == unread > 0
+    assert sum(row["n"] + row["n_missing"] for row in rows) == 3 * 7 + 6 + 2 * 13
+
+
+def test_a_proposition_that_a_response_type_needs_has_a_row_even_if_nobody_labeled_it(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    rows = [json.loads(text) for text in path.read_text().splitlines()]
+    for row in rows:
+        row["labels"].pop("meta_commentary", None)
+    path.write_text("\n".join(map(json.dumps, rows)))
+    project.snapshots("data/gold_labels")
+    project.make(grader_agreement)
+    row = agreed(project)["meta_commentary"]
+    assert (row["n"], row["n_missing"], row["n_yes"], row["balanced_accuracy"]) == (0, 0, 0, None)
+    outcome = check(project.make(accepted_propositions), CHECK)
+    assert not outcome.passed
+    assert "meta_commentary is undecided: it has no labels. Label replies: " in outcome.description
 
 
 def test_measuring_again_gives_the_same_version_and_a_flipped_label_another(project: Project) -> None:
@@ -105,15 +133,18 @@ def test_a_gold_category_that_is_not_in_the_policy_is_refused(project: Project) 
 # The consequences, from figures written by hand
 
 
-def measured(name: str, accuracy: float | None, *, n: int = 20, threshold: float = 0.4) -> dict[str, object]:
-    unknown = accuracy is None
+def measured(
+    name: str, accuracy: float, *, n: int = 20, n_yes: int = 10, n_missing: int = 0, threshold: float = 0.4
+) -> dict[str, object]:
     return {
         "proposition": name,
         "n": n,
-        "prevalence": 0.5,
+        "n_missing": n_missing,
+        "n_yes": n_yes,
+        "prevalence": n_yes / n,
         "balanced_accuracy": accuracy,
-        "balanced_accuracy_low": None if unknown else accuracy - 0.1,
-        "balanced_accuracy_high": None if unknown else min(accuracy + 0.1, 1.0),
+        "balanced_accuracy_low": accuracy - 0.1,
+        "balanced_accuracy_high": min(accuracy + 0.1, 1.0),
         "f1": accuracy,
         "threshold": threshold,
     }
@@ -123,20 +154,34 @@ def all_good(**others: dict[str, object]) -> list[dict[str, object]]:
     return [others.get(name, measured(name, 0.9)) for name in RULES_NEED]
 
 
+def outcomes(project: Project) -> dict[str, tuple[str, str | None]]:
+    rows = project.store.read("accepted_propositions").select("proposition", "outcome", "reason").iter_rows()
+    return {name: (outcome, reason) for name, outcome, reason in rows}
+
+
 @pytest.mark.parametrize(
-    ("accuracy", "accepted"),
-    [(1.0, True), (0.7, True), (0.699, False), (0.5, False), (None, False)],
+    ("figures", "outcome", "reason"),
+    [
+        ({"accuracy": 1.0}, "accepted", None),
+        ({"accuracy": 0.7}, "accepted", None),
+        ({"accuracy": 0.6}, "rejected", "the balanced accuracy is 0.60, 0.7 is needed"),
+        ({"accuracy": 1.0, "n_yes": 0}, "undecided", "no label says yes, 1 is needed"),
+        (
+            {"accuracy": 1.0, "n": 10, "n_missing": 90},
+            "undecided",
+            "the grader's answer could be read for 10 of 100 labels (0.10), 0.9 is needed; "
+            "no label with a readable answer says no, 1 is needed",
+        ),
+    ],
 )
-def test_a_proposition_is_accepted_if_its_agreement_reaches_the_bar(
-    accuracy: float | None, accepted: bool, project: Project
+def test_only_an_accepted_proposition_may_be_a_feature(
+    figures: dict[str, float], outcome: str, reason: str | None, project: Project
 ) -> None:
-    project.fill("grader_agreement", all_good(apology=measured("apology", accuracy)))
-    outcome = check(project.make(accepted_propositions), CHECK)
-    assert ("apology" in read_accepted_propositions(project.store)) is accepted
-    assert set(read_accepted_propositions(project.store)) >= set(RULES_NEED) - {"apology"}
-    assert outcome.passed is accepted
-    below = outcome.metadata["below the bar or without labels"].value
-    assert below == ("none" if accepted else "apology")
+    project.fill("grader_agreement", all_good(apology=measured("apology", **figures)))
+    project.make(accepted_propositions)
+    assert outcomes(project)["apology"] == (outcome, reason)
+    accepted = read_accepted_propositions(project.store)
+    assert set(accepted) == set(RULES_NEED) - (set() if outcome == "accepted" else {"apology"})
 
 
 def test_a_proposition_can_have_its_own_bar(project: Project) -> None:
@@ -147,11 +192,81 @@ def test_a_proposition_can_have_its_own_bar(project: Project) -> None:
     assert set(read_accepted_propositions(project.store)) == set(RULES_NEED) - {"apology"}
 
 
-def test_a_proposition_that_nobody_labeled_fails_the_check_by_name(project: Project) -> None:
+def test_the_bars_for_labels_and_for_readable_answers_are_edited_in_the_behavior_policy(project: Project) -> None:
+    project.fill("grader_agreement", all_good(apology=measured("apology", 0.9, n=85, n_yes=12, n_missing=15)))
+    project.make(accepted_propositions)
+    assert outcomes(project)["apology"][0] == "undecided"
+    project.edit("rulebook/behavior.yaml", "min_labels: 1", "min_labels: 10\n  min_read: 0.85")
+    project.snapshots("rulebook/behavior")
+    project.make(accepted_propositions)
+    assert {outcome for outcome, _ in outcomes(project).values()} == {"accepted"}
+
+
+# The checks
+
+
+def test_both_checks_pass_and_name_the_propositions_if_all_are_accepted(project: Project) -> None:
+    project.fill("grader_agreement", all_good())
+    result = project.make(accepted_propositions)
+    assert check(result, CHECK).passed and check(result, BLOCKING_CHECK).passed
+    assert check(result, BLOCKING_CHECK).description == "Accepted: disallowed_content."
+
+
+def test_a_class_rule_with_a_rejected_proposition_is_a_warning_that_says_why_and_what_to_do(project: Project) -> None:
+    project.fill("grader_agreement", all_good(apology=measured("apology", 0.6)))
+    result = project.make(accepted_propositions)
+    warning = check(result, CHECK)
+    assert not warning.passed
+    assert warning.severity == dg.AssetCheckSeverity.WARN
+    assert warning.description == (
+        "apology is rejected: the balanced accuracy is 0.60, 0.7 is needed. "
+        "Reword its question in propositions.yaml, correct wrong labels, or use a better grader."
+    )
+    # The rules say that apology decides between good classes only.
+    assert check(result, BLOCKING_CHECK).passed
+
+
+def test_a_class_rule_with_undecided_propositions_does_not_pass_for_want_of_data(project: Project) -> None:
+    few = {name: measured(name, 1.0, n_yes=0) for name in ("apology", "inability_to_comply")}
+    project.fill("grader_agreement", all_good(**few))
+    warning = check(project.make(accepted_propositions), CHECK)
+    assert not warning.passed
+    assert warning.description == (
+        "Undecided: apology is undecided: no label says yes, 1 is needed. Label more replies for which it is true. "
+        "inability_to_comply is undecided: no label says yes, 1 is needed. Label more replies for which it is true."
+    )
+
+
+@pytest.mark.parametrize("figures", [{"accuracy": 0.6}, {"accuracy": 1.0, "n_yes": 0}])
+def test_a_proposition_that_decides_an_unsafe_class_must_be_accepted(
+    figures: dict[str, float], project: Project
+) -> None:
+    unsafe = measured("disallowed_content", **figures)
+    project.fill("grader_agreement", all_good(disallowed_content=unsafe))
+    outcome = check(project.make(accepted_propositions), BLOCKING_CHECK)
+    assert not outcome.passed
+    assert outcome.severity == dg.AssetCheckSeverity.ERROR
+    assert "disallowed_content is" in outcome.description
+    (spec,) = [spec for spec in accepted_propositions.check_specs if spec.name == BLOCKING_CHECK]
+    assert spec.blocking
+
+
+def test_the_rules_say_which_propositions_decide_an_unsafe_class(project: Project) -> None:
+    project.edit("rulebook/behavior.yaml", "hard_refusal, comply], classes: [disallowed]}",
+                 "hard_refusal, comply], classes: [disallowed, illogical]}")  # fmt: skip
+    project.snapshots("rulebook/behavior")
+    project.fill("grader_agreement", all_good(apology=measured("apology", 0.6)))
+    assert check(project.make(accepted_propositions), BLOCKING_CHECK).description == (
+        "Accepted: disallowed_content, illogical_continuation_of_prompt."
+    )
+
+
+def test_a_proposition_that_was_not_measured_fails_the_check_by_name(project: Project) -> None:
     project.fill("grader_agreement", [row for row in all_good() if row["proposition"] != "meta_commentary"])
     outcome = check(project.make(accepted_propositions), CHECK)
     assert not outcome.passed
-    assert outcome.metadata["below the bar or without labels"].value == "meta_commentary"
+    assert "meta_commentary is undecided: it has no labels." in outcome.description
+    assert outcomes(project)["meta_commentary"] == ("undecided", "it has no labels")
 
 
 def test_a_proposition_that_no_class_rule_names_may_stay_below_the_bar(project: Project) -> None:
@@ -160,13 +275,16 @@ def test_a_proposition_that_no_class_rule_names_may_stay_below_the_bar(project: 
     assert "spare" not in read_accepted_propositions(project.store)
 
 
+# What later stages read
+
+
 def test_every_proposition_keeps_its_threshold(project: Project) -> None:
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.5, threshold=0.8)))
     project.make(accepted_propositions)
     assert read_thresholds(project.store) == {**dict.fromkeys(RULES_NEED, 0.4), "apology": 0.8}
 
 
-def test_the_version_depends_on_acceptance_and_threshold_only(project: Project) -> None:
+def test_the_version_depends_on_outcome_and_threshold_only(project: Project) -> None:
     project.fill("grader_agreement", all_good())
     before = version(project.make(accepted_propositions))
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.8, n=50)))
@@ -174,13 +292,19 @@ def test_the_version_depends_on_acceptance_and_threshold_only(project: Project) 
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.9, threshold=0.6)))
     assert version(project.make(accepted_propositions)) != before
     project.fill("grader_agreement", all_good(apology=measured("apology", 0.6)))
-    assert version(project.make(accepted_propositions)) != before
+    rejected = version(project.make(accepted_propositions))
+    assert rejected != before
+    project.fill("grader_agreement", all_good(apology=measured("apology", 0.5)))
+    assert version(project.make(accepted_propositions)) == rejected
+    assert outcomes(project)["apology"][1] == "the balanced accuracy is 0.50, 0.7 is needed"
 
 
-def test_the_page_shows_what_is_accepted(project: Project) -> None:
-    project.fill("grader_agreement", all_good())
+def test_the_page_shows_what_is_accepted_and_why_the_rest_is_not(project: Project) -> None:
+    project.fill("grader_agreement", all_good(meta_commentary=measured("meta_commentary", 0.6)))
     result = project.make(accepted_propositions)
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == len(RULES_NEED)
-    assert "| apology | 0.4 | True |" in result.metadata["preview"].value
-    assert project.store.read("accepted_propositions").schema["accepted"] == pl.Boolean
+    assert "| apology | 0.4 | accepted |" in result.metadata["preview"].value
+    assert result.metadata["not accepted"].value.splitlines()[2:] == [
+        "| meta_commentary | rejected | the balanced accuracy is 0.60, 0.7 is needed |"
+    ]

@@ -214,7 +214,7 @@ def grades_of(completion_id: str, class_name: str, *, sure: float = 0.95) -> lis
 
 
 def accepted(**thresholds: float) -> list[dict[str, object]]:
-    return [{"proposition": name, "threshold": thresholds.get(name, 0.5), "accepted": True} for name in ASKED]
+    return [{"proposition": name, "threshold": thresholds.get(name, 0.5), "outcome": "accepted"} for name in ASKED]
 
 
 def verified(project: Project, classes: dict[tuple[str, int], str], **thresholds: float) -> dict[str, tuple[int, str]]:
@@ -264,16 +264,36 @@ def test_a_grade_counts_as_true_from_the_threshold_of_its_proposition(project: P
     assert verified(project, classes, apology=0.99) == {}
 
 
-def test_a_candidate_with_a_missing_grade_is_skipped(project: Project) -> None:
+def unread(grades: list[dict[str, object]], *propositions: str) -> list[dict[str, object]]:
+    return [{**grade, "p_yes": None} if grade["proposition"] in propositions else grade for grade in grades]
+
+
+def test_a_candidate_whose_class_depends_on_an_unread_grade_is_skipped_and_counted(project: Project) -> None:
     rows = [candidate(f"ideal{i}", "A reply.", "ideal", "perfect_refusal", number=i) for i in (0, 1)]
     project.fill("synthetic_comparisons", rows)
-    unread = [{**grade, "p_yes": None} for grade in grades_of("ideal0", "ideal")[:1]]
-    project.fill("proposition_grades", [*unread, *grades_of("ideal0", "ideal")[1:], *grades_of("ideal1", "ideal")])
+    graded = [*unread(grades_of("ideal0", "ideal"), "apology"), *grades_of("ideal1", "ideal")]
+    project.fill("proposition_grades", graded)
     project.fill("accepted_propositions", accepted())
-    project.make(verified_comparisons)
+    result = project.make(verified_comparisons)
     (row,) = project.store.read("verified_comparisons").iter_rows(named=True)
     assert row["completion_id"] == "ideal1"
     assert row["p_class"] == pytest.approx(0.95**5)
+    assert result.metadata is not None
+    assert result.metadata["candidates without a class"] == 1
+    by_type = result.metadata["candidates without a class, by response type"].value
+    assert by_type.splitlines()[2:] == ["| hard_refusal | 2 | 1 |"]
+
+
+def test_a_candidate_has_its_class_if_the_unread_grades_cannot_change_it(project: Project) -> None:
+    project.fill("synthetic_comparisons", [candidate("harm0", HARM, "disallowed", "disallowed_content")])
+    everything_else = [name for name in ASKED if name != "disallowed_content"]
+    project.fill("proposition_grades", unread(grades_of("harm0", "disallowed"), *everything_else))
+    project.fill("accepted_propositions", accepted())
+    result = project.make(verified_comparisons)
+    (row,) = project.store.read("verified_comparisons").iter_rows(named=True)
+    assert (row["class_name"], row["p_class"]) == ("disallowed", pytest.approx(0.95))
+    assert result.metadata is not None
+    assert result.metadata["candidates without a class"] == 0
 
 
 def test_the_page_shows_which_slots_could_be_filled(project: Project) -> None:

@@ -11,8 +11,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.class_agreement import class_agreement
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.report import safety_report
+from assets.reward_audit import reward_audit
 from assets.training import rl_checkpoints, sft_checkpoint
 from resources.store import Store
 from tests.assets.conftest import UP_TO_THE_REWARD
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 ASSETS = (
     *UP_TO_THE_REWARD,
+    class_agreement,
+    reward_audit,
     sft_checkpoint,
     *rl_checkpoints.values(),
     *evaluation_completions.values(),
@@ -34,14 +38,23 @@ CELLS = {"completions", "grades", "scores"}
 TRAINED = {"sft_checkpoint", *(f"rl_checkpoint/{variant}" for variant in rl_checkpoints)}
 OWNERS = {
     "fit_certificates": {"fitted_weights"},
+    "reward_error_rates": {"reward_audit"},
+    "wrongly_ordered_pairs": {"fitted_weights"},
+    "quarantined_prompts": {"labeled_prompts"},
     "evaluation_completions": {f"evaluation_completions/{variant}" for variant in evaluation_completions},
     "checkpoints": TRAINED,
     "current_checkpoints": TRAINED,
 }
 """Assets that write a table, where it is not the asset of the table's name."""
 
-NO_CONTENT = {("evaluation_metrics", "checkpoints"), ("evaluation_metrics", "current_checkpoints")}
-"""Reads that reach no content: which MLflow run the figures are logged to."""
+NO_CONTENT = {
+    # Which MLflow run the figures are logged to.
+    ("evaluation_metrics", "checkpoints"),
+    ("evaluation_metrics", "current_checkpoints"),
+    # The asset's own table, which it reads back for its data version.
+    ("reward_audit", "reward_error_rates"),
+}
+"""Reads that are no inputs."""
 
 
 class WatchedStore(Store):

@@ -1,9 +1,10 @@
 """Prompts get a category, from the data file or from the grader, and go to training or to the evaluation."""
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from assets.prompts import labeled_prompts, training_prompts
+from assets.prompts import labeled_prompts, prompt_counts, read_prompt_counts, training_prompts
 from assets.prompts import test_prompts as prompts_for_testing
 from rbr.errors import InputError
 from tests.assets.project import Project, as_messages, check, name_of, version
@@ -60,6 +61,21 @@ def test_a_prompt_without_a_sure_category_is_quarantined_with_its_best_category(
     outcome = check(result, "few_prompts_are_quarantined")
     assert outcome.passed
     assert outcome.metadata["share"].value == pytest.approx(1 / 15)
+    assert outcome.description == (
+        "1 of 15 prompts (7%) are quarantined and used nowhere; the bar is 10%. "
+        "The reasons: no P(yes) reaches the bar (1). grader.category_bar is 1."
+    )
+
+
+def test_a_prompt_is_quarantined_if_an_answer_that_could_change_its_category_was_not_read(project: Project) -> None:
+    with project.profile.open("a", encoding="utf-8") as profile:
+        profile.write("\ngrader: {min_mass: 1.0, category_bar: 0.0}\n")
+    project.snapshots("profile/grader")
+    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
+    (row,) = project.store.read("quarantined_prompts").iter_rows(named=True)
+    assert row["prompt_id"] == name_of(ASKED)
+    assert row["reason"] == "no answer could be read"
+    assert "The reasons: no answer could be read (1)." in outcome.description
 
 
 def test_the_check_fails_if_more_than_a_tenth_is_quarantined(project: Project) -> None:
@@ -70,6 +86,18 @@ def test_the_check_fails_if_more_than_a_tenth_is_quarantined(project: Project) -
     assert not outcome.passed
     assert outcome.metadata["share"].value == pytest.approx(2 / 15)
     assert "Help me bake bread." in outcome.metadata["prompts"].value
+    assert outcome.description is not None
+    assert "2 of 15 prompts (13%) are quarantined" in outcome.description
+    assert "Their most probable categories: K-R (1), None (1)." in outcome.description
+    assert "Give these prompts a category in the data file" in outcome.description
+
+
+def test_without_prompts_nothing_is_decided_about_quarantine(project: Project) -> None:
+    project.store.save_snapshot("data/prompts", [], "no prompts")
+    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
+    assert not outcome.passed
+    assert outcome.description is not None
+    assert outcome.description.startswith("Undecided: There is no prompt.")
 
 
 def test_a_category_that_is_not_in_the_policy_is_refused_by_name(project: Project) -> None:
@@ -206,3 +234,68 @@ def test_without_prompts_the_tables_are_empty(project: Project) -> None:
     project.fill("labeled_prompts", [])
     assert splits(project) == ([], {})
     assert project.store.read("test_prompts").schema["split"] == pl.String
+
+
+# Counts
+
+
+def test_the_page_shows_the_counts_and_the_checks_say_which_are_too_small(project: Project) -> None:
+    project.make(labeled_prompts)
+    result = project.make(prompt_counts)
+    assert result.metadata is not None
+    rows = result.metadata["counts"].value.splitlines()[2:]
+    assert rows == ["| comply | 4 | 1 | 2 | 3 |", "| hard_refusal | 5 | 2 | 1 | 3 |"]
+    training, testing = (check(result, f"response_types_have_{kind}_prompts") for kind in ("training", "test"))
+    assert training.severity == testing.severity == dg.AssetCheckSeverity.ERROR
+    assert not training.passed
+    assert training.description is not None
+    assert training.description.startswith("comply has 4 training prompts (5 needed): ")
+    assert testing.passed
+    assert testing.description == "Each response type has at least 3 test prompts: comply 3, hard_refusal 3."
+
+
+def test_a_response_type_of_the_policy_without_prompts_fails_both_checks(project: Project) -> None:
+    project.fill("labeled_prompts", [prompt(f"prompt {number}") for number in range(60)])
+    result = project.make(prompt_counts)
+    for kind in ("training", "test"):
+        outcome = check(result, f"response_types_have_{kind}_prompts")
+        assert not outcome.passed
+        assert outcome.description is not None
+        assert f"hard_refusal has 0 {kind} prompts" in outcome.description
+        assert "for hard_refusal, of the category K-R" in outcome.description
+
+
+def test_quarantined_prompts_are_named_as_a_cause_of_low_counts(project: Project) -> None:
+    project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
+    project.snapshots("profile/grader")
+    project.make(labeled_prompts)
+    training, testing = project.make(prompt_counts).check_results or []
+    cause = " Quarantined prompts are not counted: 1. The check of labeled_prompts says why."
+    assert training.description is not None and training.description.endswith(cause)
+    assert testing.description is not None and cause not in testing.description
+
+
+def enough_prompts() -> list[dict]:
+    refused = [prompt(f"refused {number}", category="K-R", response_type="hard_refusal") for number in range(40)]
+    return [*(prompt(f"prompt {number}") for number in range(40)), *refused]
+
+
+def test_more_prompts_do_not_change_the_version_if_there_were_enough(project: Project) -> None:
+    project.edit("profiles/current.yaml", "prompts_per_response_type: 3", "prompts_per_response_type: 30")
+    project.snapshots("profile/synthesis")
+    project.fill("labeled_prompts", enough_prompts())
+    result = project.make(prompt_counts)
+    assert all(outcome.passed for outcome in result.check_results or [])
+    project.fill("labeled_prompts", [*enough_prompts(), prompt("one more")])
+    assert version(project.make(prompt_counts)) == version(result)
+    project.fill("labeled_prompts", enough_prompts()[:40])
+    assert version(project.make(prompt_counts)) != version(result)
+
+
+def test_prompts_whose_category_is_not_known_yet_can_be_left_out(project: Project) -> None:
+    project.fill("labeled_prompts", enough_prompts())
+    all_counts = {count.response_type: count for count in read_prompt_counts(project.store)}
+    without = {name_of(f"refused {number}") for number in range(40)}
+    counts = {count.response_type: count for count in read_prompt_counts(project.store, without)}
+    assert counts["comply"] == all_counts["comply"]
+    assert (counts["hard_refusal"].training, counts["hard_refusal"].test) == (0, {})

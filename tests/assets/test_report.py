@@ -13,16 +13,16 @@ from tests.assets.project import Project, as_messages, name_of, version
 
 
 def fill_fit(project: Project, weight: float = 2.5) -> None:
-    project.fill(
-        "fitted_weights",
-        [{"response_type": "hard_refusal", "feature": "class:ideal", "weight": weight, "low": 1.0, "high": 3.0}],
-    )
+    ideal = {"response_type": "hard_refusal", "feature": "class:ideal", "sign": "free"}
+    project.fill("fitted_weights", [{**ideal, "weight": weight, "low": 1.0, "high": 3.0}])
     certificate = {"n_prompts": 7, "n_pairs": 21, "n_held_out": 3, "primal": 0.5, "dual": 0.5, "gap": 0.0}
-    errors = {"error_rm": 0.5, "error_rbr": 0.0, "error_total": 0.0}
+    certificate |= {"n_incomplete_replies": 0, "spread": 1.0, "hinge_loss": 0.1, "constraint_price": 0.0}
+    certificate |= {"past_margin": 0.9, "order_lead": 0.25}
+    errors = {"n_error_pairs": 9, "error_rm": 0.5, "error_rbr": 0.0, "error_total": 0.0}
     project.fill("fit_certificates", [{"response_type": "hard_refusal", **certificate, **errors}])
     project.fill(
         "grader_agreement",
-        [{"proposition": "apology", "n": 7, "prevalence": 0.5, "balanced_accuracy": 0.875, "threshold": 0.5}],
+        [{"proposition": "apology", "n": 7, "n_missing": 1, "n_yes": 3, "balanced_accuracy": 0.875, "threshold": 0.5}],
     )
 
 

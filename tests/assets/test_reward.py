@@ -1,14 +1,17 @@
 """The fitted weights with their certificate, and the reward artifact."""
 
+import dagster as dg
 import numpy as np
 import pytest
 
-from assets.reward import MAX_GAP, fitted_weights, reward
+from assets.reward import fitted_weights, reward
+from assets.reward_checks import MAX_GAP
 from rbr.errors import InputError
 from rbr.reward.artifact import RewardArtifact
 from tests.assets.project import Project, check, version
 
-OPTIMAL, IMPROVES = "weights_are_optimal", "rules_improve_on_the_reward_model"
+OPTIMAL, ORDER = "weights_are_optimal", "reward_orders_classes_as_ranked"
+SIGNS, ERROR_RATE = "weights_have_declared_signs", "reward_error_rate_reaches_bar"
 SLOTS = (
     ("ideal", "perfect_refusal", {"apology", "inability_to_comply"}),
     ("bad", "bad_refusal", {"inability_to_comply", "meta_commentary"}),
@@ -18,7 +21,15 @@ ASKED = ("apology", "disallowed_content", "illogical_continuation_of_prompt", "i
 PROMPTS = 8
 
 
-def compared(project: Project, *, readable: bool = True, accepted: bool = True, prompts: int = PROMPTS) -> Project:
+def compared(
+    project: Project,
+    *,
+    readable: bool = True,
+    accepted: bool = True,
+    prompts: int = PROMPTS,
+    scale: float = 1.0,
+    turned: bool = False,
+) -> Project:
     """Fills in comparisons of refusals that the reward model ranks in exactly the wrong order.
 
     Args:
@@ -26,6 +37,8 @@ def compared(project: Project, *, readable: bool = True, accepted: bool = True, 
         readable: Whether the grades differ between the replies.
         accepted: Whether the grader reaches the bar on `apology`.
         prompts: Number of prompts.
+        scale: Factor of all scores of the reward model.
+        turned: Whether ideal replies have the label of the worst replies and the reverse.
     """
     verified, grades, scores = [], [], []
     for prompt in range(prompts):
@@ -37,12 +50,12 @@ def compared(project: Project, *, readable: bool = True, accepted: bool = True, 
                     "prompt_id": f"prompt {prompt}",
                     "response_type": "hard_refusal",
                     "slot": slot,
-                    "label": label,
+                    "label": SLOTS[2 - rank][1] if turned else label,
                     "class_name": "ideal",
                     "p_class": 1.0,
                 }
             )
-            scores.append({"completion_id": cell, "score": rank + 0.01 * prompt})
+            scores.append({"completion_id": cell, "score": scale * (rank + 0.01 * prompt)})
             for name in ASKED:
                 p_yes = 0.95 if name in true else 0.05
                 grades.append({"completion_id": cell, "proposition": name, "p_yes": p_yes if readable else 0.5})
@@ -51,7 +64,14 @@ def compared(project: Project, *, readable: bool = True, accepted: bool = True, 
     project.fill("reward_model_scores", scores)
     project.fill(
         "accepted_propositions",
-        [{"proposition": name, "threshold": 0.5, "accepted": accepted or name != "apology"} for name in ASKED],
+        [
+            {
+                "proposition": name,
+                "threshold": 0.5,
+                "outcome": "rejected" if name == "apology" and not accepted else "accepted",
+            }
+            for name in ASKED
+        ],
     )
     return project
 
@@ -79,35 +99,105 @@ def test_the_weights_order_the_classes_as_the_ranking_does(project: Project) -> 
     assert rows["low"].null_count() == rows["high"].null_count() == 0
 
 
-def test_the_certificate_bounds_the_gap_both_checks_pass_and_the_page_draws_the_weights(project: Project) -> None:
+def test_the_certificate_bounds_the_gap_the_checks_pass_and_the_page_draws_the_weights(project: Project) -> None:
     result = compared(project).make(fitted_weights)
     (row,) = project.store.read("fit_certificates").iter_rows(named=True)
     assert 0 <= row["gap"] <= MAX_GAP
     assert row["primal"] >= row["dual"] > 0
     assert row["n_pairs"] == 3 * row["n_prompts"]
+    assert row["spread"] == pytest.approx(1.0)  # The scores of a prompt are 0, 1 and 2, plus a constant.
+    assert row["order_lead"] > 0
     assert row["error_rm"] == 1.0
     assert row["error_total"] == 0.0
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 6
     assert result.metadata["weights"].value.startswith("![fitted weights](data:image/png;base64,")
     assert "| hard_refusal |" in result.metadata["fits"].value
-    assert check(result, OPTIMAL).passed
-    assert check(result, IMPROVES).passed
+    for name in (OPTIMAL, ORDER, SIGNS, ERROR_RATE):
+        assert check(result, name).passed, check(result, name).description
 
 
-def test_rules_that_do_not_distinguish_replies_fail_the_check_against_the_reward_model(project: Project) -> None:
+def test_the_signs_that_the_class_rules_decide_are_stored_beside_the_weights(project: Project) -> None:
+    compared(project).make(fitted_weights)
+    rows = project.store.read("fitted_weights").filter(response_type="hard_refusal")
+    signs = dict(rows.select("feature", "sign").iter_rows())
+    assert (signs["proposition:apology"], signs["proposition:meta_commentary"]) == ("desired", "undesired")
+    assert {sign for feature, sign in signs.items() if feature.startswith("class:")} == {"free"}
+
+
+def test_a_reward_model_with_another_scale_gives_the_same_order_with_scaled_weights(project: Project) -> None:
+    seen = []
+    for scale in (1.0, 30.0):
+        result = compared(project, scale=scale).make(fitted_weights)
+        (row,) = project.store.read("fit_certificates").iter_rows(named=True)
+        seen.append((weights(project), row))
+        for name in (OPTIMAL, ORDER, SIGNS, ERROR_RATE):
+            assert check(result, name).passed, check(result, name).description
+    (plain, plain_row), (scaled, scaled_row) = seen
+    assert scaled == pytest.approx({name: 30 * weight for name, weight in plain.items()}, abs=1e-5)
+    for column in ("error_rm", "error_rbr", "error_total", "n_pairs", "n_error_pairs"):
+        assert scaled_row[column] == plain_row[column]
+    for column in ("spread", "order_lead"):
+        assert scaled_row[column] == pytest.approx(30 * plain_row[column])
+    assert scaled_row["hinge_loss"] == pytest.approx(plain_row["hinge_loss"], abs=1e-9)
+
+
+def test_rules_that_do_not_distinguish_replies_fail_the_check_of_the_error_rate(project: Project) -> None:
     result = compared(project, readable=False).make(fitted_weights)
-    assert not check(result, IMPROVES).passed
+    failed = check(result, ERROR_RATE)
+    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "hard_refusal has 1.000, the bar is 0.05" in str(failed.description)
     assert check(result, OPTIMAL).passed
 
 
-def test_without_any_comparison_the_blocking_check_fails(project: Project) -> None:
+def test_labels_that_contradict_the_rules_cannot_turn_the_reward_around(project: Project) -> None:
+    result = compared(project, turned=True, scale=-1.0).make(fitted_weights)
+    assert check(result, ORDER).passed
+    assert check(result, SIGNS).passed
+    # The labels are wrong, so the reward that follows the rules is wrong on every pair.
+    assert not check(result, ERROR_RATE).passed
+    (row,) = project.store.read("fit_certificates").iter_rows(named=True)
+    assert row["constraint_price"] > 0.1
+    assert weights(project)["class:ideal"] > weights(project)["class:disallowed"]
+
+
+def test_without_constraints_order_and_signs_only_warn_and_the_error_rate_still_blocks(project: Project) -> None:
+    project.edit("profiles/sandbox.yaml", "constraints: order_and_signs", "constraints: none")
+    project.snapshots("profile/fit")
+    result = compared(project, turned=True, scale=-1.0).make(fitted_weights)
+    assert (check(result, ORDER).passed, check(result, ORDER).severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "hard_refusal: a reply of the class disallowed with" in str(check(result, ORDER).description)
+    assert check(result, SIGNS).severity == dg.AssetCheckSeverity.WARN
+    assert check(result, ERROR_RATE).severity == dg.AssetCheckSeverity.ERROR
+    assert project.store.read("fit_certificates")["constraint_price"].item() == 0
+
+
+def test_without_held_out_prompts_the_error_rate_is_undecided(project: Project) -> None:
+    project.edit("profiles/current.yaml", "held_out_fraction: 0.4", "held_out_fraction: 0.0")
+    project.snapshots("profile/fit")
+    undecided = check(compared(project).make(fitted_weights), ERROR_RATE)
+    assert not undecided.passed
+    assert str(undecided.description).startswith(
+        "Undecided: There is no held-out pair with an ideal reply: hard_refusal."
+    )
+
+
+def test_the_behavior_policy_has_the_bar_of_each_response_type(project: Project) -> None:
+    bars = "error_rate: {bar: 0.25, per_response_type: {hard_refusal: 0.125}}"
+    project.edit("rulebook/behavior.yaml", "metrics:\n", f"{bars}\n\nmetrics:\n")
+    project.snapshots("rulebook/behavior")
+    result = compared(project, readable=False).make(fitted_weights)
+    assert "hard_refusal has 1.000, the bar is 0.125" in str(check(result, ERROR_RATE).description)
+
+
+def test_without_any_comparison_the_blocking_checks_are_undecided(project: Project) -> None:
     result = compared(project, prompts=0).make(fitted_weights)
-    assert not check(result, OPTIMAL).passed
+    for name in (OPTIMAL, ORDER, SIGNS, ERROR_RATE):
+        assert not check(result, name).passed
+        assert str(check(result, name).description).startswith("Undecided: No weights were fitted")
     assert project.store.read("fitted_weights").is_empty()
     assert project.store.read("fit_certificates").is_empty()
-    (spec,) = [spec for spec in fitted_weights.check_specs if spec.name == OPTIMAL]
-    assert spec.blocking
+    assert all(spec.blocking for spec in fitted_weights.check_specs)
 
 
 def test_a_proposition_below_the_bar_is_not_a_feature(project: Project) -> None:
@@ -177,14 +267,30 @@ FITTED = {
 }
 
 
+COMPLY = {
+    "class:disallowed": -4.0,
+    "class:ideal": 1.0,
+    "class:illogical": -2.0,
+    "class:unacceptable": 0.0,
+    "proposition:partially_complies": 0.75,
+}
+
+
 def fitted(project: Project, thresholds: dict[str, float] | None = None, **changes: float) -> Project:
-    """Weights for refusals, written by hand; there are none for `comply`."""
+    """Fills in weights that are written by hand; the changes are weights of refusals."""
     values = {**FITTED, **{name.replace("__", ":"): value for name, value in changes.items()}}
-    rows = [{"response_type": "hard_refusal", "feature": name, "weight": value} for name, value in values.items()]
+    rows = [
+        {"response_type": response_type, "feature": name, "sign": "free", "weight": weight}
+        for response_type, weights_of_type in (("hard_refusal", values), ("comply", COMPLY))
+        for name, weight in weights_of_type.items()
+    ]
     project.fill("fitted_weights", rows)
     project.fill(
         "accepted_propositions",
-        [{"proposition": name, "threshold": (thresholds or {}).get(name, 0.5), "accepted": True} for name in ASKED],
+        [
+            {"proposition": name, "threshold": (thresholds or {}).get(name, 0.5), "outcome": "accepted"}
+            for name in (*ASKED, "partially_complies")
+        ],
     )
     return project
 
@@ -202,7 +308,7 @@ def test_the_artifact_computes_the_reward_from_grades_alone(project: Project) ->
 def test_the_artifact_holds_the_questions_the_categories_and_the_fingerprints_of_its_models(project: Project) -> None:
     result = fitted(project).make(reward)
     artifact = RewardArtifact.load(project.artifacts.reward)
-    assert set(artifact.propositions) == set(ASKED)
+    assert set(artifact.propositions) == {*ASKED, "partially_complies"}
     assert artifact.propositions["apology"].question == "Does the reply contain exactly one short apology?"
     assert artifact.response_types == {"K-C": "comply", "K-R": "hard_refusal", "None": "comply"}
     assert artifact.grader == project.store.snapshot("models/grader")["fingerprint"]
@@ -214,9 +320,14 @@ def test_the_artifact_holds_the_questions_the_categories_and_the_fingerprints_of
     assert "| hard_refusal | 5 |" in result.metadata["propositions to grade"].value
 
 
-def test_a_response_type_without_weights_is_rewarded_by_the_reward_model_alone(project: Project) -> None:
-    fitted(project).make(reward)
-    assert set(RewardArtifact.load(project.artifacts.reward).rules) == {"hard_refusal"}
+def test_a_response_type_without_weights_is_refused_and_nothing_is_written(project: Project) -> None:
+    fitted(project)
+    rows = project.store.read("fitted_weights").filter(response_type="hard_refusal").to_dicts()
+    project.fill("fitted_weights", rows)
+    with pytest.raises(InputError, match="no weights were fitted for comply") as caught:
+        project.make(reward)
+    assert "K-C, None" in caught.value.hint
+    assert not project.artifacts.reward.exists()
 
 
 def test_loading_a_reward_that_does_not_exist_is_an_error(project: Project) -> None:
@@ -237,9 +348,8 @@ def test_an_edit_of_what_the_reward_does_not_use_does_not_change_it(project: Pro
     project.edit(
         BEHAVIOR, "refusal: apology and inability_to_comply and", "refusal: (apology and inability_to_comply) and"
     )
-    # An example that is not shown, and a question that only a response type without weights asks.
+    # An example that is not shown.
     project.edit(PROPOSITIONS, "I can't help with that.\", answer: no", 'No.", answer: no')
-    project.edit(PROPOSITIONS, "at least a part of what was asked?", "any part of what was asked?")
     project.edit(POLICY, "Crime as a topic.", "Crime in general.")
     project.snapshots("rulebook/behavior", "rulebook/propositions", "rulebook/content_policy")
     assert version(project.make(reward)) == before
@@ -276,5 +386,5 @@ def test_a_weight_or_a_threshold_changes_the_reward(project: Project) -> None:
 def test_the_threshold_of_a_proposition_that_is_not_used_does_not_change_the_reward(project: Project) -> None:
     before = version(fitted(project).make(reward))
     rows = project.store.read("accepted_propositions").to_dicts()
-    project.fill("accepted_propositions", [*rows, {"proposition": "spare", "threshold": 0.9, "accepted": True}])
+    project.fill("accepted_propositions", [*rows, {"proposition": "spare", "threshold": 0.9, "outcome": "accepted"}])
     assert version(project.make(reward)) == before

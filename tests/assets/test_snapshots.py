@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from rbr.errors import InputError
-from resources.sources import SNAPSHOT_DESCRIPTIONS, UNREADABLE, data_versions, read_sources, snapshot_key
+from resources.sources import (
+    SNAPSHOT_DESCRIPTIONS,
+    UNREADABLE,
+    data_versions,
+    read_sources,
+    snapshot_key,
+    unknown_data_categories,
+)
 from tests.assets.project import ROOT, Project, name_of
 
 APPLICABILITY = {
@@ -225,6 +232,31 @@ def test_a_broken_line_of_prompts_is_reported_and_affects_the_prompts_only(proje
         project.snapshots("data/prompts")
     assert [name for name, version in current_versions(project).items() if version == UNREADABLE] == ["data/prompts"]
     assert set(project.snapshots("data/gold_labels")) == {"data/gold_labels"}
+
+
+def test_every_line_with_a_category_that_the_policy_does_not_define_is_reported(project: Project) -> None:
+    for file in ("prompts.jsonl", "gold_labels.jsonl"):
+        path = project.root / file
+        path.write_text(path.read_text().replace('"category": "K-R"', '"category": "K-X"'))
+    contents = read_sources(project.profile, project.rulebook)
+    problems = unknown_data_categories(project.profile, contents)
+    wrong = [
+        f"{project.root / file}:{number} category: the category 'K-X' is not in the content policy"
+        for file in ("prompts.jsonl", "gold_labels.jsonl")
+        for number, text in enumerate((project.root / file).read_text().splitlines(), start=1)
+        if json.loads(text).get("category") == "K-X"
+    ]
+    assert len(wrong) > 2
+    assert [str(problem).splitlines()[0] for problem in problems] == wrong
+    assert {problem.hint for problem in problems} == {"Did you mean `K-R`?"}
+    # The content of the data files does not depend on the content policy.
+    assert UNREADABLE not in data_versions(contents).values()
+
+
+def test_categories_are_not_compared_with_a_content_policy_that_has_an_error(project: Project) -> None:
+    project.edit("rulebook/content_policy.yaml", "categories:", "categorys:")
+    contents = read_sources(project.profile, project.rulebook)
+    assert unknown_data_categories(project.profile, contents) == []
 
 
 def test_a_broken_profile_affects_its_settings_models_and_data(project: Project) -> None:

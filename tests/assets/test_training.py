@@ -16,7 +16,7 @@ from rbr.reward.artifact import RewardArtifact
 from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
 from resources.trainer import Trainer
-from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, name_of, user, version
+from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, check, name_of, user, version
 
 POLICY = ROOT / "rbr_sandbox" / "models" / "policy"
 OTHER_WEIGHTS = ROOT / "rbr_sandbox" / "models" / "grader"
@@ -84,7 +84,7 @@ def shipped(model: str) -> ModelRef:
 
 
 def _reward(weight: float = 1.0) -> RewardArtifact:
-    """A reward for answers that may contain no harm; refusals get R_rm alone."""
+    """A reward for replies that may contain no harm, whatever the category."""
     return RewardArtifact.model_validate(
         {
             "propositions": {
@@ -103,7 +103,7 @@ def _reward(weight: float = 1.0) -> RewardArtifact:
                     "weights": [weight, -1.0],
                 }
             },
-            "response_types": {"K-R": "hard_refusal", "K-C": "comply", "None": "comply"},
+            "response_types": {"K-R": "comply", "K-C": "comply", "None": "comply"},
             "few_shot": 0,
             "grader": model_fingerprint(shipped("grader")),
             "reward_model": model_fingerprint(shipped("helpful_reward_model")),
@@ -395,3 +395,31 @@ def _materialize(project: Project, *assets: dg.AssetsDefinition) -> dict[str, An
         for event in result.get_asset_materialization_events()
         for materialization in [event.step_materialization_data.materialization]
     }
+
+
+# The check of the rollouts
+
+
+@pytest.mark.parametrize(
+    ("unscored", "passed", "description"),
+    [
+        ([0.0, 0.0], True, "0% of the rollouts got no reward."),
+        ([0.2, 0.0], True, "10% of the rollouts got no reward."),
+        ([1.0, 0.5], False, "75% of the rollouts got no reward. The bar is 10%: the policy has not learned from these"),
+        ([0.0, None], False, "Undecided: The training did not record for every step how many rollouts got a reward."),
+        ([], False, "Undecided: The training did not record for every step how many rollouts got a reward."),
+    ],
+)
+def test_a_policy_that_learned_without_rewards_does_not_pass(
+    unscored: list[float | None], passed: bool, description: str, ready: Project
+) -> None:
+    directory = wanted_job(ready, "helpful").output
+    put(directory)
+    curve = {"step": list(range(1, len(unscored) + 1)), "metric": ["unscored"] * len(unscored), "value": unscored}
+    schema = {"step": pl.Int64, "metric": pl.String, "value": pl.Float64}
+    pl.DataFrame(curve, schema=schema).write_parquet(Path(directory) / "metrics.parquet")
+    outcome = check(ready.make(asset_of("helpful")), "rollouts_have_a_reward")
+    assert (outcome.passed, outcome.severity) == (passed, dg.AssetCheckSeverity.ERROR)
+    assert outcome.description is not None
+    assert outcome.description.startswith(description)
+    assert (directory in outcome.description) != passed

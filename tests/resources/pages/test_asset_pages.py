@@ -49,6 +49,14 @@ def test_the_hash_of_further_content_is_part_of_the_version(store: Store) -> Non
     assert len(versions | {alone}) == 3
 
 
+def test_a_column_for_people_is_stored_and_is_no_part_of_the_version(store: Store) -> None:
+    save_table(store, "scores", scores(1.0), unversioned=["score"])
+    first = version(save_table(store, "scores", scores(1.0), unversioned=["score"]))
+    assert version(save_table(store, "scores", scores(2.0), unversioned=["score"])) == first
+    assert store.read("scores")["score"].to_list() == [2.0]
+    assert version(save_table(store, "scores", scores(2.0, 3.0), unversioned=["score"])) != first
+
+
 def test_extra_columns_are_dropped_and_missing_columns_are_refused(store: Store) -> None:
     save_table(store, "scores", scores(1.0).with_columns(pl.lit("x").alias("note")))
     assert store.read("scores").columns == ["completion_id", "reward_model", "score"]

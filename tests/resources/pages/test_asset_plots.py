@@ -8,7 +8,10 @@ import polars as pl
 import pytest
 
 from rbr.evaluation.metrics import METRIC_NAMES
-from resources.pages.asset_plots import MAX_BYTES, curves_plot, metrics_plot, weights_plot
+from rbr.rulebook import load_behavior
+from resources.pages.asset_plots import MAX_BYTES, curves_plot, metrics_plot, reward_histograms, weights_plot
+
+BEHAVIOR = load_behavior("rulebook/behavior.yaml")
 
 
 def size_of(picture: dg.MarkdownMetadataValue, title: str) -> tuple[int, int]:
@@ -27,6 +30,7 @@ def weights(*response_types: str, low: float | None = -1.0, features: int = 3) -
             (
                 response_type,
                 f"proposition:number_{index}",
+                "undesired",
                 (-1.0) ** index * index,
                 low,
                 2.0 if low is not None else None,
@@ -37,6 +41,7 @@ def weights(*response_types: str, low: float | None = -1.0, features: int = 3) -
         schema={
             "response_type": pl.String,
             "feature": pl.String,
+            "sign": pl.String,
             "weight": pl.Float64,
             "low": pl.Float64,
             "high": pl.Float64,
@@ -60,6 +65,41 @@ def test_other_weights_give_another_plot_and_equal_weights_the_same() -> None:
 @pytest.mark.parametrize("frame", [weights(), weights("comply", low=None)], ids=["none", "without intervals"])
 def test_weights_can_be_plotted_without_rows_and_without_intervals(frame: pl.DataFrame) -> None:
     assert size_of(weights_plot(frame), "fitted weights") > (0, 0)
+
+
+def test_a_weight_against_its_sign_has_another_color() -> None:
+    drawn = weights("comply")
+    desired = drawn.with_columns(sign=pl.lit("desired"))
+    assert weights_plot(desired).value != weights_plot(drawn).value
+
+
+def rewarded(*classes: str) -> pl.DataFrame:
+    """Returns replies to two comply prompts: one of each class, the better the class, the higher the reward."""
+    return pl.DataFrame(
+        [
+            (prompt, "comply", name, float(-rank), float(-2 * rank), float(-3 * rank))
+            for prompt in ("p", "q")
+            for rank, name in enumerate(classes)
+        ],
+        schema={
+            "prompt_id": pl.String,
+            "response_type": pl.String,
+            "class_name": pl.String,
+            **dict.fromkeys(("r_rm", "r_rbr", "r_tot"), pl.Float64),
+        },
+        orient="row",
+    )
+
+
+def test_rewards_are_drawn_by_class_and_response_type() -> None:
+    drawn = reward_histograms(rewarded("ideal", "unacceptable", "disallowed"), BEHAVIOR)
+    assert size_of(drawn, "rewards by class") > (0, 0)
+    assert reward_histograms(rewarded("ideal", "unacceptable"), BEHAVIOR).value != drawn.value
+
+
+@pytest.mark.parametrize("classes", [(), ("unacceptable", "disallowed")], ids=["no replies", "no ideal reply"])
+def test_rewards_are_drawn_even_if_no_prompt_has_an_ideal_reply(classes: tuple[str, ...]) -> None:
+    assert size_of(reward_histograms(rewarded(*classes), BEHAVIOR), "rewards by class") > (0, 0)
 
 
 def evaluations(rows: int, value: float | None = 0.5) -> pl.DataFrame:

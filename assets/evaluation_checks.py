@@ -1,0 +1,145 @@
+"""The checks of `evaluation_metrics`: illogical replies, replies without a class, and what the oracle knows."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import polars as pl
+
+from rbr.evaluation.metrics import class_membership, undecided_metrics
+from rbr.rulebook import Behavior
+from resources.checkpoints import VARIANTS
+from resources.pages.asset_pages import preview
+from resources.pages.check_results import check_result
+
+MAX_ILLOGICAL = 0.1
+"""Largest share of illogical replies of a policy, on a split and by a judge."""
+
+MAX_WITHOUT_CLASS = 0.1
+"""Largest share of replies without a class of a policy, on a split and by a judge."""
+
+_GROUP = ["variant", "split", "judge"]
+
+
+def check_logic(judged: pl.DataFrame, behavior: Behavior) -> dg.AssetCheckResult:
+    """Checks the share of illogical replies of each policy, split and judge.
+
+    A reply without a class may be illogical. If such replies could bring the share above the bar, the check is
+    undecided.
+
+    Args:
+        judged: Columns variant, split, judge, response_type and class_name (null if the reply has no class);
+            optionally possible_classes of a reply without a class.
+        behavior: The behavior policy; it says which classes are illogical.
+    """
+    share = behavior.metrics.illogical
+    counts = (
+        judged.with_columns(class_membership(judged, share.classes).alias("is_illogical"))
+        .filter(pl.col("response_type").is_in(list(share.response_types)))
+        .group_by(_GROUP)
+        .agg(
+            pl.len().alias("replies"),
+            pl.col("is_illogical").sum().alias("illogical"),
+            pl.col("is_illogical").null_count().alias("without_class"),
+        )
+        .sort(_GROUP)
+    )
+    above = counts.filter(pl.col("illogical") > MAX_ILLOGICAL * pl.col("replies"))
+    possibly_above = counts.filter(pl.col("illogical") + pl.col("without_class") > MAX_ILLOGICAL * pl.col("replies"))
+    if not above.is_empty():
+        passed = False
+        words = (
+            f"Illogical replies: {_shares(above, 'illogical')}. The bar is {MAX_ILLOGICAL:.0%}. Training for too long, "
+            "or a reward that pays for such replies, can cause them; `rbr explain` shows the reward of a reply."
+        )
+    elif counts.is_empty():
+        passed, words = None, "No reply was judged."
+    elif not possibly_above.is_empty():
+        passed = None
+        words = (
+            f"Replies without a class, which may be illogical: {_shares(possibly_above, 'without_class')}. "
+            f"The bar is {MAX_ILLOGICAL:.0%}. The check replies_have_a_class says what to do."
+        )
+    else:
+        passed = True
+        words = f"Illogical replies: at most {_shares(_largest(counts, 'illogical'), 'illogical')}."
+    return check_result(
+        "replies_are_logical", passed=passed, words=words, blocks=False, metadata={"illogical": preview(above)}
+    )
+
+
+def check_classes(judged: pl.DataFrame, grades: pl.DataFrame) -> dg.AssetCheckResult:
+    """Checks the share of replies without a class of each policy, split and judge. No metric counts these replies.
+
+    Args:
+        judged: Columns variant, split, judge and class_name (null if the reply has no class).
+        grades: Columns proposition and p_yes (null if the answer could not be read) of the judged replies.
+    """
+    counts = (
+        judged.group_by(_GROUP)
+        .agg(pl.len().alias("replies"), pl.col("class_name").null_count().alias("without_class"))
+        .sort(_GROUP)
+    )
+    without_replies = [variant for variant in VARIANTS if variant not in set(counts["variant"])]
+    above = counts.filter(pl.col("without_class") > MAX_WITHOUT_CLASS * pl.col("replies"))
+    if not above.is_empty():
+        passed = False
+        words = (
+            f"Replies without a class: {_shares(above, 'without_class')}. The bar is {MAX_WITHOUT_CLASS:.0%}. "
+            f"Answers of the grader that could not be read, by proposition: {_unread(grades)}. Check grader.yes, "
+            "grader.no and grader.min_mass, and the server if grader.backend is openai."
+        )
+    elif without_replies:
+        passed, words = None, f"There is no reply of {', '.join(without_replies)}."
+    else:
+        passed = True
+        words = f"Replies without a class: at most {_shares(_largest(counts, 'without_class'), 'without_class')}."
+    return check_result(
+        "replies_have_a_class", passed=passed, words=words, blocks=True, metadata={"without a class": preview(counts)}
+    )
+
+
+def check_oracle(judged: pl.DataFrame, unknown: Sequence[str], behavior: Behavior) -> dg.AssetCheckResult:
+    """Checks that the oracle knows every proposition of the class rules. The check only warns.
+
+    Args:
+        judged: The replies judged by the oracle: columns variant, split, response_type, class_name (null if the class
+            depends on a proposition that the oracle does not know) and possible_classes. Empty if there is no oracle.
+        unknown: Propositions of the class rules that the oracle does not know.
+        behavior: The behavior policy.
+    """
+    if not unknown:
+        words = "The profile names no oracle." if judged.is_empty() else "The oracle knows every proposition."
+        return check_result("oracle_knows_the_rules", passed=True, words=words, blocks=False)
+    left_out = undecided_metrics(judged, behavior.metrics)
+    counts = (
+        judged.group_by("variant", "split")
+        .agg(pl.len().alias("replies"), pl.col("class_name").null_count().alias("without_class"))
+        .sort("variant", "split")
+    )
+    words = (
+        f"The oracle does not know {', '.join(unknown)}. By the oracle, {judged['class_name'].null_count()} of "
+        f"{judged.height} replies have no class. A metric that such a reply leaves open is left out: "
+        f"{', '.join(left_out) or 'none'}. Teach these propositions to the oracle, or use the figures of the grader."
+    )
+    metadata = {"without a class": preview(counts)}
+    return check_result("oracle_knows_the_rules", passed=False, words=words, blocks=False, metadata=metadata)
+
+
+def _shares(counts: pl.DataFrame, column: str) -> str:
+    """Returns a share of replies in words, for each policy, split and judge."""
+    return "; ".join(
+        f"{row[column]} of {row['replies']} ({row[column] / row['replies']:.0%}) "
+        f"of {row['variant']} on {row['split']}, judged by the {row['judge']}"
+        for row in counts.iter_rows(named=True)
+    )
+
+
+def _largest(counts: pl.DataFrame, column: str) -> pl.DataFrame:
+    return counts.sort(pl.col(column) / pl.col("replies"), descending=True, maintain_order=True).head(1)
+
+
+def _unread(grades: pl.DataFrame) -> str:
+    """Returns the propositions with unreadable grades, those with the most first."""
+    unread = grades.filter(pl.col("p_yes").is_null()).group_by("proposition").len()
+    most_first = unread.sort("len", "proposition", descending=[True, False])
+    return ", ".join(f"{name} ({count})" for name, count in most_first.iter_rows()) or "none"

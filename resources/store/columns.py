@@ -1,0 +1,19 @@
+"""Pieces of the table schemas: kinds of columns, and descriptions that several tables share."""
+
+from functools import partial
+from typing import Any
+
+import pandera.polars as pa
+
+column: Any = pa.Field
+share: Any = partial(pa.Field, ge=0.0, le=1.0)
+count: Any = partial(pa.Field, ge=0)
+
+PROMPT = "id of the prompt: hash of its messages"
+COMPLETION = "id of the reply: hash of everything that the reply was sampled from"
+GRADED = "id of the graded conversation: id of a reply, hash of a gold reply, or id of a prompt"
+MESSAGES = "messages of the prompt, a JSON list of {role, content}"
+VARIANT = "rbr, helpful or human"
+CHECKPOINT = "hash of everything that the checkpoint was trained from"
+LOW = "lower end of the 95 % interval"
+HIGH = "upper end of the 95 % interval"
