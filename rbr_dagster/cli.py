@@ -1,10 +1,10 @@
 """The `rbr` command.
 
-`lint`, `classify`, `init` and `import-openai` work from an installed wheel. The other commands need the pipeline.
+`lint`, `classify`, `fit`, `init`, `new` and `import-openai` work from an installed wheel. The others need the pipeline.
 Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline package.
 """
 
-import shutil
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -13,24 +13,26 @@ from typing import Annotated
 import typer
 
 from rbr.errors import InputError
+from rbr_dagster.command_options import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    PIPED_WIDTH,
+    JsonOption,
+    NewDirectory,
+    ProfileOption,
+    RulebookOption,
+    check_new_or_empty,
+)
 from rbr_dagster.environment import Environment, require_pipeline
+from rbr_dagster.rulebook_commands import rulebook_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _PIPELINE = "Pipeline (from a clone of the repository)"
-_RULEBOOKS = "Rulebooks"
 
-ProfileOption = Annotated[
-    str | None, typer.Option(help="Name of a profile in profiles/, or path of a YAML file. Default: sandbox.")
-]
-RulebookOption = Annotated[str | None, typer.Option(help="Directory of the rulebook. Default: rulebook.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NewDirectory = Annotated[Path, typer.Argument(help="Directory to create. If it exists, it must be empty.")]
-
-EXIT_FAILED = 1
-EXIT_INPUT = 2
-EXIT_INTERRUPTED = 130
-_PIPED_WIDTH = 140
+# The commands for rulebooks are in a module of their own, because they need no pipeline.
+app.add_typer(rulebook_commands)
 
 
 @app.callback()
@@ -96,7 +98,7 @@ def metrics(json_output: JsonOption = False) -> None:
     if json_output:
         typer.echo(as_json(rows))
     else:
-        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(as_tables(rows))
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(as_tables(rows))
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -129,27 +131,45 @@ def explain(
     prompt: Annotated[str | None, typer.Option(help="A user turn, instead of a stored completion.")] = None,
     reply: Annotated[str | None, typer.Option(help="The assistant's reply to --prompt.")] = None,
     category: Annotated[
-        str | None, typer.Option(help="Content category of --prompt. Default: the grader finds it.")
+        str | None, typer.Option(help="Content category of the prompt. Default: the stored category, or the grader's.")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Explain the reward of one reply: its grades, its class, and R_tot term by term."""
+    """Explain one reply: its grades, its class, and R_tot term by term. R_tot needs a fitted reward."""
     environment = _pipeline_environment("explain")
-    if (completion is None) == (prompt is None or reply is None):
-        raise InputError("no reply to explain", hint="Give the id of a completion, or both --prompt and --reply.")
+    given = (completion is not None, prompt is not None, reply is not None)
+    if given not in {(True, False, False), (False, True, True)}:
+        what = "no reply to explain" if completion is None else "a completion excludes --prompt and --reply"
+        raise InputError(what, hint="Give the id of a completion, or both --prompt and --reply.")
     from rich.console import Console
 
     from rbr_dagster.explain.explain_view import as_json, as_text
     from rbr_dagster.explain.explained_reply import explain_completion, explain_text
 
     if completion is not None:
-        explained = explain_completion(environment, completion)
+        explained = explain_completion(environment, completion, category)
     else:
         explained = explain_text(environment, prompt or "", reply or "", category)
     if json_output:
         typer.echo(as_json(explained))
     else:
         Console(soft_wrap=True, highlight=False).print(as_text(explained))
+
+
+@app.command(rich_help_panel=_PIPELINE)
+def export(directory: NewDirectory) -> None:
+    """Write the fitted reward, a few prompts and a TRL training script that needs no pipeline."""
+    environment = _pipeline_environment("export")
+    from rbr_dagster.export.exported_reward import export_reward
+
+    check_new_or_empty(directory)
+    exported = export_reward(environment, directory)
+    for name in exported.files:
+        typer.echo(f"Wrote {directory / name}")
+    if exported.stale_assets:
+        assets = ", ".join(exported.stale_assets)
+        typer.echo(f"The reward is out of date ({assets}). `rbr run --only reward` makes it again.", err=True)
+    typer.echo(f"Next: python {shlex.quote(str(directory / 'train.py'))}")
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -168,71 +188,6 @@ def ui(
     raise typer.Exit(serve(environment, dagster_port, mlflow_port))
 
 
-@app.command(rich_help_panel=_RULEBOOKS)
-def init(directory: NewDirectory) -> None:
-    """Copy the default rulebook into a new directory, where you can edit it."""
-    from rbr.rulebook import default_rulebook
-
-    _check_new_or_empty(directory)
-    shutil.copytree(default_rulebook(), directory, dirs_exist_ok=True)
-    typer.echo(f"Edit the files in {directory}, then: rbr run --rulebook {directory}")
-
-
-@app.command(rich_help_panel=_RULEBOOKS)
-def lint(
-    directory: Annotated[Path | None, typer.Argument(help="Directory of the rulebook. Default: rulebook.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there are warnings.")] = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Check a rulebook. Reports errors, and rules that have no effect or contradict each other."""
-    from rbr.rulebook.lint import lint_rulebook
-    from rbr_dagster.views.lint_view import as_json, as_text
-
-    report = lint_rulebook(directory or Environment.from_variables().rulebook)
-    typer.echo(as_json(report) if json_output else as_text(report))
-    if report.errors:
-        raise typer.Exit(EXIT_INPUT)
-    if strict and report.warnings:
-        raise typer.Exit(EXIT_FAILED)
-
-
-@app.command(rich_help_panel=_RULEBOOKS)
-def classify(
-    gold: Annotated[
-        Path, typer.Argument(help="JSON Lines of labeled replies, in this project's format or as OpenAI released them.")
-    ],
-    rulebook: RulebookOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Classify labeled replies by their labels and the class rules, and count the replies of each class."""
-    from rich.console import Console
-
-    from rbr.classes.classification import gold_classes
-    from rbr.files.data_files import load_gold_labels
-    from rbr.rulebook import load_rulebook
-    from rbr_dagster.views.classify_view import as_json, as_table
-
-    rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
-    rows = gold_classes(load_gold_labels(gold), rules, where=str(gold))
-    if json_output:
-        typer.echo(as_json(rows, rules.behavior))
-    else:
-        Console(soft_wrap=True).print(as_table(rows, rules.behavior))
-
-
-@app.command(rich_help_panel=_RULEBOOKS)
-def import_openai(
-    file: Annotated[Path, typer.Argument(help="The released file config/proposition_prompts.yaml.")],
-    directory: NewDirectory,
-) -> None:
-    """Convert the rules that OpenAI released with the paper into a rulebook."""
-    from rbr.rulebook.released_rules import import_released_rules
-
-    _check_new_or_empty(directory)
-    import_released_rules(file, directory)
-    typer.echo(f"Wrote {directory}. Next: rbr lint {directory}")
-
-
 def main() -> None:
     """Runs the command. An input error ends it with status 2 and a message, without a traceback."""
     try:
@@ -248,13 +203,6 @@ def _pipeline_environment(command: str, profile: str | None = None, rulebook: st
     environment = Environment.from_variables(profile, rulebook)
     environment.check_state()
     return environment
-
-
-def _check_new_or_empty(directory: Path) -> None:
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(
-            "already exists", where=str(directory), hint="Choose a directory that is empty or does not exist."
-        )
 
 
 def _show_plan(environment: Environment, only: str | None, json_output: bool) -> None:

@@ -57,7 +57,7 @@ def load_gold_labels(path: str | Path) -> list[GoldRow]:
 
     Example:
         >>> row = load_gold_labels("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
-        >>> row.line, row.labels["disallowed_content"]
+        >>> row.line, row.labels["apology"]
         (1, True)
     """
 
@@ -70,6 +70,25 @@ def load_gold_labels(path: str | Path) -> list[GoldRow]:
         return content_hash([list(row.messages), row.reply, row.labels])
 
     return _read_rows(path, parse, identity, "prompt, reply and labels are the same as in line {}")
+
+
+def located_categories(path: str | Path) -> list[tuple[str, Location]]:
+    """Reads the category of each line of a prompts file or gold file, and where it is.
+
+    Args:
+        path: A file that `load_prompts` or `load_gold_labels` can read. Lines without a category are left out.
+
+    Example:
+        >>> category, where = located_categories("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
+        >>> str(where).partition(":")[2]
+        '1 category'
+    """
+    documents = [parse_json(text, str(path), line=number, hint="") for number, text in _lines(path)]
+    return [
+        (document.content["category"], document.location(("category",)))
+        for document in documents
+        if isinstance(document.content, dict) and isinstance(document.content.get("category"), str)
+    ]
 
 
 def _read_rows(

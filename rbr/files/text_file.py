@@ -1,4 +1,4 @@
-"""Reads text files that a user writes, and reports files that cannot be read."""
+"""Reads files that a user writes, and reports files that cannot be read."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def read_text(path: str | Path, *, max_bytes: int | None = None) -> str:
         >>> read_text("profiles/tiny.yaml").splitlines()[1]
         'extends: sandbox'
     """
-    data = _read_bytes(Path(path), max_bytes)
+    data = read_bytes(path, max_bytes)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -41,7 +41,21 @@ def location_after(text: str, file: str) -> Location:
     return Location(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
-def _read_bytes(path: Path, max_bytes: int | None) -> bytes:
+def read_bytes(path: str | Path, max_bytes: int | None = None) -> bytes:
+    """Reads a file.
+
+    Args:
+        path: Path of the file.
+        max_bytes: As for `read_text`.
+
+    Raises:
+        InputError: The file does not exist, cannot be read or is too large.
+
+    Example:
+        >>> read_bytes("profiles/tiny.yaml").splitlines()[1]
+        b'extends: sandbox'
+    """
+    path = Path(path)
     where = Location(str(path))
     try:
         if path.is_dir():

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig
 
+from rbr.errors import InputError
 from rbr.models.pretrained import open_tokenizer
 from rbr.training.arguments import model_arguments, shared_arguments
 from rbr.training.checkpoint import TrainedPolicy
@@ -60,7 +61,7 @@ def train_grpo(
         on_message: Called about ten times per run with a line of text.
 
     Raises:
-        InputError: The model cannot be opened.
+        InputError: The model cannot be opened, or there are fewer rows than prompts in a step.
 
     Example:
         >>> from rbr.profile import ModelRef, RlSettings
@@ -75,6 +76,13 @@ def train_grpo(
         >>> trained.metrics.filter(pl.col("metric") == "kl").height
         1
     """
+    if rows.height < settings.prompts_per_step:
+        # TRL drops an incomplete step, and would return the policy without any training.
+        raise InputError(
+            f"a step takes {settings.prompts_per_step} prompts, but there are only {rows.height}",
+            where="rl.prompts_per_step",
+            hint="Add prompts, or lower rl.prompts_per_step.",
+        )
     recorder = Recorder(on_step, on_message)
     tokenizer = open_tokenizer(model)
     with tempfile.TemporaryDirectory(prefix="rbr-grpo-") as scratch:

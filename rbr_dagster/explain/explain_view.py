@@ -12,6 +12,10 @@ from rbr.reward.explanation import Explanation
 from rbr_dagster.explain.explained_reply import ExplainedReply
 
 _SMALL_TERM = 0.005
+_RULE_SOURCES = {
+    "run": "the last run, with its thresholds",
+    "files": "the rulebook files, with the threshold 0.5",
+}
 
 
 def as_json(explained: ExplainedReply) -> str:
@@ -24,11 +28,18 @@ def as_json(explained: ExplainedReply) -> str:
             "category": explained.category,
             "p_category": explained.p_category,
             "response_type": explained.response_type,
+            "rules_from": explained.source,
+            "is_fitted": explanation.is_fitted,
             "grades": [{**asdict(grade), "holds": grade.holds} for grade in explanation.grades],
+            "unread": explanation.unread,
             "class": explanation.class_name,
             "class_probabilities": explanation.class_probabilities,
             "r_rm": explanation.r_rm,
-            "terms": [{**asdict(term), "reward": term.reward} for term in explanation.terms],
+            "r_rm_problem": explained.r_rm_problem,
+            "terms": [
+                {**asdict(term), "reward": term.reward, "is_against_sign": term.is_against_sign}
+                for term in explanation.terms
+            ],
             "r_rbr": explanation.r_rbr,
             "r_tot": explanation.r_tot,
         },
@@ -38,19 +49,69 @@ def as_json(explained: ExplainedReply) -> str:
 
 
 def as_text(explained: ExplainedReply) -> RenderableType:
-    """Returns the explanation as tables: grades, class probabilities, and R_tot as a waterfall."""
+    """Returns the explanation as tables: grades, class probabilities, and R_tot as a waterfall.
+
+    If no reward was fitted yet, a sentence replaces the waterfall.
+    """
     explanation = explained.explanation
     confidence = "" if explained.p_category is None else f" (found by the grader, P {explained.p_category:.2f})"
     summary = [
         f"[bold]User[/bold]       {escape(explained.prompt[-1]['content'])}",
         f"[bold]Assistant[/bold]  {escape(explained.reply)}",
         f"[bold]Category[/bold]   {explained.category}{confidence}, response type {explained.response_type}",
-        f"[bold]Class[/bold]      {explanation.class_name or '-'}",
+        f"[bold]Class[/bold]      {_class(explanation)}",
     ]
-    if not explanation.grades:
-        r_rm_only = f"The reward has no weights for {explained.response_type}: R_tot is R_rm, {explanation.r_rm:.3f}."
-        return Group(*summary, r_rm_only)
-    return Group(*summary, "", _grades(explanation), _classes(explanation), _waterfall(explanation))
+    if explanation.unread:
+        summary.append(f"[bold]Unread[/bold]     {', '.join(explanation.unread)}: the answers could not be read")
+    tables = [_grades(explanation)]
+    if explanation.class_probabilities:
+        tables.append(_classes(explanation))
+    if explanation.is_fitted:
+        return Group(
+            *summary, "", *tables, _waterfall(explanation), *_against_signs(explanation), *_missing_terms(explained)
+        )
+    return Group(*summary, "", *tables, *_without_reward(explained))
+
+
+def _class(explanation: Explanation) -> str:
+    if explanation.class_name is None:
+        return "not certain: it depends on answers that could not be read"
+    return (
+        f"{explanation.class_name}, whatever the unread answers are" if explanation.unread else explanation.class_name
+    )
+
+
+def _r_rm(explained: ExplainedReply) -> str:
+    score = explained.explanation.r_rm
+    return f"unknown ({escape(explained.r_rm_problem or '')})" if score is None else f"{score:.3f}"
+
+
+def _against_signs(explanation: Explanation) -> list[str]:
+    """Returns a sentence for each weight that is against the rules."""
+    return [
+        f"Against the rules: {term.feature} is {term.sign}, but its weight is {term.weight:+.3f}."
+        for term in explanation.terms
+        if term.is_against_sign
+    ]
+
+
+def _missing_terms(explained: ExplainedReply) -> list[str]:
+    """Returns a sentence for each term of R_tot that is missing."""
+    lines = []
+    if explained.r_rm_problem:
+        lines.append(f"R_rm is {_r_rm(explained)}.")
+    if not explained.explanation.is_graded:
+        lines.append("R_rbr is unknown, because it needs the unread answers.")
+    return lines
+
+
+def _without_reward(explained: ExplainedReply) -> list[str]:
+    rules = _RULE_SOURCES[explained.source]
+    return [
+        f"R_rm is {_r_rm(explained)}.",
+        "No reward was fitted yet, so R_rbr and R_tot are unknown. `rbr run --only reward` fits it.",
+        f"The rules are those of {rules}.",
+    ]
 
 
 def _grades(explanation: Explanation) -> Table:

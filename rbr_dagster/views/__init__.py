@@ -1,1 +1,1 @@
-"""The views of the commands that are only a view: `rbr lint`, `rbr classify` and `rbr metrics`."""
+"""The views of the commands that are only a view: `rbr lint`, `rbr new`, `rbr classify` and `rbr metrics`."""

@@ -87,6 +87,16 @@ class Pipeline:
         """Runs waves as the sensor requests them, tick by tick."""
         return self._effect(lambda: self.driver.submit(_run_by_sensor).result())
 
+    def failed_run(self, only: str | None = None) -> tuple[str, list[str]]:
+        """Runs waves as `rbr run --only` does. Returns the message of the failure, and the assets made."""
+        before = StateContent.of(self.home)
+        message = self.driver.submit(_failed_run, only).result()
+        return message, StateContent.of(self.home).since(before).assets
+
+    def run_requested_waves(self, waves: int) -> list[list[str]]:
+        """Runs the next waves of the sensor. Returns the assets of each, and of the wave requested after them."""
+        return self.driver.submit(_run_requested_waves, waves).result()
+
     def skip_reason(self) -> str | None:
         """Returns why the sensor requests nothing; None if it requests a wave."""
         return self.driver.submit(_skip_reason).result()
@@ -207,6 +217,39 @@ def _run_by_sensor() -> None:
                     SILENT, instance=instance, asset_selection=request.asset_selection, tags=request.tags
                 )
     assert _skip_reason() == UP_TO_DATE
+
+
+def _failed_run(only: str | None) -> str:
+    from rbr_dagster.run.driver import RunFailed, bring_up_to_date, read_valid_sources, select_assets
+    from rbr_dagster.run.terminal import Terminal
+
+    environment = Environment.from_variables()
+    terminal = Terminal(Path(environment.progress.directory), environment.run_log)
+    try:
+        with terminal.quiet():
+            contents, graph = read_valid_sources(environment), select_assets(environment, only)
+            bring_up_to_date(environment, contents, graph, terminal)
+    except RunFailed as error:
+        return str(error)
+    return ""
+
+
+def _run_requested_waves(waves: int) -> list[list[str]]:
+    job, requested = _everything(), []
+    with Environment.from_variables().open_instance() as instance:
+        for _ in range(waves):
+            for request in _tick(instance).run_requests or []:
+                requested.append([key.to_user_string() for key in request.asset_selection or []])
+                job.execute_in_process(
+                    SILENT,
+                    instance=instance,
+                    asset_selection=request.asset_selection,
+                    tags=request.tags,
+                    raise_on_error=False,
+                )
+        for request in _tick(instance).run_requests or []:
+            requested.append([key.to_user_string() for key in request.asset_selection or []])
+    return requested
 
 
 def _skip_reason() -> str | None:

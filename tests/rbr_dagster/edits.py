@@ -143,10 +143,10 @@ def added_prompt(split: str) -> Edit:
 
 
 def removed_prompt(pipeline: Pipeline) -> None:
-    """Removes a prompt."""
+    """Removes a training prompt. Its response type keeps enough prompts for the fit and its error rates."""
     path = pipeline.root / "prompts.jsonl"
-    _, *others = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(others))
+    first, _, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, *others]))
 
 
 def relabeled(proposition: str, rows: int) -> Edit:
@@ -226,7 +226,7 @@ SETTINGS: dict[str, Edit] = {
     "a test prompt added": added_prompt("test"),
     "a prompt removed": removed_prompt,
     "a gold label that changes no verdict": relabeled("judgement", 1),
-    "gold labels that expel a proposition": relabeled("judgement", 12),
+    "gold labels that expel a proposition": relabeled("judgement", 40),
     "the grader": other_model("grader"),
     "the reward model": other_model("helpful_reward_model"),
     "the policy": other_model("policy"),

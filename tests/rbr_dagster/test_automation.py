@@ -10,6 +10,7 @@ import pytest
 from assets.snapshots import data_snapshots, model_snapshots, profile_snapshots, rulebook_snapshots
 from rbr_dagster.automation import build_automation
 from rbr_dagster.run.staleness import AssetGraph
+from resources.pages.check_results import check_result
 from resources.sources import snapshot_key
 from tests.assets.project import Project
 
@@ -20,20 +21,31 @@ READER = dg.AssetKey("reader")
 
 @dataclass
 class Automated:
-    """The snapshots of a project, and an asset that reads them and fails if `fails` is set."""
+    """The snapshots of a project, an asset that reads them, and an asset below it.
+
+    The first asset fails if `fails` is set, and its blocking check fails unless `passes` is set.
+    """
 
     project: Project
     instance: dg.DagsterInstance
     fails: bool = False
+    passes: bool = True
 
     def __post_init__(self) -> None:
-        @dg.asset(deps=[PROPOSITIONS], code_version="1")
+        check = dg.AssetCheckSpec("reader_is_lucky", asset="reader", blocking=True)
+
+        @dg.asset(deps=[PROPOSITIONS], code_version="1", check_specs=[check])
         def reader() -> dg.MaterializeResult:
             if self.fails:
                 raise RuntimeError("no luck")
+            result = check_result(check.name, passed=self.passes, words="Luck is 0, the bar is 1.", blocks=True)
+            return dg.MaterializeResult(data_version=dg.DataVersion("same"), check_results=[result])
+
+        @dg.asset(deps=[reader], code_version="1")
+        def below() -> dg.MaterializeResult:
             return dg.MaterializeResult(data_version=dg.DataVersion("same"))
 
-        assets = [rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots, reader]
+        assets = [rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots, reader, below]
         self.resources = {name: self.project.resources[name] for name in ("sources", "store")}
         self.sensor, self.schedule = build_automation(lambda: AssetGraph.from_definitions(self.definitions), JOB)
         self.definitions = dg.Definitions(
@@ -92,9 +104,9 @@ def test_sensor_and_schedule_are_off_by_default(automated: Automated) -> None:
 
 
 def test_each_tick_requests_one_wave_until_no_asset_is_stale(automated: Automated) -> None:
-    first, second = automated.run_waves()
+    first, second, third = automated.run_waves()
     assert len(first) == 18
-    assert second == {"reader"}
+    assert (second, third) == ({"reader"}, {"below"})
     assert automated.tick() == automated.nightly_tick() == "Everything is up to date."
 
 
@@ -135,7 +147,43 @@ def test_a_failed_wave_is_tried_twice_and_again_after_an_edit(automated: Automat
     assert reason.startswith("reader failed 2 times, last in run ")
     automated.project.edit("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
     automated.fails = False
-    assert automated.run_waves() == [{"rulebook/propositions"}, {"reader"}]
+    assert automated.run_waves() == [{"rulebook/propositions"}, {"reader"}, {"below"}]
+
+
+def test_an_asset_whose_check_fails_is_tried_twice_and_again_after_an_edit(automated: Automated) -> None:
+    automated.passes = False
+    assert automated.run_waves()[1:] == [{"reader"}, {"reader"}]
+    for tick in (automated.tick, automated.nightly_tick, automated.tick):
+        reason = tick()
+        assert isinstance(reason, str)
+        assert reason.startswith("reader failed 2 times, last in run ")
+        assert reason.endswith(". Its check reader_is_lucky failed: Luck is 0, the bar is 1.")
+    old, new = "exactly one short apology?", "exactly one apology?"
+    automated.project.edit("rulebook/propositions.yaml", old, new)
+    assert automated.run_waves() == [{"rulebook/propositions"}, {"reader"}, {"reader"}]
+    # The same inputs as in the first two attempts.
+    automated.project.edit("rulebook/propositions.yaml", new, old)
+    assert automated.run_waves() == [{"rulebook/propositions"}]
+    automated.project.edit("rulebook/propositions.yaml", old, "one apology?")
+    automated.passes = True
+    assert automated.run_waves() == [{"rulebook/propositions"}, {"reader"}, {"below"}]
+    assert automated.tick() == "Everything is up to date."
+
+
+def test_a_check_that_failed_in_a_run_by_hand_is_tried_twice_too(automated: Automated) -> None:
+    automated.run_waves()
+    automated.passes = False
+    job = automated.definitions.resolve_job_def(JOB)
+    job.execute_in_process(instance=automated.instance, asset_selection=[READER], raise_on_error=False)
+    assert automated.run_waves() == [{"reader"}, {"reader"}]
+
+
+def test_an_asset_that_has_not_passed_its_check_is_requested_before_the_others(automated: Automated) -> None:
+    automated.passes = False
+    automated.make(automated.tick())
+    automated.make(automated.tick())
+    automated.project.edit("profiles/current.yaml", "epochs: 1", "epochs: 2")
+    assert automated.run_waves() == [{"reader"}, {"profile/sft"}]
 
 
 def test_there_is_no_request_while_a_run_is_in_progress(automated: Automated) -> None:

@@ -48,6 +48,17 @@ def test_init_refuses_a_directory_with_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("place", ["file/new", "file/new/deep", "link", "x" * 300])
+def test_a_directory_that_cannot_be_created_is_an_input_error(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    process = rbr("init", str(tmp_path / place))
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"{tmp_path / place}: ")
+    assert "Traceback" not in process.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
 def test_help_imports_no_heavy_package() -> None:
     code = (
         "import sys; from rbr_dagster.cli import app\n"

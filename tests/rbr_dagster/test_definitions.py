@@ -23,6 +23,7 @@ from resources.state.state_format import STORE_FILE
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "graph.json"
 HEAVY = {"accelerate", "datasets", "matplotlib", "mlflow", "tokenizers", "torch", "transformers", "trl", "vllm"}
+CHECKS_PAGE = ROOT / "docs" / "checks.md"
 BASELINES = ("helpful", "human")
 
 defs = build_definitions(Environment.from_variables())
@@ -41,6 +42,14 @@ CHECKS = {
         if spec.asset_key.to_user_string() == name
     )
     for name in SPECS
+}
+
+
+CHECK_SPECS = {
+    (spec.asset_key.to_user_string(), spec.name): spec
+    for asset in defs.assets or []
+    if isinstance(asset, dg.AssetsDefinition)
+    for spec in asset.check_specs
 }
 
 
@@ -84,6 +93,18 @@ def test_every_asset_has_a_description_a_group_and_a_code_version(name: str) -> 
     assert spec.code_version is not None and spec.code_version.isdigit()
 
 
+def test_the_page_about_checks_lists_every_check_and_whether_it_stops_the_pipeline() -> None:
+    rows = [line.split("|")[1:-1] for line in CHECKS_PAGE.read_text(encoding="utf-8").splitlines() if "| `" in line]
+    listed = [(asset.strip(" `"), check.strip(" `"), effect.strip()) for asset, check, effect, _, _ in rows]
+    defined = [(*names, "stops" if spec.blocking else "warns") for names, spec in CHECK_SPECS.items()]
+    assert sorted(listed) == sorted(defined)
+
+
+@pytest.mark.parametrize("names", CHECK_SPECS, ids=lambda names: names[1])
+def test_every_check_says_its_bar(names: tuple[str, str]) -> None:
+    assert CHECK_SPECS[names].description
+
+
 def test_every_dependency_is_an_asset_of_this_location() -> None:
     parents = {dep.asset_key.to_user_string() for spec in SPECS.values() for dep in spec.deps}
     assert parents <= set(SPECS)
@@ -110,6 +131,11 @@ def test_an_edit_of_ranks_margins_or_bars_makes_no_grade_stale() -> None:
     readers = {name for name in model_assets if "rulebook/behavior" in upstream(name)}
     # These assets train a policy or evaluate it. No other asset that runs a model depends on behavior.yaml.
     assert readers == {"sft_checkpoint", "rl_checkpoint/rbr", "evaluation_completions/rbr", "evaluation_grades"}
+
+
+@pytest.mark.parametrize("variant", BASELINES)
+def test_no_baseline_depends_on_the_response_types_of_prompts(variant: str) -> None:
+    assert upstream(f"rl_checkpoint/{variant}").isdisjoint({"prompt_counts", "profile/fit", "profile/synthesis"})
 
 
 def test_no_test_prompt_reaches_a_training() -> None:

@@ -30,9 +30,12 @@ def run(tmp_path: Path, profile: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_settings_that_leave_no_training_prompts_are_reported(tmp_path: Path) -> None:
     process = run(tmp_path, "evaluation:\n  test_fraction: 1.0\n")
-    assert process.returncode == 2, process.stdout + process.stderr
-    assert "there are no training prompts" in process.stderr
-    assert "lower evaluation.test_fraction" in process.stderr
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert process.stderr.startswith(
+        "prompt_counts: the check response_types_have_training_prompts failed: comply has "
+    )
+    assert "0 training prompts (5 needed)" in process.stderr
+    assert "A smaller evaluation.test_fraction also gives more training prompts." in process.stderr
     assert "Traceback" not in process.stderr
 
 

@@ -40,7 +40,7 @@ class SmallPipeline:
 
     def stale(self) -> dict[dg.AssetKey, list[StaleReason]]:
         graph = AssetGraph.from_definitions(self.definitions())
-        return stale_assets(graph, latest_tags(self.instance, graph.specs), {SOURCE: self.text})
+        return stale_assets(graph, latest_tags(self.instance, graph.specs), {SOURCE: self.text}, unpassed={})
 
     def make(self, *keys: dg.AssetKey) -> None:
         job = self.definitions().resolve_implicit_global_asset_job_def()

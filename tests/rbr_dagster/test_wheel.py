@@ -12,6 +12,7 @@ import pytest
 
 from tests.rbr.rulebook.test_released_rules import RELEASE
 from tests.rbr_dagster.edited_pipeline import ROOT
+from tests.rbr_dagster.test_fit_command import write_tables
 
 GOLD = ROOT / "rbr_sandbox" / "data" / "tiny_gold_labels.jsonl"
 PIPELINE_PACKAGES = {"assets", "dagster", "duckdb", "mlflow", "pandera", "rbr_sandbox", "resources", "torch"}
@@ -31,12 +32,14 @@ print(sorted({packages!r} & set(sys.modules)))
         ["init", "{tmp}/new"],
         ["lint", str(ROOT / "rulebook")],
         ["classify", str(GOLD)],
+        ["fit", "{tmp}/grades.csv", "{tmp}/scores.csv", "--bootstrap", "0"],
         ["import-openai", "{tmp}/release.yaml", "{tmp}/new"],
     ],
     ids=lambda arguments: arguments[0],
 )
 def test_commands_of_the_wheel_import_no_pipeline_package(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    write_tables(tmp_path)
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     code = RUN_AND_LIST_IMPORTS.format(arguments=arguments, packages=PIPELINE_PACKAGES)
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -105,6 +108,11 @@ def test_rulebook_commands_work_in_an_empty_directory(scripts: Path, tmp_path: P
     assert process.returncode == 0, process.stderr
     assert len(json.loads(process.stdout)["rows"]) == len(GOLD.read_text(encoding="utf-8").splitlines())
 
+    write_tables(tmp_path)
+    process = rbr(scripts, tmp_path, "fit", "grades.csv", "scores.csv", "--rulebook", "mine", "--output", "fitted")
+    assert process.returncode == 0, process.stderr
+    assert sorted(path.name for path in (tmp_path / "fitted").iterdir()) == ["certificates.csv", "weights.csv"]
+
     (tmp_path / "release.yaml").write_text(RELEASE, encoding="utf-8")
     process = rbr(scripts, tmp_path, "import-openai", "release.yaml", "published")
     assert process.returncode == 0, process.stderr
@@ -113,7 +121,7 @@ def test_rulebook_commands_work_in_an_empty_directory(scripts: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["run", "plan", "metrics", "diff old", "explain", "ui"])
+@pytest.mark.parametrize("command", ["run", "plan", "metrics", "diff old", "explain", "export out", "ui"])
 def test_pipeline_commands_say_in_one_line_how_to_get_the_pipeline(command: str, scripts: Path, tmp_path: Path) -> None:
     process = rbr(scripts, tmp_path, *command.split())
     assert process.returncode == 2

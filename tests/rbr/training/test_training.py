@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rbr.errors import InputError
 from rbr.profile import ModelRef, RlSettings, SftSettings
 from rbr.training import train_grpo, train_sft
 from rbr.training.checkpoint import read_training_metrics
@@ -71,3 +72,10 @@ def test_grpo_passes_each_prompt_in_order_with_its_columns_to_any_reward_functio
     # After the last row, training continues at the first row.
     assert seen == [("How do I boil an egg?", "first"), ("Hi", "second"), ("How do I boil an egg?", "first")]
     assert trained.metrics.filter(pl.col("metric") == "reward").height == 3
+
+
+def test_grpo_with_fewer_prompts_than_a_step_takes_is_refused_instead_of_training_nothing(policy: ModelRef) -> None:
+    settings = GRPO.model_copy(update={"prompts_per_step": 3})
+    rows = pl.DataFrame({"prompt": PROMPTS})
+    with pytest.raises(InputError, match="a step takes 3 prompts, but there are only 2"):
+        train_grpo(rows, policy, settings, lambda completions, **_: [0.0] * len(completions))

@@ -1,0 +1,1 @@
+"""`rbr fit`: fits the weights of the reward from tables of grades and scores, without the pipeline."""
