@@ -21,7 +21,7 @@ from resources.pages.asset_plots import weights_plot
 from resources.sources import snapshot_key
 from resources.store import Store
 from resources.store.snapshot_content import read_model, read_snapshot
-from resources.store.table_content import read_accepted_propositions, read_thresholds
+from resources.store.table_content import read_accepted_propositions, read_thresholds, read_weights
 from resources.store.tables import TABLES
 
 
@@ -97,13 +97,9 @@ def fitted_weights(store: Store) -> dg.MaterializeResult:
 )
 def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
     """The reward artifact: one self-contained directory, from which a TRL script computes R_rbr."""
-    weights = store.read("fitted_weights")
     behavior = read_snapshot(store, Behavior)
     accepted, thresholds = read_accepted_propositions(store), read_thresholds(store)
-    weights_by_type = {
-        response_type: dict(rows.select("feature", "weight").iter_rows())
-        for (response_type,), rows in weights.group_by("response_type", maintain_order=True)
-    }
+    weights_by_type = read_weights(store)
     features_by_type = {
         response_type: feature_map(behavior, response_type, accepted=accepted, thresholds=thresholds)
         for response_type in weights_by_type

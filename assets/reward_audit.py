@@ -18,7 +18,7 @@ from resources.pages.asset_plots import reward_histograms
 from resources.sources import snapshot_key
 from resources.store import Store
 from resources.store.snapshot_content import read_oracle, read_snapshot
-from resources.store.table_content import read_accepted_propositions, read_thresholds
+from resources.store.table_content import read_accepted_propositions, read_thresholds, read_weights
 from resources.store.tables import TABLES
 
 _PREVIEW_PAIRS = 10
@@ -53,7 +53,7 @@ def reward_audit(store: Store) -> dg.MaterializeResult:
         grades,
         store.read("reward_model_scores"),
         behavior,
-        _weights_by_response_type(store.read("fitted_weights")),
+        read_weights(store),
         accepted=frozenset(read_accepted_propositions(store)),
         thresholds=thresholds,
     )
@@ -85,13 +85,6 @@ def reward_audit(store: Store) -> dg.MaterializeResult:
             "first wrongly ordered pairs": preview(pairs.head(_PREVIEW_PAIRS)),
         },
     )
-
-
-def _weights_by_response_type(weights: pl.DataFrame) -> dict[str, dict[str, float]]:
-    return {
-        response_type: dict(rows.select("feature", "weight").iter_rows())
-        for (response_type,), rows in weights.group_by("response_type", maintain_order=True)
-    }
 
 
 def _verified_rates(certificates: pl.DataFrame) -> pl.DataFrame:

@@ -4,7 +4,8 @@
 
 For each response type, all combinations of its propositions are rewarded. The table shows
 
-- the share of wrong pairs: two replies of different classes, drawn at random, of which the worse one gets more R_rbr.
+- the share of wrong pairs. A pair is two random replies of different classes. It is wrong if the worse reply gets more
+  R_rbr.
   All pairs of classes count alike, and within a class all combinations of propositions count alike;
 - the smallest lead of a class over the next worse class;
 - the weights that are against the sign of their proposition.
@@ -26,6 +27,7 @@ from rbr.classes.features import PROPOSITION_PREFIX, FeatureMap
 from rbr.reward.class_order import ClassOrder
 from rbr.reward.signs import against_signs, feature_signs
 from rbr.rulebook import Behavior, compile_classes, load_behavior
+from resources.store.table_content import read_weights
 
 Array = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ def print_order(behavior: Behavior, response_type: str, weights: Mapping[str, fl
 
 
 def r_rbr_of(behavior: Behavior, response_type: str, weights: Mapping[str, float], true: Collection[str]) -> float:
-    """Returns R_rbr of a reply of which exactly these propositions are true."""
+    """Returns R_rbr of a reply for which these propositions are true and all others are false."""
     features, values = stored_features(behavior, response_type, weights)
     grades = np.array([[float(name in true) for name in features.propositions]])
     return float((features.features(grades) @ values)[0])
@@ -98,11 +100,7 @@ def main() -> None:
     parser.add_argument("--rulebook", type=Path, default=RULEBOOK, help="rulebook (default: %(default)s)")
     arguments = parser.parse_args()
     behavior = load_behavior(arguments.rulebook / "behavior.yaml")
-    rows = open_store(arguments.state).read("fitted_weights")
-    weights = {
-        response_type: dict(rows.filter(response_type=response_type).select("feature", "weight").iter_rows())
-        for response_type in behavior.response_types
-    }
+    weights = read_weights(open_store(arguments.state))
     for response_type in behavior.response_types:
         print_order(behavior, response_type, weights[response_type])
     for description, true in REPLIES.items():

@@ -1,4 +1,4 @@
-"""Functions that assets share to read stored tables: conversations, questions, thresholds, evaluated replies."""
+"""Functions that assets share to read stored tables: conversations, questions, thresholds, weights and replies."""
 
 import json
 from collections.abc import Mapping
@@ -87,6 +87,14 @@ def read_thresholds(store: Store) -> dict[str, float]:
 def read_accepted_propositions(store: Store) -> list[str]:
     """Returns the accepted propositions, sorted. Only these may be features."""
     return store.read("accepted_propositions").filter(pl.col("outcome") == ACCEPTED)["proposition"].to_list()
+
+
+def read_weights(store: Store) -> dict[str, dict[str, float]]:
+    """Returns the fitted weights: response type to feature to weight. Contains only fitted response types."""
+    return {
+        response_type: dict(rows.select("feature", "weight").iter_rows())
+        for (response_type,), rows in store.read("fitted_weights").group_by("response_type", maintain_order=True)
+    }
 
 
 def read_evaluated_replies(store: Store) -> pl.DataFrame:
