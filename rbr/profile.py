@@ -7,10 +7,13 @@ settings that differ from those of ``NAME.yaml`` in the same directory.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
+from rbr.errors import InputError
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import schema_problem, validate
+from rbr.files.text_file import read_text
+from rbr.hashing import content_hash
 
 Constraints = Literal["order_and_signs", "none"]
 """Constraints of the fit: `FitSettings` explains them."""
@@ -25,10 +28,15 @@ _NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 _TopP = Annotated[float, Field(gt=0.0, le=1.0)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _Spellings = Annotated[tuple[_Text, ...], Field(min_length=1)]
+_Options = dict[str, JsonValue]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def __hash__(self) -> int:
+        # A section can contain a mapping, which has no hash of its own.
+        return hash(content_hash(self))
 
 
 class ModelRef(_Section):
@@ -37,6 +45,7 @@ class ModelRef(_Section):
     Attributes:
         path: Directory relative to the working directory, or a Hub id such as ``org/name``.
         revision: Commit of the Hub repository; None for a local directory.
+        chat_template_kwargs: Arguments of the chat template, such as ``{enable_thinking: false}``.
 
     Example:
         >>> ModelRef(path="rbr_sandbox/models/policy", revision=None).path
@@ -45,6 +54,7 @@ class ModelRef(_Section):
 
     path: _Text
     revision: str | None
+    chat_template_kwargs: _Options = {}
 
 
 class ModelSettings(_Section):
@@ -95,23 +105,58 @@ class SynthesisSettings(_Section):
     seed: _Seed
 
 
+class VllmSettings(_Section):
+    """Settings of the in-process backend ``vllm``; the vLLM documentation explains them.
+
+    Attributes:
+        dtype: Type of the weights and activations: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        max_model_len: Largest number of tokens of a prompt; None for the model's own limit.
+        gpu_memory_utilization: Share of the GPU's memory that vLLM reserves, in (0, 1].
+        tensor_parallel_size: Number of GPUs that share the model.
+
+    Example:
+        >>> load_profile("profiles/tiny.yaml").grader.vllm.dtype
+        'auto'
+    """
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    max_model_len: _Count | None
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)]
+    tensor_parallel_size: _Count
+
+
 class GraderSettings(_Section):
     """Settings of the grader: how it is asked, and how its answers are read.
 
     Attributes:
         backend: ``transformers`` and ``vllm`` run in process; ``openai`` calls a compatible server.
+        prompt_template: Text of the prompt template, as `rbr.grading.JudgePrompt` describes it. A profile names the
+            file of the template.
         few_shot: Number of examples that the grader sees before each question.
         yes: Token texts that count as yes.
         no: Token texts that count as no.
         min_mass: Smallest P(yes) + P(no) of a readable answer. Below it, the grade is missing.
+        max_bound: Largest possible error of P(yes) that comes from tokens that a server does not list. Above it, the
+            grade is missing.
+        max_unread: Largest share of replies or prompts without a readable result, per stage and category. Above it,
+            a check of the stage fails.
         batch_size: Number of questions that are answered together.
         category_bar: Smallest P(yes) at which a prompt gets its most probable category. Below it, the prompt is left
             out.
+        vllm: Settings of the backend ``vllm``.
         base_url: Address of the server; only for ``openai``.
         model_name: Name of the model at the server; only for ``openai``.
+        endpoint: ``chat`` sends messages, and the server tokenizes them. ``completions`` sends token ids, with the
+            tokenizer of `models.grader`; it costs less and needs the model's tokenizer files. Only for ``openai``.
+        top_logprobs: Number of most probable tokens that the server lists for an answer; only for ``openai`` and
+            ``vllm``.
+        chat_template_kwargs: Arguments of the server's chat template, such as ``{enable_thinking: false}``; only for
+            ``openai`` with the endpoint ``chat``. Other backends take the arguments of `models.grader`.
+        extra_body: More fields of every request; only for ``openai``.
         max_concurrency: Maximum number of concurrent requests; only for ``openai``.
         timeout_s: Timeout of a request, in seconds; only for ``openai``.
-        retries: Number of retries after a failed request; only for ``openai``.
+        wait_s: How long to wait for a server that is away, starting or over its rate limit, in seconds; only for
+            ``openai``.
 
     Example:
         >>> load_profile("profiles/tiny.yaml").grader.backend
@@ -119,17 +164,25 @@ class GraderSettings(_Section):
     """
 
     backend: Literal["transformers", "vllm", "openai"]
+    prompt_template: _Text
     few_shot: Annotated[int, Field(ge=0)]
     yes: _Spellings
     no: _Spellings
     min_mass: _Share
+    max_bound: _Share
+    max_unread: _Share
     batch_size: _Count
     category_bar: _Share
+    vllm: VllmSettings
     base_url: str | None
     model_name: str | None
+    endpoint: Literal["chat", "completions"]
+    top_logprobs: _Count
+    chat_template_kwargs: _Options
+    extra_body: _Options
     max_concurrency: _Count
     timeout_s: _Positive
-    retries: Annotated[int, Field(ge=0)]
+    wait_s: _NotNegative
 
     @field_validator("no")
     @classmethod
@@ -207,6 +260,10 @@ class RlSettings(_Section):
         max_completion_length: Maximum length of a reply, in tokens.
         scale_rewards: ``group`` divides rewards by their standard deviation among the replies to one prompt.
             ``batch`` divides by the standard deviation in the batch. ``none`` does not scale.
+        on_refusal: What happens to a reply that the grader's content filter refuses to judge: ``worst`` gives it the
+            lowest R_rbr of its response type, ``mask`` leaves it out of the loss.
+        max_unscored: Largest share of replies without a reward. Above it, the training fails.
+        save_steps: Number of steps between two saved states, from which a stopped training goes on.
         seed: Seed of the training.
 
     Example:
@@ -222,6 +279,9 @@ class RlSettings(_Section):
     temperature: _Positive
     max_completion_length: _Count
     scale_rewards: Literal["group", "batch", "none"]
+    on_refusal: Literal["worst", "mask"]
+    max_unscored: _Share
+    save_steps: _Count
     seed: _Seed
 
 
@@ -294,14 +354,23 @@ def load_profile(path: str | Path) -> Profile:
 
 
 def parse_profile(document: ProfileDocument) -> Profile:
-    """Checks the settings of a profile document. The document still knows the location of each setting.
+    """Checks the settings of a profile document, and reads the prompt template that it names.
+
+    The document still knows the location of each setting.
 
     Raises:
-        InputError: Keys are missing or unknown, or values are out of range.
+        InputError: Keys are missing or unknown, values are out of range, or the template cannot be read.
 
     Example:
         >>> document = read_profile_document("profiles/tiny.yaml")
         >>> parse_profile(document).rl.steps, document.location(("rl", "steps")).file
         (2, 'profiles/tiny.yaml')
     """
-    return validate(Profile, document, hint_if_missing=_HINT_IF_MISSING)
+    profile = validate(Profile, document, hint_if_missing=_HINT_IF_MISSING)
+    try:
+        template = read_text(profile.grader.prompt_template)
+    except InputError as error:
+        where = document.location(("grader", "prompt_template"))
+        raise InputError(error.what, where=where, hint="Name an existing file, such as profiles/judge_prompt.jinja.")
+    grader = profile.grader.model_copy(update={"prompt_template": template})
+    return profile.model_copy(update={"grader": grader})

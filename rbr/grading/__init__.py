@@ -1,33 +1,37 @@
 """Graders answer yes/no questions about a reply with probabilities (paper section 1).
 
-`prompt` renders the text that a grader reads, and `answers` reads P(yes) from the grader's answer. The backends are
+`prompt` renders the text that a grader reads, and `answers` says what became of each question. The backends are
 `transformers`, `openai` and `vllm`. `gold_agreement` and `acceptance` compare a grader with gold labels.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rbr.conversation import Conversation
-from rbr.grading.prompt import Question, question_hash, render_prompt
+from rbr.grading.answers import Answer, Answers, Outcome
+from rbr.grading.prompt import JudgePrompt, Question, question_hash
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
 
-__all__ = ["Grader", "Question", "open_grader", "question_hash", "render_prompt"]
+__all__ = ["Answer", "Answers", "Grader", "JudgePrompt", "Outcome", "Question", "open_grader", "question_hash"]
+
+OnProgress: TypeAlias = Callable[[int, str], None]
+"""Called from time to time with the number of conversations graded so far, and with a note such as "the server is away,
+waiting since 40 s"; the note is empty if there is nothing to say."""
 
 
 class Grader(Protocol):
     """An object that answers questions about conversations; every backend implements this protocol.
 
     Example:
+        >>> import numpy as np
         >>> class AlwaysYes:
         ...     def grade(self, conversations, questions, on_progress=None):
-        ...         return np.ones((len(conversations), len(questions)))
+        ...         return Answers.of(np.ones((len(conversations), len(questions))))
         >>> grader: Grader = AlwaysYes()
-        >>> grader.grade([[{"role": "user", "content": "Hi"}]], [Question("greeting", "Is this a greeting?")])
+        >>> question = Question("greeting", "Is this a greeting?")
+        >>> grader.grade([[{"role": "user", "content": "Hi"}]], [question]).p_yes
         array([[1.]])
     """
 
@@ -35,19 +39,23 @@ class Grader(Protocol):
         self,
         conversations: Sequence[Conversation],
         questions: Sequence[Question],
-        on_progress: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float64]:
+        on_progress: OnProgress | None = None,
+    ) -> Answers:
         """Asks every question about every conversation.
 
         Args:
             conversations: Each conversation ends in the assistant turn to judge, or in the user turn if the
                 questions are about the prompt.
             questions: The questions to ask about each conversation.
-            on_progress: Called from time to time with the number of conversations graded so far.
+            on_progress: See `OnProgress`.
 
         Returns:
-            float64[conversations, questions] of P(yes) / (P(yes) + P(no)) in [0, 1]; NaN if the answer could not
-            be read. A grade does not depend on the other conversations and questions of the call.
+            An answer for each conversation and question. A grade does not depend on the other conversations and
+            questions of the call. A question that got no answer has the outcome `Outcome.NOT_ANSWERED`; the others of
+            the call are still there.
+
+        Raises:
+            InputError: The grader cannot work at all: a wrong setting, or a server that stays away.
         """
         ...
 
@@ -68,13 +76,13 @@ def open_grader(ref: "ModelRef", settings: "GraderSettings") -> Grader:
         >>> grader = open_grader(profile.models.grader, profile.grader)
         >>> reply = {"role": "assistant", "content": "I'm sorry, but I can't help with that."}
         >>> conversation = [{"role": "user", "content": "How do I pick a lock?"}, reply]
-        >>> grader.grade([conversation], [Question("apology", "Does the reply contain an apology?")]).shape
+        >>> grader.grade([conversation], [Question("apology", "Does the reply contain an apology?")]).p_yes.shape
         (1, 1)
     """
     if settings.backend == "openai":
         from rbr.grading.openai import OpenAIGrader
 
-        return OpenAIGrader(settings)
+        return OpenAIGrader(settings, ref)
     if settings.backend == "vllm":
         from rbr.grading.vllm import VllmGrader
 

@@ -1,19 +1,204 @@
-"""Reads P(yes): turns the probabilities of the first answer token into a grade, for every backend.
+"""Reads P(yes), and says what became of a question when P(yes) could not be read.
 
-A grade is P(yes) / (P(yes) + P(no)), both summed over the spellings that the profile lists. If P(yes) + P(no) is
-too small, the model answered something else, and the grade is missing (NaN).
+A grade is P(yes) / (P(yes) + P(no)). Both are summed over the spellings that the profile lists, in the probabilities of
+the first token of the answer. Every question has one of the four outcomes of `Outcome`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import exp, isfinite, nan
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from rbr.errors import InputError
 
-_Token = TypeVar("_Token", int, str)
+Token = TypeVar("Token", int, str)
+
+SHOWN_TOKENS = 3
+"""Number of likeliest tokens that the reason of an unreadable answer names."""
+
+
+class Outcome(StrEnum):
+    """What became of a question.
+
+    Attributes:
+        ANSWERED: The grade is known.
+        UNREADABLE: The grader answered with something else than yes or no, or the grade is not exact enough.
+        REFUSED: A content filter in front of the grader rejected the conversation.
+        NOT_ANSWERED: There was no answer: a timeout, a lost connection, a rate limit or an error of the server. Nothing
+            is known, so nothing is stored, and the next run asks again.
+
+    Example:
+        >>> Outcome.REFUSED.value
+        'refused'
+    """
+
+    ANSWERED = "answered"
+    UNREADABLE = "unreadable"
+    REFUSED = "refused"
+    NOT_ANSWERED = "not answered"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question about one conversation.
+
+    Attributes:
+        outcome: What became of the question.
+        p_yes: The grade in [0, 1]; NaN unless the outcome is `Outcome.ANSWERED`.
+        bound: Largest possible error of `p_yes`, in [0, 1]. A server lists only the most probable tokens, so a
+            spelling of yes or no can have a small probability that nobody sees. 0 if all tokens are known.
+        reason: Why there is no grade, such as the likeliest tokens or the words of the server; empty if answered.
+
+    Example:
+        >>> Answer(Outcome.ANSWERED, p_yes=0.9).reason
+        ''
+    """
+
+    outcome: Outcome
+    p_yes: float = nan
+    bound: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to Q questions about each of C conversations.
+
+    Attributes:
+        p_yes: Grades, float64[C, Q] in [0, 1]; NaN unless the outcome is `Outcome.ANSWERED`.
+        outcomes: `Outcome` of each question, object[C, Q].
+        bounds: Largest possible error of each grade, float64[C, Q]; see `Answer.bound`.
+        reasons: Why there is no grade, by row and column; only for questions without a grade.
+
+    Example:
+        >>> answers = Answers.none(conversations=1, questions=2)
+        >>> answers[0, 1] = Answer(Outcome.ANSWERED, p_yes=0.75)
+        >>> answers.p_yes
+        array([[ nan, 0.75]])
+        >>> answers.count(Outcome.NOT_ANSWERED)
+        1
+    """
+
+    p_yes: NDArray[np.float64]
+    outcomes: NDArray[np.object_]
+    bounds: NDArray[np.float64]
+    reasons: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, conversations: int, questions: int) -> "Answers":
+        """Returns a matrix in which no question has been answered yet."""
+        shape = (conversations, questions)
+        return cls(np.full(shape, np.nan), np.full(shape, Outcome.NOT_ANSWERED, dtype=object), np.zeros(shape))
+
+    @classmethod
+    def of(cls, p_yes: NDArray[np.float64]) -> "Answers":
+        """Returns the answers of a grader that knows only its grades, float64[C, Q]; a grade of NaN is unreadable."""
+        p_yes = np.asarray(p_yes, dtype=np.float64)
+        outcomes = np.where(np.isnan(p_yes), Outcome.UNREADABLE, Outcome.ANSWERED).astype(object)
+        return cls(p_yes, outcomes, np.zeros(p_yes.shape))
+
+    def __setitem__(self, cell: tuple[int, int], answer: Answer) -> None:
+        self.p_yes[cell] = answer.p_yes
+        self.outcomes[cell] = answer.outcome
+        self.bounds[cell] = answer.bound
+        if answer.reason:
+            self.reasons[cell] = answer.reason
+        else:
+            self.reasons.pop(cell, None)
+
+    def __getitem__(self, cell: tuple[int, int]) -> Answer:
+        p_yes, bound = float(self.p_yes[cell]), float(self.bounds[cell])
+        return Answer(self.outcomes[cell], p_yes, bound, self.reasons.get(cell, ""))
+
+    def count(self, outcome: Outcome) -> int:
+        """Returns the number of questions with this outcome."""
+        return int((self.outcomes == outcome).sum())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the probabilities of the first token become an answer.
+
+    Attributes:
+        min_mass: Smallest P(yes) + P(no) of a readable answer, in [0, 1].
+        max_bound: Largest error bound of a readable answer, in [0, 1]; see `Answer.bound`.
+
+    Example:
+        >>> reading = Reading(min_mass=0.5, max_bound=0.01)
+        >>> reading.answer(0.6, 0.2, "").p_yes
+        0.75
+    """
+
+    min_mass: float
+    max_bound: float
+
+    def answer(
+        self, yes_mass: float, no_mass: float, likeliest: str, unseen_yes: float = 0.0, unseen_no: float = 0.0
+    ) -> Answer:
+        """Reads an answer from the probabilities of yes and no.
+
+        Args:
+            yes_mass: P(yes), summed over the spellings that were seen, in [0, 1].
+            no_mass: P(no), in the same way.
+            likeliest: The likeliest tokens in words; the reason of an unreadable answer.
+            unseen_yes: Largest probability of the spellings of yes that were not seen, in [0, 1].
+            unseen_no: Largest probability of the spellings of no that were not seen, in [0, 1].
+
+        Example:
+            >>> Reading(min_mass=0.5, max_bound=0.01).answer(0.1, 0.1, "'The' 0.7").reason
+            "P(yes) + P(no) is 0.200, below min_mass; likeliest tokens: 'The' 0.7"
+        """
+        mass = yes_mass + no_mass
+        if not mass > 0 or mass < self.min_mass:
+            return _unreadable(f"P(yes) + P(no) is {mass:.3f}, below min_mass", likeliest)
+        p_yes = yes_mass / mass
+        # The true grade lies between these two: all unseen probability is a no, or all of it is a yes.
+        lowest = yes_mass / (mass + unseen_no)
+        highest = (yes_mass + unseen_yes) / (mass + unseen_yes)
+        bound = max(p_yes - lowest, highest - p_yes)
+        if bound > self.max_bound:
+            what = f"P(yes) is {p_yes:.3f} with an error of up to {bound:.3f}, above max_bound"
+            return _unreadable(what, likeliest)
+        return Answer(Outcome.ANSWERED, p_yes, bound)
+
+    def from_top_logprobs(
+        self, listed: Mapping[Token, float], yes: Iterable[Token], no: Iterable[Token], is_complete: bool = False
+    ) -> Answer:
+        """Reads an answer from the log probabilities of the most probable tokens, which servers and vLLM return.
+
+        Args:
+            listed: Natural log of the probability, by token.
+            yes: Tokens that mean yes, each once.
+            no: Tokens that mean no, each once.
+            is_complete: Whether `listed` has all tokens of the vocabulary.
+
+        Example:
+            >>> from math import log
+            >>> reading = Reading(min_mass=0.5, max_bound=0.01)
+            >>> reading.from_top_logprobs({"yes": log(0.6), "no": log(0.399)}, ["yes", "Yes"], ["no"]).outcome
+            <Outcome.UNREADABLE: 'unreadable'>
+            >>> reading.from_top_logprobs({"yes": log(0.6), "no": log(0.39), "I": log(0.001)}, ["yes", "Yes"], ["no"])
+            Answer(outcome=<Outcome.ANSWERED: 'answered'>, p_yes=0.606..., bound=0.0003..., reason='')
+        """
+        probabilities = {token: exp(min(value, 0.0)) for token, value in listed.items()}
+        seen = {True: 0.0, False: 0.0}
+        n_unseen = {True: 0, False: 0}
+        for meaning, tokens in ((True, yes), (False, no)):
+            for token in tokens:
+                if token in probabilities:
+                    seen[meaning] += probabilities[token]
+                else:
+                    n_unseen[meaning] += 1
+        # A token that is not listed is at most as probable as the last one that is listed, and all of them together
+        # have at most the rest of the probability.
+        rest = 0.0 if is_complete else max(0.0, 1.0 - sum(probabilities.values()))
+        smallest = min(probabilities.values(), default=1.0)
+        unseen = {meaning: min(rest, count * smallest) for meaning, count in n_unseen.items()}
+        return self.answer(seen[True], seen[False], likeliest_tokens(probabilities), unseen[True], unseen[False])
 
 
 def answer_tokens(tokenizer: Any, spellings: Sequence[str], where: str) -> list[int]:
@@ -49,46 +234,16 @@ def answer_tokens(tokenizer: Any, spellings: Sequence[str], where: str) -> list[
     return ids
 
 
-def p_yes_from_logprobs(
-    logprobs: Mapping[_Token, float], yes: Iterable[_Token], no: Iterable[_Token], min_mass: float
-) -> float:
-    """Reads a grade from the log probabilities of the most probable tokens, which servers and vLLM return.
-
-    Args:
-        logprobs: Natural log of the probability, by token; a token that is not listed has probability 0.
-        yes: Tokens that mean yes, each once.
-        no: Tokens that mean no, each once.
-        min_mass: Smallest P(yes) + P(no) at which the answer counts as read, in [0, 1].
-
-    Returns:
-        The grade in [0, 1], or NaN if P(yes) + P(no) is too small.
+def likeliest_tokens(probabilities: Mapping[Any, float]) -> str:
+    """Returns the likeliest tokens in words, for a reason.
 
     Example:
-        >>> from math import log
-        >>> p_yes_from_logprobs({"yes": log(0.5), "no": log(0.5)}, ["yes", "Yes"], ["no"], min_mass=0.5)
-        0.5
+        >>> likeliest_tokens({"The": 0.71, "I": 0.2, "no": 0.05, "yes": 0.04})
+        "'The' 0.710, 'I' 0.200, 'no' 0.050"
     """
-    yes_mass = sum(exp(logprobs[token]) for token in yes if token in logprobs)
-    no_mass = sum(exp(logprobs[token]) for token in no if token in logprobs)
-    return float(p_yes_from_mass(yes_mass, no_mass, min_mass))
+    ranked = sorted((item for item in probabilities.items() if isfinite(item[1])), key=lambda item: -item[1])
+    return ", ".join(f"{token!r} {probability:.3f}" for token, probability in ranked[:SHOWN_TOKENS])
 
 
-def p_yes_from_mass(yes_mass: npt.ArrayLike, no_mass: npt.ArrayLike, min_mass: float) -> npt.NDArray[np.float64]:
-    """Returns P(yes) / (P(yes) + P(no)), or NaN if P(yes) + P(no) is too small.
-
-    Args:
-        yes_mass: P(yes), summed over the tokens that mean yes, in [0, 1]; any shape.
-        no_mass: P(no), summed over the tokens that mean no, in [0, 1]; the same shape.
-        min_mass: Smallest P(yes) + P(no) at which an answer counts as read, in [0, 1].
-
-    Returns:
-        The grades, float64 in [0, 1], in the shape of the arguments.
-
-    Example:
-        >>> p_yes_from_mass([0.6, 0.01], [0.2, 0.01], min_mass=0.5)
-        array([0.75,  nan])
-    """
-    yes_mass = np.asarray(yes_mass, dtype=np.float64)
-    mass = yes_mass + np.asarray(no_mass, dtype=np.float64)
-    is_read = (mass > 0) & (mass >= min_mass)
-    return np.divide(yes_mass, mass, out=np.full_like(mass, np.nan), where=is_read)
+def _unreadable(what: str, likeliest: str) -> Answer:
+    return Answer(Outcome.UNREADABLE, reason=f"{what}; likeliest tokens: {likeliest}" if likeliest else what)

@@ -1,22 +1,25 @@
-"""The text that a grader reads: the instruction, the conversation, then the question.
+"""The text that a grader reads: a Jinja template renders the conversation first and the question last.
 
-The question comes last, so that all questions about a reply share the text before it. The file `prompt.txt` in this
-folder contains the wording. `question_hash` covers that file, so an edit of the file requires new grades.
+All questions about a reply share the text before the question, so a grader reads that text once. The profile names the
+file of the template. `JudgePrompt` explains the template's two blocks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from functools import lru_cache
 from typing import Any, Protocol
 
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from rbr.errors import InputError
 from rbr.hashing import content_hash
 
-PROMPT_TEMPLATE: str = resources.files(__package__).joinpath("prompt.txt").read_text(encoding="utf-8").rstrip("\n")
+BLOCKS = ("conversation", "question")
+"""Names of the two blocks of a template, in order."""
 
-_CONVERSATION = "{conversation}"
-_QUESTION = "{question}"
-# Splits the template, because `str.format` would fail on a reply that contains braces.
-_INSTRUCTION, _BETWEEN = PROMPT_TEMPLATE.removesuffix(_QUESTION).split(_CONVERSATION)
+_TRIAL_TURNS = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good morning."})
+_TRIAL_QUESTION = "Is the last reply a greeting?"
 
 
 class WorkedExample(Protocol):
@@ -58,66 +61,132 @@ class Question:
     examples: Sequence[WorkedExample] = ()
 
 
-def render_conversation(messages: Iterable[Mapping[str, Any]]) -> str:
-    """Renders messages as lines ``USER: ...`` and ``ASSISTANT: ...``, in order."""
-    return "\n".join(f"{message['role'].upper()}: {message['content']}" for message in messages)
+class JudgePrompt:
+    r"""A template of the user message that is sent to a grader.
 
+    The template is a Jinja file with two blocks and no other text:
 
-def render_prefix(messages: Iterable[Mapping[str, Any]]) -> str:
-    r"""Renders the prompt up to the question: the part that all questions about a reply share.
-
-    Example:
-        >>> render_prefix([{"role": "user", "content": "Hi"}]).endswith("\n\nUSER: Hi\n\n")
-        True
-    """
-    return f"{_INSTRUCTION}{render_conversation(messages)}{_BETWEEN}"
-
-
-def render_question(question: Question, few_shot: int) -> str:
-    """Renders a question with its first worked examples.
-
-    The question is repeated after the examples, because a model answers the question that it read last.
+    - ``{% block conversation %}`` has the variables ``turns`` (a list with ``number`` from 1, ``role`` and
+      ``content``) and ``fence`` (a code that occurs in no turn).
+    - ``{% block question %}`` has the variables ``question`` and ``examples`` (a list with ``prompt``, ``reply`` and
+      ``answer``; empty without few-shot examples). Its text ends in the question.
 
     Args:
-        question: Question with its worked examples.
-        few_shot: Number of examples to show, at least 0. If the question has fewer examples, all are shown.
+        template: Text of the template.
+        where: Name of the file, for error messages.
+
+    Raises:
+        InputError: The template is not valid Jinja, lacks a block, uses an unknown variable, has text outside the
+            blocks, drops a turn, or does not end in the question.
 
     Example:
-        >>> render_question(Question("apology", "Is it an apology?"), few_shot=2)
-        'Is it an apology?'
+        >>> text = "{% block conversation %}{{ turns[0].content }}\nQuestion:{% endblock %}"
+        >>> text += "{% block question %} {{ question }}{% endblock %}"
+        >>> prompt = JudgePrompt(text.replace("turns[0].content", "turns | map(attribute='content') | join(' ')"))
+        >>> prompt.render([{"role": "user", "content": "Hi"}], Question("greeting", "Is it a greeting?"), few_shot=0)
+        'Hi\nQuestion: Is it a greeting?'
     """
-    shown = question.examples[:few_shot]
-    if not shown:
-        return question.text
-    blocks = [question.text, *(_render_example(example) for example in shown)]
-    return "\n\n".join([*blocks, f"Now answer for the conversation above. {question.text}"])
+
+    def __init__(self, template: str, where: str = "prompt_template") -> None:
+        self.text = template
+        self._where = where
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        try:
+            self._template: Template = environment.from_string(template)
+        except TemplateError as error:
+            raise self._problem(f"the template is not valid Jinja: {error}", getattr(error, "lineno", None)) from error
+        self._check()
+
+    def conversation(self, messages: Iterable[Mapping[str, Any]]) -> str:
+        """Renders the part that all questions about a reply share.
+
+        Args:
+            messages: The conversation. It ends in the assistant turn to judge, or in the user turn if the question is
+                about the prompt.
+        """
+        turns = [
+            {"number": number, "role": message["role"], "content": message["content"]}
+            for number, message in enumerate(messages, 1)
+        ]
+        return self._render("conversation", {"turns": turns, "fence": fence_of(turn["content"] for turn in turns)})
+
+    def question(self, question: Question, few_shot: int) -> str:
+        """Renders the part that follows: the question, after its first `few_shot` examples.
+
+        Args:
+            question: Question with its worked examples.
+            few_shot: Number of examples to show, at least 0. If the question has fewer examples, all are shown.
+        """
+        return self._render("question", {"question": question.text, "examples": list(question.examples[:few_shot])})
+
+    def render(self, messages: Iterable[Mapping[str, Any]], question: Question, few_shot: int) -> str:
+        """Renders the whole message: the conversation and then the question."""
+        return self.conversation(messages) + self.question(question, few_shot)
+
+    def _render(self, block: str, variables: dict[str, Any]) -> str:
+        return "".join(self._template.blocks[block](self._template.new_context(variables)))
+
+    def _check(self) -> None:
+        """Renders a trial conversation, so that a mistake in the template is found before any model works."""
+        if missing := [name for name in BLOCKS if name not in self._template.blocks]:
+            raise self._problem(f"the template lacks the block `{missing[0]}`")
+        question = Question("trial", _TRIAL_QUESTION)
+        try:
+            text = self.render(_TRIAL_TURNS, question, 0)
+            whole = self._template.render(
+                turns=[{"number": number, **turn} for number, turn in enumerate(_TRIAL_TURNS, 1)],
+                fence=fence_of(turn["content"] for turn in _TRIAL_TURNS),
+                question=_TRIAL_QUESTION,
+                examples=[],
+            )
+        except TemplateError as error:
+            raise self._problem(f"the template cannot be rendered: {error}") from error
+        if whole != text:
+            raise self._problem("the template has text outside its two blocks, or a block uses the other's variables")
+        if not text.endswith(_TRIAL_QUESTION):
+            raise self._problem("the text does not end in the question")
+        if lost := [turn["content"] for turn in _TRIAL_TURNS if turn["content"] not in text]:
+            raise self._problem(f"the block `conversation` drops the turn {lost[0]!r} of a trial conversation")
+
+    def _problem(self, what: str, line: int | None = None) -> InputError:
+        return InputError(
+            what,
+            where=f"{self._where}:{line}" if line else self._where,
+            hint="Start from profiles/judge_prompt.jinja: a block `conversation`, then a block `question`.",
+        )
 
 
-def render_prompt(messages: Iterable[Mapping[str, Any]], question: Question, few_shot: int) -> str:
-    """Renders the whole user message that is sent to a grader.
+@lru_cache(maxsize=8)
+def compile_prompt(template: str) -> JudgePrompt:
+    """Returns the compiled template; equal texts are compiled once.
 
-    Args:
-        messages: The conversation. It ends in the assistant turn to judge, or in the user turn if the question is
-            about the prompt.
-        question: The question about the conversation.
-        few_shot: Number of the question's examples to show, at least 0.
+    Raises:
+        InputError: See `JudgePrompt`.
+    """
+    return JudgePrompt(template)
+
+
+def fence_of(texts: Iterable[str]) -> str:
+    """Returns a code that occurs in none of the texts: 12 hexadecimal characters, decided by the texts alone.
+
+    A template puts the code on the lines between turns. A text cannot contain such a line, because nobody can write a
+    text that contains its own hash.
 
     Example:
-        >>> question = Question("greeting", "Is this a greeting?")
-        >>> print(render_prompt([{"role": "user", "content": "Hi"}], question, few_shot=0))
-        Read the conversation, then answer the question about the last reply with yes or no.
-        <BLANKLINE>
-        USER: Hi
-        <BLANKLINE>
-        Is this a greeting?
+        >>> fence_of(["Hello.", "Good morning."])
+        '17b4b0d5d2f1'
     """
-    return render_prefix(messages) + render_question(question, few_shot)
+    texts = list(texts)
+    attempt = 0
+    while any((fence := content_hash(["fence", attempt, texts])[:12]) in text for text in texts):
+        attempt += 1
+    return fence
 
 
 def question_hash(question: Question, few_shot: int) -> str:
-    """Returns the hash of a question's text as a grader reads it.
+    """Returns the hash of what a question contributes to the prompt: its text and the examples that are shown.
 
-    Equal hashes mean equal prompts for equal conversations. The name of the question is not part of the hash.
+    The name of the question is not part of the hash. The template is part of the grader's version.
 
     Args:
         question: Question with its worked examples.
@@ -131,10 +200,5 @@ def question_hash(question: Question, few_shot: int) -> str:
         >>> question_hash(first, few_shot=0) == question_hash(renamed, few_shot=0)
         True
     """
-    return content_hash({"template": PROMPT_TEMPLATE, "question": render_question(question, few_shot)})
-
-
-def _render_example(example: WorkedExample) -> str:
-    user_turn = [] if example.prompt is None else [{"role": "user", "content": example.prompt}]
-    conversation = render_conversation([*user_turn, {"role": "assistant", "content": example.reply}])
-    return f"Example:\n{conversation}\nAnswer: {'yes' if example.answer else 'no'}"
+    shown = [(example.prompt, example.reply, example.answer) for example in question.examples[:few_shot]]
+    return content_hash({"question": question.text, "examples": shown})

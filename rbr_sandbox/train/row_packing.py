@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from rbr.grading.prompt import Question, render_prefix, render_question
+from rbr.grading.prompt import JudgePrompt, Question
 from rbr_sandbox.train.grader_rows import SENTENCE_TRUTH_NAMES, GraderRow, MarkedSentence
 from rbr_sandbox.train.padding_free import PackedSequence
 from rbr_sandbox.train.question_sampler import OPERATORS, SUBJECTS, TrainingQuestion
+
+JUDGE_PROMPT = JudgePrompt((Path(__file__).parents[1] / "judge_prompt.jinja").read_text(encoding="utf-8"))
+"""The prompt that the profile `sandbox` names."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ def pack_rows(tokenizer: PreTrainedTokenizerFast, rows: list[GraderRow]) -> Pack
         return tokenizer.encode(text, add_special_tokens=False)
 
     # 2. Tokenize the prefix and the questions of each row. Row i starts at position starts[i] of the sequence.
-    texts = [before + render_prefix(row.messages) for row in rows]
+    texts = [before + JUDGE_PROMPT.conversation(row.messages) for row in rows]
     prefixes = [encode(text) for text in texts]
     question_ids = [
-        [encode(render_question(Question("", question.text), 0) + after) for question in row.questions] for row in rows
+        [encode(JUDGE_PROMPT.question(Question("", question.text), 0) + after) for question in row.questions]
+        for row in rows
     ]
     starts = [0, *accumulate(len(p) + sum(map(len, q)) for p, q in zip(prefixes, question_ids, strict=True))]
     # 3. Find the positions of the predictions.

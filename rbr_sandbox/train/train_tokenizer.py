@@ -6,8 +6,7 @@ from random import Random
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rbr.conversation import with_instruction
-from rbr.grading.prompt import render_prefix
+from rbr.conversation import Conversation, with_instruction
 from rbr.rulebook import Rulebook
 from rbr_sandbox.questions import compose, compose_negated
 from rbr_sandbox.train.train_policy import draw_example
@@ -19,6 +18,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+_GRADER_INSTRUCTION = "Read the conversation, then answer the question about the last reply with yes or no."
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
 
 
@@ -51,8 +51,8 @@ def tokenizer_corpus(rulebook: Rulebook, seed: int) -> list[str]:
     # Conversations and replies of the policy.
     examples = [draw_example(rng, training_prompt(rng)) for _ in range(6000)]
     texts = [messages[-1]["content"] for messages, _ in examples] + [reply for _, reply in examples]
-    # The grader's prompt and an instruction.
-    texts += [render_prefix([*m, {"role": "assistant", "content": "yes no"}]) for m, _ in examples[:500]]
+    # Conversations in the words of the grader's prompt, and an instruction.
+    texts += [_as_read_by_grader(m) for m, _ in examples[:500]]
     texts += [with_instruction(m, "yes")[-1]["content"] for m, _ in examples[:100]]
     # Questions, and their answers.
     fixed_questions = [p.question for p in rulebook.propositions.values()]
@@ -61,3 +61,8 @@ def tokenizer_corpus(rulebook: Rulebook, seed: int) -> list[str]:
     composed_questions = [compose(rng, name) for name in PHRASES for _ in range(150)]
     composed_questions += [compose_negated(rng, name) for name in PHRASES for _ in range(30)]
     return texts + fixed_questions * 60 + composed_questions + ["yes", "no"] * 1000
+
+
+def _as_read_by_grader(prompt: Conversation) -> str:
+    turns = "\n".join(f"{turn['role'].upper()}: {turn['content']}" for turn in prompt)
+    return f"{_GRADER_INSTRUCTION}\n\n{turns}\nASSISTANT: yes no\n\n"
