@@ -7,7 +7,7 @@ settings that differ from those of ``NAME.yaml`` in the same directory.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from rbr.errors import InputError
 from rbr.files.profile_document import ProfileDocument, read_profile_document
@@ -62,7 +62,7 @@ class ModelSettings(_Section):
 
     Attributes:
         policy: Helpful-only model that writes the candidate replies and is trained.
-        grader: Model that answers the propositions.
+        grader: Model that answers the propositions; None if a server has it and tokenizes for itself.
         helpful_reward_model: Reward model R_rm, trained on helpfulness alone.
         human_reward_model: Reward model of human preferences, for a baseline.
         oracle: Name of a registered judge that knows the true labels; None if there is no oracle.
@@ -73,7 +73,7 @@ class ModelSettings(_Section):
     """
 
     policy: ModelRef
-    grader: ModelRef
+    grader: ModelRef | None
     helpful_reward_model: ModelRef
     human_reward_model: ModelRef
     oracle: _Text | None
@@ -334,6 +334,14 @@ class Profile(_Section):
     sft: SftSettings
     rl: RlSettings
     evaluation: EvaluationSettings
+
+    @model_validator(mode="after")
+    def _check_grader(self) -> "Profile":
+        needs_files = self.grader.backend != "openai" or self.grader.endpoint == "completions"
+        if self.models.grader is None and needs_files:
+            what = "only the backend openai with the endpoint chat works without the files of the grader"
+            raise schema_problem(what, "Set the path of the model.", at=("models", "grader"))
+        return self
 
 
 def load_profile(path: str | Path) -> Profile:

@@ -91,6 +91,8 @@ def _rules_of_files(environment: Environment, artifact: RewardArtifact | None) -
     environment.check_profile()
     profile, rulebook = load_profile(environment.profile), load_rulebook(environment.rulebook)
     grader = profile.models.grader
+    pinned = None if grader is None else PinnedModel(grader, model_fingerprint(grader))
+    served = served_model(profile.grader) if profile.grader.backend == "openai" else None
     return RulesInUse(
         source="reward" if artifact else "files",
         artifact=artifact,
@@ -99,6 +101,6 @@ def _rules_of_files(environment: Environment, artifact: RewardArtifact | None) -
         content_policy=rulebook.content_policy,
         accepted=None,
         thresholds={},
-        grader=GraderInUse(PinnedModel(grader, model_fingerprint(grader)), profile.grader),
+        grader=GraderInUse(pinned, profile.grader, served),
         reward_model=profile.models.helpful_reward_model,
     )

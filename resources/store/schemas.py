@@ -15,7 +15,9 @@ from resources.store.columns import (
     HIGH,
     LOW,
     MESSAGES,
+    OUTCOME,
     PROMPT,
+    STORED_OUTCOMES,
     VARIANT,
     column,
     count,
@@ -90,8 +92,11 @@ class Grades(pa.DataFrameModel):
 
     completion_id: str = column(description=GRADED)
     question: str = column(description="hash of the question with its examples")
-    grader: str = column(description="hash of the grader's weights and settings")
-    p_yes: float = share(nullable=True, description="P(yes) / (P(yes) + P(no)); null if the answer could not be read")
+    grader: str = column(description="hash of the grader: its weights or its server's model, prompt and settings")
+    p_yes: float = share(nullable=True, description="P(yes) / (P(yes) + P(no)); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
+    bound: float = share(description="largest possible error of p_yes from tokens that the server did not list")
+    reason: str = column(nullable=True, description="why there is no grade: likeliest tokens, or the server's words")
 
 
 class Scores(pa.DataFrameModel):
@@ -119,7 +124,8 @@ class PropositionGrades(pa.DataFrameModel):
 
     completion_id: str = column(description=COMPLETION)
     proposition: str = column(description="name of the proposition")
-    p_yes: float = share(nullable=True, description="raw P(yes); null if the answer could not be read")
+    p_yes: float = share(nullable=True, description="raw P(yes); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
 
 
 class RewardModelScores(pa.DataFrameModel):
@@ -253,7 +259,8 @@ class EvaluationGrades(pa.DataFrameModel):
     variant: str = column(description=VARIANT)
     completion_id: str = column(description=COMPLETION)
     proposition: str = column(description="name of the proposition")
-    p_yes: float = share(nullable=True, description="raw P(yes); null if the answer could not be read")
+    p_yes: float = share(nullable=True, description="raw P(yes); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
 
 
 class Evaluations(pa.DataFrameModel):

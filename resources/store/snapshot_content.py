@@ -75,7 +75,8 @@ def read_model(store: Store, role: str) -> PinnedModel:
         RuntimeError: The snapshot does not exist yet.
     """
     content = store.snapshot(f"models/{role}")
-    return PinnedModel(ModelRef(path=content["path"], revision=content["revision"]), content["fingerprint"])
+    ref = ModelRef(**{name: content[name] for name in ModelRef.model_fields})
+    return PinnedModel(ref, content["fingerprint"])
 
 
 def read_oracle(store: Store) -> str | None:
