@@ -379,6 +379,8 @@ def parse_profile(document: ProfileDocument) -> Profile:
         template = read_text(profile.grader.prompt_template)
     except InputError as error:
         where = document.location(("grader", "prompt_template"))
-        raise InputError(error.what, where=where, hint="Name an existing file, such as profiles/judge_prompt.jinja.")
+        raise InputError(
+            error.what, where=where, hint="Name an existing file, such as profiles/judge_prompt.jinja."
+        ) from error
     grader = profile.grader.model_copy(update={"prompt_template": template})
     return profile.model_copy(update={"grader": grader})

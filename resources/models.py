@@ -10,6 +10,7 @@ import dagster as dg
 from rbr.comparisons.completion_ids import sampling_key
 from rbr.errors import InputError
 from rbr.grading.identity import grader_identity, identify_grader
+from rbr.grading.served_model import served_model
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
 from resources.store import Store
@@ -120,6 +121,16 @@ def grader_in_use(store: Store) -> GraderInUse:
     content = store.snapshot("models/grader")
     model = None if content["path"] is None else read_model(store, "grader")
     return GraderInUse(model, read_snapshot(store, GraderSettings), content["served"])
+
+
+def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderInUse:
+    """Returns the grader that a profile names, without a store.
+
+    Raises:
+        InputError: The model has no fingerprint, or the server is away.
+    """
+    model = None if ref is None else PinnedModel(ref, model_fingerprint(ref))
+    return GraderInUse(model, settings, served_model(settings) if settings.backend == "openai" else None)
 
 
 class Models(dg.ConfigurableResource):
