@@ -16,9 +16,7 @@ DATE = "{{ strftime_now('%d %b %Y') }}"
 DATE_STRING = (
     "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}"
 )
-REFUSES_SYSTEM = (
-    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-)
+REFUSES_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
 
 
 def policy_with(directory: Path, template: str, **kwargs: object) -> ModelRef:

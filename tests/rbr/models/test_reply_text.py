@@ -35,9 +35,7 @@ MARKS = ("<think>", "</think>", "<thinking>", "</thinking>", "<reasoning>", "</r
         ("<thi<think>a</think>nk>b", "<thi nk>b", "a", False),
     ],
 )
-def test_the_reply_is_the_text_outside_the_thoughts(
-    text: str, reply: str, thought: str | None, unclosed: bool
-) -> None:
+def test_the_reply_is_the_text_outside_the_thoughts(text: str, reply: str, thought: str | None, unclosed: bool) -> None:
     assert split_thoughts(text) == Reply(reply, thought, unclosed)
 
 

@@ -91,7 +91,9 @@ def head_at_the_last_token(ref: ModelRef, prompt: str, reply: str, padding: int)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.inference_mode():
         hidden = model.model(
-            input_ids=torch.tensor([[tokenizer.eos_token_id] * padding + ids]), attention_mask=mask, position_ids=positions
+            input_ids=torch.tensor([[tokenizer.eos_token_id] * padding + ids]),
+            attention_mask=mask,
+            position_ids=positions,
         ).last_hidden_state
         return float(model.score(hidden[0, -1]))
 

@@ -117,7 +117,12 @@ def test_a_step_without_any_reward_changes_nothing_and_is_counted(tmp_path: Path
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             weights.append(torch.cat([value.detach().flatten().clone() for value in trainer.model.parameters()]))
             state_of = trainer.optimizer.state_dict()["state"]
-            moments.append(torch.cat([value["exp_avg"].flatten().clone() for value in state_of.values() if "exp_avg" in value] or [torch.zeros(1)]))
+            moments.append(
+                torch.cat(
+                    [value["exp_avg"].flatten().clone() for value in state_of.values() if "exp_avg" in value]
+                    or [torch.zeros(1)]
+                )
+            )
 
     trainer.add_callback(Watch())
     trainer.train()

@@ -67,9 +67,7 @@ def test_grpo_reads_the_prompt_as_the_policy_does(tmp_path: Path, inputs: list[l
     (tmp_path / "policy" / "chat_template.jinja").write_text(TEMPLATE + "{{ mood }}")
     tokenizer = open_tokenizer(ref)
     conversation = prompts(text)["prompt"][0].to_list()
-    expected = encode_chat(
-        tokenizer, conversation, add_generation_prompt=True, chat_template_kwargs={"mood": "calm"}
-    )
+    expected = encode_chat(tokenizer, conversation, add_generation_prompt=True, chat_template_kwargs={"mood": "calm"})
     assert expected.count(tokenizer.eos_token_id) == 1
     assert tokenizer.decode(expected) == f"<|user|>{text}<|end|><|assistant|>calm"
     Policy(ref, batch_size=1).sample([conversation], [0], 1.0, 1.0, 1)
