@@ -11,8 +11,8 @@ from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_err
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
 
 MAX_TRIES = 12
-"""How often a request is sent that fails while the server answers others. If a third of all requests fail at random,
-one of half a million fails so often."""
+"""How often a request is sent that fails with an error. If a third of all requests fail at random, one of half a million
+fails so often. Rate limits and refused connections do not count: they say nothing about this request."""
 
 MAX_TIMEOUTS = 2
 """How often a request is sent that times out. A slow server must not do the same work again and again."""
@@ -26,7 +26,7 @@ class Asker:
         patience: Decides when a request may start.
         model_name: The model's name, which the server's messages may repeat.
         timeout_s: Timeout of a request, in seconds.
-        on_back: Called with what ``/models`` says if the server was away and is back.
+        on_back: Called with what ``/models`` says after a connection was refused or lost: it may be another server.
 
     Example:
         >>> async def first_choice(asker, body):
@@ -47,9 +47,11 @@ class Asker:
         self._model_name = model_name
         self._timeout_s = timeout_s
         self._on_back = on_back
+        self._may_be_restarted = False
+        self._check = asyncio.Lock()
 
     async def ask(
-        self, path: str, body: bytes, is_stopped: Callable[[], bool] = lambda: False, is_probe: bool = False
+        self, path: str, body: bytes, is_stopped: Callable[[], bool] = lambda: False
     ) -> Mapping[str, Any] | Failure:
         """Sends a request, and sends it again while the failure may pass.
 
@@ -57,14 +59,11 @@ class Asker:
             path: Path of the endpoint, such as ``/chat/completions``.
             body: The request, as JSON.
             is_stopped: Whether the call has ended, so that nothing may be sent any more.
-            is_probe: Whether to give up after `MAX_TRIES` errors even if the server answers no other request. Without
-                it, such a request is sent until the patience is over.
 
         Returns:
             The JSON of the answer, or the last failure.
         """
         tries = timeouts = 0
-        n_answered = self.patience.n_answered
         failure: Failure | None = None
         while True:
             await self.patience.enter()
@@ -75,21 +74,25 @@ class Asker:
                     return Failure(FailureKind.AWAY, "not asked, because the server stayed away")
                 sent_at = time.monotonic()
                 answer = await self.send(path, body)
+                if self._may_be_restarted and not isinstance(answer, Failure):
+                    await self._check_restart()
+                    if is_stopped():
+                        return Failure(FailureKind.PASSING, "not asked")
                 if not isinstance(answer, Failure) or answer.kind not in _MAY_PASS:
                     self.patience.answered()
                     return answer
                 failure = answer
+                self._may_be_restarted = self._may_be_restarted or failure.status is None
                 self.patience.failed()
                 if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
                     self.patience.slow_down(sent_at)
             finally:
                 self.patience.leave()
             timeouts += failure.kind is FailureKind.TIMEOUT
-            # A rate limit or a refused connection says nothing about this request.
             tries += failure.status not in (None, 429) or failure.kind is FailureKind.PASSING
             if self.patience.is_over or timeouts >= MAX_TIMEOUTS:
                 return failure
-            if tries >= MAX_TRIES and (is_probe or self.patience.n_answered > n_answered):
+            if tries >= MAX_TRIES:
                 return failure
             await self._wait(failure, max(tries, 1))
 
@@ -122,6 +125,13 @@ class Asker:
             return False
         self._on_back(reply)
         return True
+
+    async def _check_restart(self) -> None:
+        """Asks who answers after a connection was lost, before the first answer is taken."""
+        async with self._check:
+            if self._may_be_restarted:
+                await self.is_up()
+                self._may_be_restarted = False
 
     async def _wait(self, failure: Failure, tries: int) -> None:
         """Waits before a request is sent again: alone, or together with all others."""

@@ -141,10 +141,11 @@ class GradingCall:
     async def _do(self, job: _Job) -> None:
         questions = [self._questions[column] for column in job.columns]
         body = self._requests.body(self._starts[job.row], questions)
+        n_answered = self._asker.patience.n_answered
         reply = await self._asker.ask(self._requests.path, body, lambda: self.stopped_by is not None)
         choices = reply if isinstance(reply, Failure) else read_choices(reply, len(job.columns))
         if isinstance(choices, Failure):
-            await self._fail(job, choices)
+            await self._fail(job, choices, others_work=self._asker.patience.n_answered > n_answered)
             return
         for column, choice in zip(job.columns, choices, strict=True):
             answer = self._reader.answer(choice)
@@ -157,11 +158,11 @@ class GradingCall:
             else:
                 self._give_up(job.row, column, answer)
 
-    async def _fail(self, job: _Job, failure: Failure) -> None:
+    async def _fail(self, job: _Job, failure: Failure, others_work: bool) -> None:
         """Decides what a request without an answer means: for its cells, and for the call."""
         if self.stopped_by:
             return
-        if self._asker.patience.is_over:
+        if self._asker.patience.is_over and await self._checked():
             waited = f"the server gave no answer for {self._asker.patience.wait_s:g} s (grader.wait_s): {failure}"
             self.stop(Failure(failure.kind, waited))
             return
@@ -171,13 +172,16 @@ class GradingCall:
             return
         if failure.kind in (FailureKind.REJECTED, FailureKind.BAD_ADDRESS):
             # Does the server reject this request, or every request?
-            async with self._check:
-                problem = self.stopped_by or await self._still_works()
-            if problem:
+            if problem := await self._checked():
                 self.stop(problem)
                 return
             if job.tries == 0:
                 self._ready.append(_Job(job.row, job.columns, tries=1))
+                return
+        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not others_work:
+            # Does this request fail, or every request? While every request fails, the patience is not over.
+            if await self._checked():
+                self._ready.append(job)
                 return
         for column in job.columns:
             if failure.kind is FailureKind.FILTERED:
@@ -186,6 +190,11 @@ class GradingCall:
                 self._set(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
             else:
                 self._give_up(job.row, column, failure)
+
+    async def _checked(self) -> Failure | None:
+        """Returns why the call has stopped, or why the server does not answer the probe's question any more."""
+        async with self._check:
+            return self.stopped_by or await self._still_works()
 
     def _give_up(self, row: int, column: int, failure: Failure) -> None:
         hint = "; raise grader.timeout_s" if failure.kind is FailureKind.TIMEOUT else ""

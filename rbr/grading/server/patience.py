@@ -95,6 +95,7 @@ class Patience:
     def answered(self) -> None:
         """Says that the server has answered: the trouble is over, and more requests may run."""
         self.n_answered += 1
+        self._is_over = False
         if self._trouble_since is not None:
             self._trouble_since = None
             self.failures_in_a_row = 0

@@ -85,9 +85,17 @@ class Probe:
         return requests
 
     async def still_works(self, asker: Asker, requests: Requests) -> Failure | None:
-        """Asks one question again, and returns the failure if the server does not answer it any more."""
-        reply = await asker.ask(requests.path, self._body(requests, 0, _QUESTIONS[:1]), is_probe=True)
-        return reply if isinstance(reply, Failure) else None
+        """Asks one question again, and returns the failure if the server does not answer it any more.
+
+        If the patience is over, the question is sent only once.
+        """
+        body = self._body(requests, 0, _QUESTIONS[:1])
+        is_over = asker.patience.is_over
+        reply = await (asker.send(requests.path, body) if is_over else asker.ask(requests.path, body))
+        if isinstance(reply, Failure):
+            return reply
+        asker.patience.answered()
+        return None
 
     async def _first_choices(self, asker: Asker) -> tuple[Requests, list[Choice]]:
         """Tries one request after another until the server understands one."""
@@ -95,7 +103,7 @@ class Probe:
         while True:
             requests = self._make_requests(self._settings, dialect)
             questions = _QUESTIONS[: requests.prompts_per_request]
-            reply = await asker.ask(requests.path, self._body(requests, 0, questions), is_probe=True)
+            reply = await asker.ask(requests.path, self._body(requests, 0, questions))
             tried.add(dialect)
             choices = reply if isinstance(reply, Failure) else read_choices(reply, len(questions))
             if not isinstance(choices, Failure):
@@ -115,7 +123,7 @@ class Probe:
                 if number == start == 0:
                     continue
                 questions = _QUESTIONS[start : start + step]
-                reply = await asker.ask(requests.path, self._body(requests, number, questions), is_probe=True)
+                reply = await asker.ask(requests.path, self._body(requests, number, questions))
                 more = reply if isinstance(reply, Failure) else read_choices(reply, len(questions))
                 if not isinstance(more, Failure):
                     choices += more
@@ -203,7 +211,7 @@ class Probe:
                 continue
             settings = self._settings.model_copy(update={"top_logprobs": number})
             requests = self._make_requests(settings, dialect)
-            reply = await asker.ask(requests.path, self._body(requests, 0, _QUESTIONS[:1]), is_probe=True)
+            reply = await asker.ask(requests.path, self._body(requests, 0, _QUESTIONS[:1]))
             if not isinstance(reply, Failure):
                 return number
         return None
