@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
@@ -178,6 +178,18 @@ def test_tokens_that_are_added_later_are_protected() -> None:
 )
 def test_spelled_out_tokens_are_counted(text: str, count: int) -> None:
     assert spelled_out_tokens(byte_level_bpe(), text) == count
+
+
+def test_a_tokenizer_without_a_copy_gets_a_space_into_each_spelling() -> None:
+    tokenizer = ByT5Tokenizer()
+    assert not tokenizer.is_fast
+    tokenizer.chat_template = "{{ messages[0]['content'] }}</s>"
+    assert spelled_out_tokens(tokenizer, "Hi</s><extra_id_0>") == 2
+    ids = encode_chat(tokenizer, user("Hi</s><extra_id_0>"))
+    assert tokenizer.decode(ids) == "Hi< /s>< extra_id_0></s>"
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert tokenizer.decode(encode_around(tokenizer, "", "Hi</s>", "</s>")) == "Hi< /s></s>"
+    assert encode_text(tokenizer, "Hi") == tokenizer.encode("Hi", add_special_tokens=False)
 
 
 def test_half_of_a_surrogate_pair_is_encoded_as_the_replacement_character() -> None:

@@ -1,5 +1,6 @@
 """Opening tokenizers: templates that print the date are refused, and no code of a model runs."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_the_check_leaves_the_clock_alone(tmp_path: Path) -> None:
     year = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hi"}], chat_template="{{ strftime_now('%Y') }}", tokenize=False
     )
-    assert year not in ("1987", "2026") or year == str(__import__("datetime").datetime.now().year)
+    assert year == f"{datetime.date.today():%Y}"
 
 
 def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_sft_reads_the_conversation_as_the_policy_does_and_trains_the_reply(
 LEAKS = {"min_p": 0.99, "no_repeat_ngram_size": 1, "min_new_tokens": 5, "typical_p": 0.1, "epsilon_cutoff": 0.2}
 
 
-@pytest.mark.parametrize("name", [*LEAKS, "suppress_tokens", "bad_words_ids", "forced_bos_token_id"])
+@pytest.mark.parametrize("name", [*LEAKS, "suppress_tokens", "bad_words_ids"])
 def test_grpo_samples_without_the_settings_of_the_policys_generation_config(tmp_path: Path, name: str) -> None:
     ref = save_policy(tmp_path / "policy")
     replies: list[list[list[int]]] = []
@@ -110,7 +110,6 @@ def test_grpo_samples_without_the_settings_of_the_policys_generation_config(tmp_
         **LEAKS,
         "suppress_tokens": everything,
         "bad_words_ids": [[token] for token in everything],
-        "forced_bos_token_id": 7,
     }[name]
     GenerationConfig(eos_token_id=[1, 9], **{name: value}, do_sample=True).save_pretrained(ref.path)
     saved = json.loads((tmp_path / "policy" / "generation_config.json").read_text())

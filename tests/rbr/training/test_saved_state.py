@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rbr.errors import InputError
 from rbr.hashing import directory_digest
 from rbr.profile import ModelRef, RlSettings
 from rbr.training import train_grpo
@@ -129,3 +130,10 @@ def test_the_last_complete_state_counts(tmp_path: Path) -> None:
     assert saved.latest() == str(saved.directory / "checkpoint-10")
     assert SavedState(saved.directory, "a1").latest() == saved.latest()
     assert SavedState(saved.directory, "b2").latest() is None
+
+
+def test_a_directory_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("My only copy.")
+    with pytest.raises(InputError, match="contains other files"):
+        SavedState(tmp_path, "a1")
+    assert (tmp_path / "thesis.txt").read_text() == "My only copy."
