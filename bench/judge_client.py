@@ -39,6 +39,7 @@ TOP = {"yes": -0.1, "no": -2.4, **{f"t{number}": -9.0 - number for number in ran
 
 
 def chat_choice() -> dict[str, Any]:
+    """Returns an answer with twenty alternatives."""
     top = [{"token": token, "logprob": value, "bytes": list(token.encode())} for token, value in TOP.items()]
     first = {"token": "yes", "logprob": -0.1, "bytes": [121, 101, 115], "top_logprobs": top}
     message = {"role": "assistant", "content": "yes"}
@@ -80,6 +81,8 @@ class Stub(asyncio.Protocol):
 
 
 def serve(port: Any) -> None:
+    """Runs the stub, and sends its port."""
+
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
         port.send(server.sockets[0].getsockname()[1])
@@ -127,10 +130,10 @@ class ClientOfRelease01:
                 grades[row, column] = await self._ask(client, text)
 
         limits = httpx.Limits(max_connections=self.settings.max_concurrency)
-        async with httpx.AsyncClient(timeout=self.settings.timeout_s, limits=limits) as client:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(self.settings.max_concurrency):
-                    workers.create_task(work(client))
+        client = httpx.AsyncClient(timeout=self.settings.timeout_s, limits=limits)
+        async with client, asyncio.TaskGroup() as workers:
+            for _ in range(self.settings.max_concurrency):
+                workers.create_task(work(client))
         return grades
 
     async def _ask(self, client: httpx.AsyncClient, text: str) -> float:
@@ -159,6 +162,7 @@ class ClientOfRelease01:
 
 
 def conversations_of(n_replies: int) -> list[Conversation]:
+    """Returns conversations with distinct replies of about `REPLY_WORDS` words."""
     text = (WORDS[0] + " ") * math.ceil(REPLY_WORDS / len(WORDS[0].split()))
     return [
         [{"role": "user", "content": f"Question {n}"}, {"role": "assistant", "content": f"Reply {n}: {text}"}]
@@ -177,6 +181,7 @@ def cpu_ms_per_cell(ask: Callable[[], NDArray[np.float64]]) -> float:
 
 
 def main() -> None:
+    """Measures the three clients in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replies", type=int, default=100)
     parser.add_argument("--questions", type=int, default=20)

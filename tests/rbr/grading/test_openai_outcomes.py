@@ -146,7 +146,7 @@ def test_a_request_that_times_out_is_sent_twice_at_most(serve: Serve) -> None:
 def test_a_word_of_a_filter_in_the_models_name_is_no_refusal(serve: Serve) -> None:
     name = "content-filter-judge"
     server = serve(lambda request: error(400, f"Invalid model name passed in model={name}"))
-    with pytest.raises(InputError, match="does not know grader.model_name 'content-filter-judge'"):
+    with pytest.raises(InputError, match=r"does not know grader\.model_name 'content-filter-judge'"):
         server.grader(model_name=name).grade([conversation("Hello")], QUESTIONS)
 
 
@@ -159,13 +159,12 @@ def test_a_validation_error_that_repeats_the_reply_is_no_refusal(serve: Serve) -
 
 
 def test_there_is_one_log_line_for_each_reply_and_one_count(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    server = serve(only_special(error(400, "maximum context length is 512 tokens")))
+    server = serve(only_special(error(400, "context length is 16")))
     questions = [Question(f"q{n}", f"Is it number {n}?") for n in range(9)]
     with caplog.at_level(logging.WARNING):
         server.grader().grade([conversation(text) for text in REPLIES], questions)
     assert [record.getMessage() for record in caplog.records] == [
-        "Conversation 2 of the call: 9 unreadable of 9 questions: the server answered 400: maximum context length is 512 "
-        "tokens",
+        "Conversation 2 of the call: 9 unreadable of 9 questions: the server answered 400: context length is 16",
         "Of 27 questions, 9 unreadable.",
     ]
 
@@ -220,3 +219,13 @@ def test_one_reply_that_the_server_cannot_answer_does_not_end_a_call_of_its_own(
     answers = server.grader(wait_s=0.5).grade([conversation("special")], QUESTIONS)
     assert answers.count(Outcome.NOT_ANSWERED) == 2
     assert "CUDA error" in answers.reasons[0, 0]
+
+
+def test_one_reply_with_many_questions_that_the_server_cannot_answer_takes_no_other_reply_with_it(serve: Serve) -> None:
+    server = serve(only_special(error(500, "CUDA error")))
+    questions = [Question(f"q{n}", f"Is it number {n}?") for n in range(30)]
+    answers = server.grader(wait_s=1.0).grade([conversation(text) for text in REPLIES], questions)
+    assert [(row == Outcome.ANSWERED).all() for row in answers.outcomes] == [True, False, True]
+    assert (answers.outcomes[1] == Outcome.NOT_ANSWERED).all()
+    assert "other questions about this conversation got no answer" in answers.reasons[1, 29]
+    assert sum("special" in request.prompt for request in server.asked) < 10 * 12
