@@ -19,6 +19,7 @@ FAILURES_OF_A_CONVERSATION = 3
 """Number of questions about a conversation without an answer after which its other questions are not asked."""
 
 _TRIES_WITHOUT_LOGPROBS = 3
+_REFUSALS_BEFORE_CHECK = 4  # in a row
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class GradingCall:
         self._changed = asyncio.Event()
         self._lost_in_a_row: Counter[int] = Counter()  # Number of lost questions by row, since the last answer.
         self._lost: Counter[int] = Counter()  # Number of lost questions by row.
+        self._refused_in_a_row = 0
         self._check = asyncio.Lock()
 
     async def run(self, max_concurrency: int) -> None:
@@ -188,8 +190,14 @@ class GradingCall:
         if may_be_away and await self._checked():
             self._ready.append(job)
             return
+        # Does the filter reject these conversations, or every request?
+        is_in_doubt = failure.kind is FailureKind.FILTERED and self._is_time_to_check_refusals()
+        if is_in_doubt and (problem := await self._checked()):
+            self.stop(problem)
+            return
         for column in job.columns:
             if failure.kind is FailureKind.FILTERED:
+                self._refused_in_a_row += 1
                 self._set(job.row, column, Answer(Outcome.REFUSED, reason=str(failure)))
             elif failure.kind is FailureKind.TOO_LONG:
                 self._set(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
@@ -200,6 +208,11 @@ class GradingCall:
         """Returns why the call has stopped, or why the server does not answer the probe's question any more."""
         async with self._check:
             return self.stopped_by or await self._still_works()
+
+    def _is_time_to_check_refusals(self) -> bool:
+        """Returns whether the number of refusals in a row has doubled since the last check."""
+        count = self._refused_in_a_row
+        return count >= _REFUSALS_BEFORE_CHECK and count & (count - 1) == 0
 
     def _give_up(self, row: int, column: int, failure: Failure) -> None:
         hint = "; raise grader.timeout_s" if failure.kind is FailureKind.TIMEOUT else ""
@@ -214,6 +227,8 @@ class GradingCall:
             self._lost_in_a_row[row] += 1
         else:
             self._lost_in_a_row.clear()
+        if answer.outcome is not Outcome.REFUSED:
+            self._refused_in_a_row = 0
         self._open[row] -= 1
         if not self._open[row]:
             self._starts[row] = None

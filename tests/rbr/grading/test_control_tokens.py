@@ -19,8 +19,10 @@ CONTROL = [
     "\u25c1think\u25b7",
 ]  # fmt: skip
 ORDINARY = [
-    "a < b and c > d", "<b>bold</b>", "if (a || b) { x[0] = y[i]; }", "see [1] and [note]", "<html><body>Hi</body></html>",
-    "Vec<String>", "|x| < 3", "a <- b |> f()", "cat file | sort > out", "I think <so>", "\u00e9\u00e8 \u4f60\u597d \U0001f600",
+    "a < b and c > d", "<b>bold</b>", "if (a || b) { x[0] = y[i]; }", "see [1] and [note]",
+    "<html><body>Hi</body></html>",
+    "Vec<String>", "|x| < 3", "a <- b |> f()", "cat file | sort > out", "I think <so>",
+    "\u00e9\u00e8 \u4f60\u597d \U0001f600",
     "1 <2|3> 4", "[INSTALL]", "<script>", "<summary>",
 ]  # fmt: skip
 TOKENS = ControlTokens()
