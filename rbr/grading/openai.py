@@ -41,7 +41,7 @@ class OpenAIGrader:
     """A grader that asks a server for one token and the log probabilities of the likeliest tokens.
 
     The first call of `grade` tries the settings with a harmless question. Control tokens that a conversation spells out
-    are neutralized, because the server would turn them into real ones.
+    are neutralized if they would become real ones: with the endpoint ``chat`` the server tokenizes.
 
     Args:
         settings: Section `grader` of a profile. The key comes from the environment variable ``RBR_GRADER_API_KEY``.
@@ -167,7 +167,9 @@ class OpenAIGrader:
             _log.warning("Of %d questions, %s.", answers.p_yes.size, ", ".join(counts))
         return answers
 
-    def _neutralized(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+    def _neutralized(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
+        if self._encoder is not None and self._encoder.protects_text:
+            return conversations
         neutral = [self._control_tokens.neutralize_conversation(messages) for messages in conversations]
         if found := sum(count for _, count in neutral):
             self.n_neutralized += found

@@ -16,7 +16,7 @@ API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
 
 _WHERE = "grader.base_url"
 # Keys that a server repeats in its message, perhaps one that another program set.
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|key|hf|gsk)[-_][A-Za-z0-9_\-*.]{6,}|(?<=Bearer )[^\s\"',]+")
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|hf|gsk)[-_][A-Za-z0-9_\-*.]{6,}|(?<=Bearer )[^\s\"',]+")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_err
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
 
 MAX_TRIES = 12
-"""How often a request is sent that fails with an error. If a third of all requests fail at random, one of half a million
-fails so often. Rate limits and refused connections do not count: they say nothing about this request."""
+"""How often a request is sent that fails with an error. If a third of all requests fail at random, one of half a
+million fails so often. Rate limits and refused connections do not count: they say nothing about this request."""
 
 MAX_TIMEOUTS = 2
 """How often a request is sent that times out. A slow server must not do the same work again and again."""
@@ -139,7 +139,7 @@ class Asker:
         refused = failure.kind is FailureKind.AWAY and (failure.status is None or "load" in failure.words.lower())
         if failure.retry_after is not None:
             why = f"the server at {name} asks to wait"
-            patience.pause(failure.retry_after, why)
+            patience.pause(max(failure.retry_after, patience.first_pause), why)
         elif refused or (failure.kind is FailureKind.AWAY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING):
             await patience.wait_for_server(self.is_up, name)
         elif failure.kind is FailureKind.BUSY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING:

@@ -1,7 +1,6 @@
 """Sends one request to a server, and returns its reply or the reason why there is none."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -70,6 +69,8 @@ class Connection:
             # A redirected POST can lose its body, so the client does not follow.
             async with self._session.request(method, url, data=body, allow_redirects=False, **options) as reply:
                 return HttpReply(reply.status, await reply.read(), reply.headers)
+        except aiohttp.ConnectionTimeoutError:
+            return Failure(FailureKind.AWAY, words="no connection in time")
         except TimeoutError:
             return Failure(FailureKind.TIMEOUT, words="no answer in time")
         except aiohttp.ClientConnectorDNSError as error:
@@ -92,7 +93,7 @@ async def open_connection(address: Address, timeout_s: float, max_connections: i
     if address.key:
         headers["Authorization"] = f"Bearer {address.key}"
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60, family=socket.AF_UNSPEC),
+        connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
         headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -83,6 +83,12 @@ _FILTER_WORDS = re.compile(
     r"|contains? (sensitive|inappropriate|harmful|unsafe)|prompt blocked",
     re.IGNORECASE,
 )
+# A vendor that locks an account uses the same words.
+_ABOUT_THE_ACCOUNT = re.compile(
+    r"\b(account|organi[sz]ation|workspace|subscription|ip address|api key)\b[^.\n]{0,60}"
+    r"\b(flagged|suspended|blocked|banned|disabled|deactivated|terminated|restricted)",
+    re.IGNORECASE,
+)
 _FILTER_STATUS = {400, 403, 422, 451}
 _TOO_LONG = re.compile(
     r"context[ _-]?(length|size|window|limit)|exceed_context|maximum context|context of the model|max_model_len"
@@ -214,6 +220,8 @@ def _kind(status: int, codes: list[str], words: str, hidden: bool) -> FailureKin
         return FailureKind.TOO_LONG
     if status == 413:
         return FailureKind.TOO_LONG
+    if status in _FILTER_STATUS and _ABOUT_THE_ACCOUNT.search(words):
+        return FailureKind.REJECTED
     is_login = KEY_WORDS.search(words) or MODEL_WORDS.search(f"{named} {words}")
     if status == 451 or ((status in _FILTER_STATUS or hidden) and not is_login and _FILTER_WORDS.search(words)):
         return FailureKind.FILTERED

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +13,13 @@ from rbr.grading.server.requests import Requests
 from rbr.grading.server.responses import AnswerReader, read_choices
 
 FAILURES_BEFORE_STOP = 8
-"""Number of requests that end without an answer, with none answered in between, after which a call stops."""
+"""Number of conversations without an answer, with no answer in between, after which a call stops."""
+
+FAILURES_OF_A_CONVERSATION = 3
+"""Number of questions about a conversation without an answer after which its other questions are not asked."""
 
 _TRIES_WITHOUT_LOGPROBS = 3
+_REFUSALS_BEFORE_CHECK = 4  # in a row
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +85,9 @@ class GradingCall:
         self._ready: deque[_Job] = deque()
         self._n_running = 0
         self._changed = asyncio.Event()
-        self._failures_in_a_row = 0
+        self._lost_in_a_row: Counter[int] = Counter()  # Number of lost questions by row, since the last answer.
+        self._lost: Counter[int] = Counter()  # Number of lost questions by row.
+        self._refused_in_a_row = 0
         self._check = asyncio.Lock()
 
     async def run(self, max_concurrency: int) -> None:
@@ -97,9 +103,6 @@ class GradingCall:
             # What was not asked has no reason of its own.
             for row, column in zip(*(self.answers.outcomes == Outcome.NOT_ANSWERED).nonzero(), strict=True):
                 self.answers.reasons.setdefault((int(row), int(column)), f"not asked, because {self.stopped_by}")
-            for row, n_open in enumerate(self._open):
-                if n_open:
-                    self._log_row(row)
 
     def stop(self, failure: Failure) -> None:
         """Lets no more requests start; those on their way are still read."""
@@ -139,6 +142,11 @@ class GradingCall:
             yield _Job(first.row, tuple(range(len(self._questions))[start : start + step]))
 
     async def _do(self, job: _Job) -> None:
+        if self._lost[job.row] >= FAILURES_OF_A_CONVERSATION:
+            why = "not asked, because other questions about this conversation got no answer"
+            for column in job.columns:
+                self._set(job.row, column, Answer(Outcome.NOT_ANSWERED, reason=why))
+            return
         questions = [self._questions[column] for column in job.columns]
         body = self._requests.body(self._starts[job.row], questions)
         n_answered = self._asker.patience.n_answered
@@ -150,7 +158,6 @@ class GradingCall:
         for column, choice in zip(job.columns, choices, strict=True):
             answer = self._reader.answer(choice)
             if isinstance(answer, Answer):
-                self._failures_in_a_row = 0
                 self._set(job.row, column, answer)
             elif job.tries + 1 < _TRIES_WITHOUT_LOGPROBS:
                 # One of several servers behind an address may answer otherwise.
@@ -166,7 +173,7 @@ class GradingCall:
             waited = f"the server gave no answer for {self._asker.patience.wait_s:g} s (grader.wait_s): {failure}"
             self.stop(Failure(failure.kind, waited))
             return
-        if len(job.columns) > 1 and failure.kind is not FailureKind.AWAY:
+        if len(job.columns) > 1:
             # One prompt of the list may be the reason.
             self._ready.extend(_Job(job.row, (column,), tries=job.tries) for column in job.columns)
             return
@@ -178,13 +185,19 @@ class GradingCall:
             if job.tries == 0:
                 self._ready.append(_Job(job.row, job.columns, tries=1))
                 return
-        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not others_work:
-            # Does this request fail, or every request? While every request fails, the patience is not over.
-            if await self._checked():
-                self._ready.append(job)
-                return
+        # Does this request fail, or every request? While every request fails, the patience is not over.
+        may_be_away = failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not others_work
+        if may_be_away and await self._checked():
+            self._ready.append(job)
+            return
+        # Does the filter reject these conversations, or every request?
+        is_in_doubt = failure.kind is FailureKind.FILTERED and self._is_time_to_check_refusals()
+        if is_in_doubt and (problem := await self._checked()):
+            self.stop(problem)
+            return
         for column in job.columns:
             if failure.kind is FailureKind.FILTERED:
+                self._refused_in_a_row += 1
                 self._set(job.row, column, Answer(Outcome.REFUSED, reason=str(failure)))
             elif failure.kind is FailureKind.TOO_LONG:
                 self._set(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
@@ -196,15 +209,26 @@ class GradingCall:
         async with self._check:
             return self.stopped_by or await self._still_works()
 
+    def _is_time_to_check_refusals(self) -> bool:
+        """Returns whether the number of refusals in a row has doubled since the last check."""
+        count = self._refused_in_a_row
+        return count >= _REFUSALS_BEFORE_CHECK and count & (count - 1) == 0
+
     def _give_up(self, row: int, column: int, failure: Failure) -> None:
         hint = "; raise grader.timeout_s" if failure.kind is FailureKind.TIMEOUT else ""
-        self._failures_in_a_row += 1
         self._set(row, column, Answer(Outcome.NOT_ANSWERED, reason=f"{failure}{hint}"))
-        if self._failures_in_a_row >= FAILURES_BEFORE_STOP:
+        if len(self._lost_in_a_row) >= FAILURES_BEFORE_STOP:
             self.stop(failure)
 
     def _set(self, row: int, column: int, answer: Answer) -> None:
         self.answers[row, column] = answer
+        if answer.outcome is Outcome.NOT_ANSWERED:
+            self._lost[row] += 1
+            self._lost_in_a_row[row] += 1
+        else:
+            self._lost_in_a_row.clear()
+        if answer.outcome is not Outcome.REFUSED:
+            self._refused_in_a_row = 0
         self._open[row] -= 1
         if not self._open[row]:
             self._starts[row] = None

@@ -59,7 +59,7 @@ class AnswerReader:
 
     Example:
         >>> reader = AnswerReader(Reading(min_mass=0.5, max_bound=1.0), ("yes",), ("no",), top_logprobs=20)
-        >>> reader.answer(Choice({"yes": log(0.6), "no": log(0.2)}, n_listed=2)).p_yes
+        >>> round(reader.answer(Choice({"yes": log(0.6), "no": log(0.2)}, n_listed=2)).p_yes, 6)
         0.75
     """
 

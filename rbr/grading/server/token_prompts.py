@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 class PromptEncoder(Protocol):
     """Encodes the user message to a judge: the chat template around it, and the text as token ids.
 
+    Attributes:
+        protects_text: Whether a control token that the text spells out stays text. If not, the grader neutralizes it.
+
     Example:
         >>> class CharacterEncoder:
+        ...     protects_text = True
         ...     def encode(self, contents):
         ...         return [[ord(character) for character in content] for content in contents]
         >>> encoder: PromptEncoder = CharacterEncoder()
         >>> encoder.encode(["Hi"])
         [[72, 105]]
     """
+
+    protects_text: bool
 
     def encode(self, contents: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each prompt, with the chat template and up to the beginning of the answer."""
@@ -40,6 +46,8 @@ class ChatTemplateEncoder:
         >>> encoder.tokenizer.decode(encoder.encode(["Hi"])[0])
         '<|user|>Hi<|end|><|assistant|>'
     """
+
+    protects_text = False
 
     def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any]) -> None:
         self.tokenizer = tokenizer

@@ -135,9 +135,7 @@ def test_equal_conversations_are_asked_once_and_each_has_its_grade(serve: Serve)
         pytest.param([("yes", 0.9), ("no", 0.0), ("t", 0.0)], 1.0, id="-9999 is an impossible token"),
     ],
 )
-def test_a_grade_sums_the_spellings_of_yes_and_of_no(
-    serve: Serve, top: list[tuple[str, float]], p_yes: float
-) -> None:
+def test_a_grade_sums_the_spellings_of_yes_and_of_no(serve: Serve, top: list[tuple[str, float]], p_yes: float) -> None:
     filled = [*top, *[(filler, min(1e-6, top[-1][1])) for filler in FILLERS[: 20 - len(top)]]]
     server = serve(lambda request: answer(filled))
     answers = server.grader(max_bound=0.01, min_mass=0.1).grade([conversation("Hello")], QUESTIONS[:1])

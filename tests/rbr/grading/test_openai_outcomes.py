@@ -8,6 +8,7 @@ import pytest
 
 from rbr.errors import InputError
 from rbr.grading import Outcome, Question
+from rbr.grading.server.failures import failure_of
 from tests.rbr.grading.judge_server import (
     FILLERS,
     QUESTIONS,
@@ -146,7 +147,7 @@ def test_a_request_that_times_out_is_sent_twice_at_most(serve: Serve) -> None:
 def test_a_word_of_a_filter_in_the_models_name_is_no_refusal(serve: Serve) -> None:
     name = "content-filter-judge"
     server = serve(lambda request: error(400, f"Invalid model name passed in model={name}"))
-    with pytest.raises(InputError, match="does not know grader.model_name 'content-filter-judge'"):
+    with pytest.raises(InputError, match=r"does not know grader\.model_name 'content-filter-judge'"):
         server.grader(model_name=name).grade([conversation("Hello")], QUESTIONS)
 
 
@@ -158,14 +159,45 @@ def test_a_validation_error_that_repeats_the_reply_is_no_refusal(serve: Serve) -
     assert answers.count(Outcome.NOT_ANSWERED) == 2
 
 
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (error(403, "Your account was flagged for unusual activity"), "rejected"),
+        (error(403, "Your organization has been suspended for policy reasons"), "rejected"),
+        (error(400, "Unknown field: safety_identifier"), "rejected"),
+        (error(404, "The model `moderation-judge` does not exist"), "rejected"),
+        (error(400, "max_tokens is too large"), "rejected"),
+        (error(400, "top_logprobs must be at most 5, more than the limit"), "rejected"),
+        (error(401, "flagged"), "rejected"),
+        (error(429, "Too many tokens per minute", type="tokens"), "busy"),
+        (error(529, "Overloaded", type="overloaded_error"), "busy"),
+        (error(500, "model loading failed"), "passing"),
+        (error(413, "Request too large for the model: tokens per minute", code="rate_limit_exceeded"), "too long"),
+        (error(400, "'max_tokens' is too large: 1. This model's maximum context length is 512 tokens"), "too long"),
+        (error(503, "Loading model", type="unavailable_error"), "away"),
+        (Reply(504, "<html>Gateway Timeout</html>"), "away"),
+    ],
+)
+def test_a_reply_is_the_kind_of_failure_that_its_words_mean(reply: Reply, kind: str) -> None:
+    assert failure_of(reply.status, reply.payload(), {}, "grader").kind == kind
+
+
+def test_a_filter_that_refuses_everything_from_some_moment_on_ends_the_call(serve: Serve) -> None:
+    server = serve(lambda request: good_answer(request.prompt))
+    blocked = error(403, "flagged by moderation")
+    server.rule = lambda request: good_answer(request.prompt) if len(server.asked) <= 20 else blocked
+    answers = server.grader().grade([conversation(f"reply {n}") for n in range(100)], QUESTIONS)
+    assert answers.count(Outcome.REFUSED) <= 4 + 4
+    assert answers.count(Outcome.NOT_ANSWERED) > 150
+
+
 def test_there_is_one_log_line_for_each_reply_and_one_count(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    server = serve(only_special(error(400, "maximum context length is 512 tokens")))
+    server = serve(only_special(error(400, "context length is 16")))
     questions = [Question(f"q{n}", f"Is it number {n}?") for n in range(9)]
     with caplog.at_level(logging.WARNING):
         server.grader().grade([conversation(text) for text in REPLIES], questions)
     assert [record.getMessage() for record in caplog.records] == [
-        "Conversation 2 of the call: 9 unreadable of 9 questions: the server answered 400: maximum context length is 512 "
-        "tokens",
+        "Conversation 2 of the call: 9 unreadable of 9 questions: the server answered 400: context length is 16",
         "Of 27 questions, 9 unreadable.",
     ]
 
@@ -220,3 +252,13 @@ def test_one_reply_that_the_server_cannot_answer_does_not_end_a_call_of_its_own(
     answers = server.grader(wait_s=0.5).grade([conversation("special")], QUESTIONS)
     assert answers.count(Outcome.NOT_ANSWERED) == 2
     assert "CUDA error" in answers.reasons[0, 0]
+
+
+def test_one_reply_with_many_questions_that_the_server_cannot_answer_takes_no_other_reply_with_it(serve: Serve) -> None:
+    server = serve(only_special(error(500, "CUDA error")))
+    questions = [Question(f"q{n}", f"Is it number {n}?") for n in range(30)]
+    answers = server.grader(wait_s=1.0).grade([conversation(text) for text in REPLIES], questions)
+    assert [(row == Outcome.ANSWERED).all() for row in answers.outcomes] == [True, False, True]
+    assert (answers.outcomes[1] == Outcome.NOT_ANSWERED).all()
+    assert "other questions about this conversation got no answer" in answers.reasons[1, 29]
+    assert sum("special" in request.prompt for request in server.asked) < 10 * 12

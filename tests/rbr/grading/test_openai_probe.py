@@ -44,7 +44,9 @@ def at_most(allowed: int, words: str) -> Callable[[Request], Reply]:
 
 
 LISTS_FIVE = answer({"yes": 0.5, "no": 0.3, "t0": 0.01, "t1": 0.01, "t2": 0.01})
-LITELLM_NAME = "/chat/completions: Invalid model name passed in model=grader. Call `/v1/models` to view available models"
+LITELLM_NAME = (
+    "/chat/completions: Invalid model name passed in model=grader. Call `/v1/models` to view available models"
+)
 OTHER_SPELLING = answer({"Oui": 0.01, "YES": 0.6, " NO": 0.3, **dict.fromkeys(FILLERS[:17], 0.001)})
 VLLM_NAME = "The model `grader` does not exist. Valid aliases: judge"
 
@@ -116,9 +118,7 @@ def test_a_server_that_allows_fewer_alternatives_says_how_many(serve: Serve, wor
         ("max_tokens", "Unknown field: max_tokens"),
     ],
 )
-def test_a_server_that_knows_only_max_completion_tokens_is_asked_with_it(
-    serve: Serve, field: str, words: str
-) -> None:
+def test_a_server_that_knows_only_max_completion_tokens_is_asked_with_it(serve: Serve, field: str, words: str) -> None:
     server = serve(lambda request: error(400, words) if field in request.body else good_answer(request.prompt))
     grader = server.grader()
     assert grader.grade([conversation("Hello")], QUESTIONS).count(Outcome.ANSWERED) == 2
@@ -167,7 +167,7 @@ def test_an_address_that_cannot_work_is_found_before_any_request(serve: Serve, b
 
 def test_a_host_that_does_not_exist_stops_at_once(serve: Serve) -> None:
     server = serve(lambda request: good_answer(request.prompt))
-    with pytest.raises(InputError, match="judge.invalid") as caught:
+    with pytest.raises(InputError, match=r"judge\.invalid") as caught:
         server.grader(base_url="http://judge.invalid/v1", wait_s=600).grade([conversation("Hello")], QUESTIONS)
     assert caught.value.hint == "Correct grader.base_url."
 
