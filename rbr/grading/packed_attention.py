@@ -7,7 +7,7 @@ parts are computed by two calls without a mask, and merged by their softmax norm
 number of distinct tokens. A mask of the whole sequence would cost its length squared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -23,6 +23,9 @@ ATTENTION = "rbr_packed"
 STEP_TOKENS = {"cpu": 1024, "cuda": 16_384}
 """Number of tokens after which a step ends, by type of device. On a CPU, the activations of a longer step leave the
 cache."""
+
+HAS_FUSED_KERNEL = {"cpu"}
+"""Types of devices with a fused kernel that returns the normalizers."""
 
 PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 
@@ -238,7 +241,7 @@ def _softmax_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_causal: bool, scaling: float | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the attention, [B, heads, N, size], and the log of the softmax's denominator, float32[B, heads, N]."""
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
+    if query.device.type in HAS_FUSED_KERNEL and query.shape[-1] == value.shape[-1]:
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, is_causal, attn_mask=None, scale=scaling
         )

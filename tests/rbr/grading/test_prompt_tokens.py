@@ -25,8 +25,21 @@ REF = ModelRef(path="a model", revision=None)
 DEFAULT_PROMPT = Path("profiles/judge_prompt.jinja").read_text(encoding="utf-8")
 PROMPTS = {"sandbox": SANDBOX_PROMPT, "default": DEFAULT_PROMPT}
 SHIPPED = ["policy", "grader", "helpful_reward_model", "human_reward_model"]
-QUESTIONS = [Question("1", "Does the reply contain an apology?"), Question("2", "\n 12 is it?"), Question("3", "Is it?")]
-REPLIES = ["No.", "I'm sorry, but I can't help with that.", "", "a\n\n", " b  ", "1234567\n 8", "Ĝē▁é\u0301 \u00a0", "to do"]
+QUESTIONS = [
+    Question("1", "Does the reply contain an apology?"),
+    Question("2", "\n 12 is it?"),
+    Question("3", "Is it?"),
+]
+REPLIES = [
+    "No.",
+    "I'm sorry, but I can't help with that.",
+    "",
+    "a\n\n",
+    " b  ",
+    "1234567\n 8",
+    "Ĝē▁é\u0301 \u00a0",
+    "to do",
+]
 
 
 @cache
@@ -123,8 +136,8 @@ def test_the_shipped_models_read_the_joined_ids(name: str, prompt: str) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(f"rbr_sandbox/models/{name}")
     tokens = PromptTokens(tokenizer, REF, grader_settings(prompt_template=PROMPTS[prompt]))
     rows = Path("rbr_sandbox/data/tiny_gold_labels.jsonl").read_text(encoding="utf-8").splitlines()
-    gold = [json.loads(row)["messages"] for row in rows]
-    assert len(gold) > 20
+    gold = [json.loads(row)["messages"] for row in rows[::6]]
+    assert len(gold) > 5
     assert_equal_ids(tokens, tokenizer, PROMPTS[prompt], [*gold, *map(conversation, REPLIES)])
 
 

@@ -116,9 +116,7 @@ def wordpiece() -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=200, special_tokens=["<unk>", *CONTROL_TOKENS], show_progress=False
-    )
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=["<unk>", *CONTROL_TOKENS], show_progress=False)
     tokenizer.train_from_iterator(TEXTS * 3, trainer)
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer
