@@ -7,7 +7,7 @@ parts are computed by two calls without a mask, and merged by their softmax norm
 number of distinct tokens. A mask of the whole sequence would cost its length squared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -23,6 +23,9 @@ ATTENTION = "rbr_packed"
 STEP_TOKENS = {"cpu": 1024, "cuda": 16_384}
 """Number of tokens after which a step ends, by type of device. On a CPU, the activations of a longer step leave the
 cache."""
+
+HAS_FUSED_KERNEL = {"cpu"}
+"""Types of devices with a fused kernel that returns the normalizers."""
 
 PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 
@@ -58,6 +61,10 @@ def packed(model: Any, prompts: Sequence[SharedPrompt], max_tokens: int | None =
                 packing=packing,
             )
             logits.append(output.logits[0].float())
+            # Only the last prompt of a step can go on in the next one.
+            for states in prefix_states.values():
+                for number in [number for number in states if number != step[-1].number]:
+                    del states[number]
     return torch.cat(logits)
 
 
@@ -79,11 +86,13 @@ class TailRows:
         nodes: Index of each token of each tail, int[R, W]; the last one is repeated to the width.
         taken: Entries of `nodes`, flattened, that hold each node for the first time, int[N].
         put: Node of each of these entries, int[N].
+        range: The nodes, if `nodes` counts them without gaps; else None. Then no copy is needed.
     """
 
     nodes: torch.Tensor
     taken: torch.Tensor
     put: torch.Tensor
+    range: slice | None
 
 
 @dataclass(frozen=True)
@@ -207,23 +216,32 @@ def packed_attention(
         over_prefix[tree.start - first_node : tree.stop - first_node] = normalizer[0].transpose(0, 1)
     # 3. Each node attends to its ancestors in the tree and to itself, as a token of a row of its own.
     nodes = [each[0, :, first_node:].transpose(0, 1) for each in (query, key, value)]  # each [N, heads, size]
+    outputs = output[first_node:]
     for rows in packing.tails:
-        q, k, v = (each[rows.nodes].transpose(1, 2) for each in nodes)  # each [R, heads, W, size]
-        attended, normalizer = _softmax_attention(q, k, v, True, scaling)
-        attended = attended.transpose(1, 2).flatten(0, 1)[rows.taken]  # [N, heads, size]
-        normalizer = normalizer.transpose(1, 2).flatten(0, 1)[rows.taken]  # [N, heads]
+        index = rows.put if rows.range is None else rows.range
+        q, k, v = (_rows(each, rows) for each in nodes)  # each [R, heads, W, size]
+        attention = _softmax_attention(q, k, v, True, scaling)
+        attended, normalizer = (each.transpose(1, 2).flatten(0, 1) for each in attention)  # [N, heads(, size)]
+        if rows.range is None:
+            attended, normalizer = attended[rows.taken], normalizer[rows.taken]
         # 4. Merge the two parts: each weighs as much as its normalizer, the sum of its exponentials.
-        share = torch.sigmoid(normalizer - over_prefix[rows.put]).to(attended.dtype)[..., None]
-        index = first_node + rows.put
-        output[index] = torch.lerp(output[index], attended, share)
+        share = torch.sigmoid(normalizer - over_prefix[index]).to(attended.dtype)[..., None]
+        outputs[index] = torch.lerp(outputs[index], attended, share)
     return output[None], None
+
+
+def _rows(states: torch.Tensor, rows: TailRows) -> torch.Tensor:
+    """Arranges states of nodes, [N, heads, size], in rows, [R, heads, W, size]."""
+    if rows.range is None:
+        return states[rows.nodes].transpose(1, 2)
+    return states[rows.range].unflatten(0, rows.nodes.shape).transpose(1, 2)
 
 
 def _softmax_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_causal: bool, scaling: float | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the attention, [B, heads, N, size], and the log of the softmax's denominator, float32[B, heads, N]."""
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
+    if query.device.type in HAS_FUSED_KERNEL and query.shape[-1] == value.shape[-1]:
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, is_causal, attn_mask=None, scale=scaling
         )
@@ -250,9 +268,18 @@ def _tail_rows(paths: Sequence[Sequence[int]], device: torch.device) -> list[Tai
                     seen.add(node)
                     taken.append(row * width + column)
                     put.append(node)
-        nodes = [[*path, *[path[-1]] * (width - len(path))] for path in group]
-        if put:
-            result.append(TailRows(*(torch.tensor(values, device=device) for values in (nodes, taken, put))))
+        if not put:
+            continue
+        nodes = [node for path in group for node in [*path, *[path[-1]] * (width - len(path))]]
+        is_range = nodes == list(range(nodes[0], nodes[0] + len(nodes))) and len(put) == len(nodes)
+        result.append(
+            TailRows(
+                torch.tensor(nodes, device=device).unflatten(0, (len(group), width)),
+                torch.tensor(taken, device=device, dtype=torch.long),
+                torch.tensor(put, device=device, dtype=torch.long),
+                slice(nodes[0], nodes[0] + len(nodes)) if is_range else None,
+            )
+        )
     return result
 
 

@@ -63,19 +63,20 @@ def repeated_cache(model: Any, prompts: Sequence[SharedPrompt]) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def unshared(model: Any, prompts: Sequence[SharedPrompt]) -> torch.Tensor:
+def unshared(model: Any, prompts: Sequence[SharedPrompt], rows_per_step: int | None = None) -> torch.Tensor:
     """Runs one sequence for each prompt, sequences of similar length together.
 
     Args:
         model: A causal language model.
         prompts: Prompts with T tails in total.
+        rows_per_step: Number of sequences that run together; None for `ROWS_PER_STEP` on a CPU, else all of them.
 
     Returns:
         float32[T, vocabulary].
     """
     rows = [[*prompt.prefix, *tail] for prompt in prompts for tail in prompt.tails]
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    size = ROWS_PER_STEP if model.device.type == "cpu" else len(rows)
+    size = rows_per_step or (ROWS_PER_STEP if model.device.type == "cpu" else len(rows))
     logits = []
     for start in range(0, len(rows), size):
         step = [rows[row] for row in order[start : start + size]]

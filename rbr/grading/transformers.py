@@ -108,9 +108,7 @@ class TransformersGrader:
     def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
         """Reads an answer from each row of logits, [T, vocabulary]."""
         normalizers = logits.logsumexp(-1, keepdim=True).double()
-        yes, no = (
-            (logits[:, ids].double() - normalizers).exp().sum(-1).tolist() for ids in (self._yes, self._no)
-        )
+        yes, no = ((logits[:, ids].double() - normalizers).exp().sum(-1).tolist() for ids in (self._yes, self._no))
         for row, (yes_mass, no_mass) in enumerate(zip(yes, no, strict=True)):
             answer = self._reading.answer(yes_mass, no_mass, "")
             if answer.outcome is Outcome.UNREADABLE:

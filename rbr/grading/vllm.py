@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import OnProgress
-from rbr.grading.answers import SHOWN_TOKENS, Answer, Answers, Outcome, Reading, answer_tokens
+from rbr.grading.answers import Answer, Answers, Reading, answer_tokens
 from rbr.grading.distinct import distinct_conversations, too_long
 from rbr.grading.prompt import Question
 from rbr.grading.prompt_tokens import PromptTokens
@@ -145,14 +145,14 @@ def read_answer(
         >>> read_answer(Reading(min_mass=0.5, max_bound=0.01), listed, [yes], [no], tokenizer).reason
         "P(yes) + P(no) is 0.150, below min_mass; likeliest tokens: 'A' 0.800, 'yes' 0.100, 'no' 0.050"
     """
-    answer = reading.from_top_logprobs(listed, yes, no)
-    if answer.outcome is not Outcome.UNREADABLE:
-        return answer
-    # Decode the tokens that the reason shows, and no other: all other log probabilities keep their ids.
-    shown = sorted(listed, key=lambda token: -listed[token])[:SHOWN_TOKENS]
-    names: dict[int, Any] = {token: f"{tokenizer.decode([token])}" for token in shown}
-    by_name = {names.get(token, token): value for token, value in listed.items()}
-    return reading.from_top_logprobs(by_name, [names.get(t, t) for t in yes], [names.get(t, t) for t in no])
+
+    class Token(int):
+        """An id that is shown as text."""
+
+        def __repr__(self) -> str:
+            return repr(tokenizer.decode([int(self)]))
+
+    return reading.from_top_logprobs({Token(token): value for token, value in listed.items()}, yes, no)
 
 
 def _put(answers: Answers, rows: Sequence[int], column: int, answer: Answer) -> None:
