@@ -36,26 +36,62 @@ _SHOWN_REASONS = 3
 
 @dataclass(frozen=True)
 class GradedReplies:
-    """R_rbr of N replies to one response type, and why it is missing.
+    """R_rbr of N replies, and why it is missing.
 
     Attributes:
         r_rbr: R_rbr in units of R_rm, float64[N]; NaN if it is not known.
-        class_probabilities: Probability of each class, float64[N, classes]; NaN if a grade of its rules is missing.
+        class_probabilities: Probability of each class, float64[N] by name; NaN if the reply's response type does not
+            have the class, or if a grade that the class rules need is missing.
         refused: Whether a content filter rejected a question about the reply, bool[N].
         unread: Whether an answer about the reply could not be read, bool[N].
         unanswered: Whether a question about the reply got no answer, although the grader answers others, bool[N].
+        reasons: The grader's words about the first answer that is missing, by row; only if it gave any.
 
     Example:
         >>> no = np.array([False])
-        >>> GradedReplies(np.array([0.5]), np.array([[0.75, 0.25]]), refused=no, unread=no, unanswered=no).r_rbr
-        array([0.5])
+        >>> graded = GradedReplies(np.array([0.5]), {"ideal": np.array([0.75])}, no, no, no, reasons={})
+        >>> GradedReplies.joined([([1], graded)], n_replies=2).r_rbr
+        array([nan, 0.5])
     """
 
     r_rbr: FloatArray
-    class_probabilities: FloatArray
+    class_probabilities: dict[str, FloatArray]
     refused: BoolArray
     unread: BoolArray
     unanswered: BoolArray
+    reasons: dict[int, str]
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Sequence[int], "GradedReplies"]], n_replies: int) -> "GradedReplies":
+        """Joins the replies of several response types.
+
+        Args:
+            parts: Positions among all replies, and the graded replies of one response type.
+            n_replies: Number of all replies.
+        """
+        names = dict.fromkeys(name for _, part in parts for name in part.class_probabilities)
+        joined = cls(
+            np.full(n_replies, np.nan),
+            {name: np.full(n_replies, np.nan) for name in names},
+            *(np.zeros(n_replies, dtype=bool) for _ in range(3)),
+            reasons={},
+        )
+        for rows, part in parts:
+            joined.r_rbr[rows] = part.r_rbr
+            joined.refused[rows], joined.unread[rows] = part.refused, part.unread
+            joined.unanswered[rows] = part.unanswered
+            for name, values in part.class_probabilities.items():
+                joined.class_probabilities[name][rows] = values
+            joined.reasons.update({rows[row]: reason for row, reason in part.reasons.items()})
+        return joined
+
+    def cause(self, row: int) -> str:
+        """Returns why a reply has no R_rbr, as a predicate."""
+        if self.refused[row]:
+            return "were refused by the grader's content filter"
+        if self.unanswered[row]:
+            return "got no answer from the grader"
+        return "had an unreadable answer"
 
 
 def grade_replies(
@@ -100,10 +136,10 @@ def grade_replies(
         for outcome in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.NOT_ANSWERED)
     )
     r_rbr = known_r_rbr(rules, answers.p_yes)
-    r_rbr[unanswered] = np.nan
     r_rbr[refused] = lowest_r_rbr(rules) if on_refusal == "worst" else np.nan
-    probabilities = rules.features.class_probabilities(answers.p_yes)
-    return GradedReplies(r_rbr, probabilities, refused, unread, unanswered & ~refused)
+    probabilities = rules.features.class_probabilities(answers.p_yes)  # [N, classes]
+    by_name = dict(zip(rules.classes, probabilities.T, strict=True))
+    return GradedReplies(r_rbr, by_name, refused, unread, unanswered & ~refused, _first_reasons(answers))
 
 
 def lowest_r_rbr(rules: RewardRules) -> float:
@@ -198,6 +234,16 @@ def _ask(
             if answers.outcomes[row, column] == Outcome.NOT_ANSWERED:
                 answers[int(row), column] = again[new_row, column]
     return answers
+
+
+def _first_reasons(answers: Answers) -> dict[int, str]:
+    """Returns the first reason of each reply: that of a refusal, or else of a missing or unreadable answer."""
+    reasons: dict[int, str] = {}
+    for outcome in (Outcome.REFUSED, Outcome.NOT_ANSWERED, Outcome.UNREADABLE):
+        for (row, column), reason in sorted(answers.reasons.items()):
+            if answers.outcomes[row, column] == outcome:
+                reasons.setdefault(row, reason)
+    return reasons
 
 
 def _without_answer(answers: Answers) -> BoolArray:
