@@ -73,7 +73,9 @@ class GradedReplies:
         joined = cls(
             np.full(n_replies, np.nan),
             {name: np.full(n_replies, np.nan) for name in names},
-            *(np.zeros(n_replies, dtype=bool) for _ in range(3)),
+            refused=np.zeros(n_replies, dtype=bool),
+            unread=np.zeros(n_replies, dtype=bool),
+            unanswered=np.zeros(n_replies, dtype=bool),
             reasons={},
         )
         for rows, part in parts:
