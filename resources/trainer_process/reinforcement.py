@@ -118,7 +118,7 @@ def _open_reward(job: GrpoJob, on_note: Callable[[str], None]) -> "RuleBasedRewa
 def _check_any_reward(metrics: pl.DataFrame, job: GrpoJob, reward: "RuleBasedReward") -> None:
     """Checks that a reply got a reward. If none did, the policy is the one before the training."""
     unscored = metrics.filter(pl.col("metric") == "unscored")["value"]
-    if len(unscored) and unscored.min() < 1.0:
+    if (unscored < 1.0).any():
         return
     if job.saved_state is not None:
         # The last state is that of a finished training. To go on from it would never train the policy.
