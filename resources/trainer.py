@@ -44,7 +44,7 @@ class Trainer(dg.ConfigurableResource):
         job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
         started = time.monotonic()
         try:
-            dg.PipesSubprocessClient(env=_environment()).run(
+            dg.PipesSubprocessClient(env=trainer_environment()).run(
                 context=context,
                 command=[
                     sys.executable,
@@ -67,7 +67,8 @@ class Trainer(dg.ConfigurableResource):
         return Path(tempfile.mkdtemp(prefix=f"{name.replace('/', '.')}-", dir=self.directory)).resolve()
 
 
-def _environment() -> dict[str, str]:
+def trainer_environment() -> dict[str, str]:
+    """Returns the environment variables of the trainer process that differ from those of this process."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {
         # With two threads and any other load on the machine, a step takes ten times as long.

@@ -155,7 +155,6 @@ def test_a_training_that_the_judge_has_stopped_goes_on_from_the_last_state_to_th
     metrics = training.run(job, judge)
     assert judge.n_calls == 2  # Only the steps that were left.
     assert f"The training goes on at step 2 of {STEPS}." in training.messages
-    assert training.reports[0][0] == 0 or training.reports[0] == (2, f"goes on at step 2 of {STEPS}")
     assert (2, f"goes on at step 2 of {STEPS}") in training.reports
     assert weights(job.output) == weights(str(tmp_path / "whole"))
     assert metrics.equals(whole)
