@@ -72,6 +72,30 @@ class Judge:
         return answers
 
 
+def artifact(grader: str, reward_model: str) -> RewardArtifact:
+    """Returns a reward for rude replies, fitted with the models of these identities."""
+    return RewardArtifact.model_validate(
+        {
+            "propositions": {"polite": {"question": "Is the reply polite?"}},
+            "rules": {
+                "comply": {
+                    "classes": ["good", "bad"],
+                    "rule_propositions": ["polite"],
+                    "tests": [[0, 1, 2]],
+                    "root": 0,
+                    "feature_propositions": [],
+                    "thresholds": {},
+                    "weights": [-2.0, 2.0],
+                }
+            },
+            "response_types": {"None": "comply"},
+            "few_shot": 0,
+            "grader": grader,
+            "reward_model": reward_model,
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelRef, ModelRef]:
     return save_policy(tmp_path_factory.mktemp("policy")), save_reward_model(tmp_path_factory.mktemp("reward_model"))
@@ -81,25 +105,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelRef, ModelRef
 def job(models: tuple[ModelRef, ModelRef], tmp_path: Path) -> GrpoJob:
     policy, reward_model = models
     settings = grader_settings()
-    rules = {
-        "classes": ["good", "bad"],
-        "rule_propositions": ["polite"],
-        "tests": [[0, 1, 2]],
-        "root": 0,
-        "feature_propositions": [],
-        "thresholds": {},
-        "weights": [-2.0, 2.0],
-    }
-    RewardArtifact.model_validate(
-        {
-            "propositions": {"polite": {"question": "Is the reply polite?"}},
-            "rules": {"comply": rules},
-            "response_types": {"None": "comply"},
-            "few_shot": settings.few_shot,
-            "grader": identify_grader(policy, settings),
-            "reward_model": model_fingerprint(reward_model),
-        }
-    ).save(tmp_path / "reward")
+    artifact(identify_grader(policy, settings), model_fingerprint(reward_model)).save(tmp_path / "reward")
     return GrpoJob(
         name="rl_checkpoint/rbr",
         model=policy,

@@ -1,11 +1,14 @@
 """`RuleBasedReward`, the reward function for TRL: Eq. 1 by hand, missing values, errors and the documented script."""
 
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from pydantic import ValidationError
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question, open_grader
-from rbr.grading.identity import grader_identity, identify_grader
+from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, load_profile
 from rbr.reward import RewardArtifact, RewardRules, RuleBasedReward
@@ -461,26 +464,53 @@ def test_settings_that_change_no_answer_are_not_compared(directory: Path, change
     )
 
 
-SERVED = other(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="judge")
+@contextmanager
+def serving(*models: dict[str, str]) -> Iterator[str]:
+    """Serves a list of models, as judge servers do; yields the base URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"object": "list", "data": models}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Keeps the test output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
-    ("served", "fits"),
+    ("now", "changes"),
     [
-        ({"id": "judge", "root": "/models/a"}, True),
-        ({"id": "judge", "root": "/models/b"}, False),
-        ({"id": "other", "root": "/models/a"}, False),
+        ({"id": "judge", "root": "/models/b"}, {}),
+        ({"id": "other", "root": "/models/a"}, {"model_name": "other"}),
+        ({"id": "judge", "root": "/models/a"}, {"chat_template_kwargs": {"enable_thinking": False}}),
     ],
+    ids=["another model behind the same name", "another name", "other template arguments"],
 )
-def test_another_model_behind_the_same_address_is_rejected(
-    served: dict[str, str], fits: bool, directory: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_judge_at_the_same_server_is_rejected(
+    now: dict[str, str], changes: dict[str, Any], directory: Path
 ) -> None:
-    monkeypatch.setattr("rbr.grading.served_model.served_model", lambda _: served)
-    settings = SERVED.model_copy(update={"model_name": served["id"]})
-    fitted_with = grader_identity(SERVED, served={"id": "judge", "root": "/models/a"})
-    artifact = RewardArtifact.load(directory).model_copy(update={"grader": fitted_with})
-    with nullcontext() if fits else pytest.raises(InputError, match="fitted with another grader"):
-        check_fitted_with(artifact, PROFILE.models.helpful_reward_model, None, settings)
+    first = {"id": "judge", "root": "/models/a"}
+    rm = PROFILE.models.helpful_reward_model
+    with serving(first) as url:
+        settings = other(backend="openai", base_url=url, model_name="judge")
+        fitted_with = {"grader": identify_grader(None, settings)}
+        artifact = RewardArtifact.load(directory).model_copy(update=fitted_with)
+        check_fitted_with(artifact, rm, None, settings)
+    with serving(now) as url:
+        settings = settings.model_copy(update={"base_url": url, **changes})
+        with pytest.raises(InputError, match="the weights were fitted with another grader"):
+            check_fitted_with(artifact, rm, None, settings)
 
 
 def test_the_error_for_a_directory_without_a_reward_says_how_to_create_one(tmp_path: Path) -> None:
