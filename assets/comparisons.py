@@ -12,7 +12,7 @@ from rbr.profile import SynthesisSettings
 from rbr.rulebook import Behavior, Synthesis
 from resources.cells import GRADING_TAGS, SAMPLING_TAGS, SCORING_TAGS, Cells
 from resources.models import Models, PolicyInUse, RewardModelInUse, grader_in_use
-from resources.pages.asset_pages import preview, save_table
+from resources.pages.asset_pages import cut_replies, preview, save_table
 from resources.progress import Progress
 from resources.sources import snapshot_key
 from resources.store import Store
@@ -50,7 +50,8 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
     plan = plan_candidates(chosen, read_snapshot(store, Synthesis), candidates=settings.candidates, seed=settings.seed)
     cells = Cells(store, models, progress, "synthetic_comparisons")
     candidates = cells.sample(plan, messages_by_prompt(chosen), policy)
-    return save_table(store, "synthetic_comparisons", candidates, metadata=cells.work)
+    metadata = {**cells.work, **cut_replies(_distinct_completions(candidates), by="response_type")}
+    return save_table(store, "synthetic_comparisons", candidates, metadata=metadata)
 
 
 @dg.asset(
@@ -95,7 +96,7 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
 
 @dg.asset(
     group_name="comparisons",
-    code_version="2",
+    code_version="3",
     deps=[
         synthetic_comparisons,
         proposition_grades,
@@ -107,10 +108,11 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
     ],
 )
 def verified_comparisons(store: Store) -> dg.MaterializeResult:
-    """For each prompt and slot, the first candidate whose most probable class the slot allows.
+    """For each prompt and slot, the first finished candidate whose most probable class the slot allows.
 
-    If answers of the grader could not be read, a candidate has a class only if every possible answer gives that class.
-    Other candidates have no class and are left out; the page counts them.
+    A candidate that was cut off at the token limit is left out. If answers of the grader could not be read, a candidate
+    has a class only if every possible answer gives that class. Other candidates have no class and are left out, too.
+    The page counts both kinds.
     """
     candidates = store.read("synthetic_comparisons")
     classified = most_probable_classes(
@@ -129,6 +131,7 @@ def verified_comparisons(store: Store) -> dg.MaterializeResult:
             "filled slots": preview(filled),
             "candidates without a class": int(without_class["without_class"].sum()),
             "candidates without a class, by response type": preview(without_class.sort("response_type")),
+            **cut_replies(candidates, by="slot"),
         },
     )
 

@@ -6,6 +6,7 @@ import polars as pl
 from assets.comparisons import ideal_completions
 from assets.prompts import training_prompts
 from assets.reward import reward
+from rbr.profile import RlSettings
 from resources.artifacts import Artifacts
 from resources.checkpoints import CheckpointMaker, CheckpointRecipe
 from resources.models import MODEL_TAGS
@@ -13,12 +14,10 @@ from resources.pages.check_results import check_result
 from resources.progress import Progress
 from resources.sources import snapshot_key
 from resources.store import Store
+from resources.store.snapshot_content import read_snapshot
 from resources.tracking import Tracking
 from resources.trainer import Trainer
 from resources.training_recipes import RL_CODE, SFT_CODE, rl_recipe, sft_recipe
-
-MAX_UNSCORED = 0.1
-"""Largest share of rollouts without a reward."""
 
 
 @dg.asset(
@@ -55,7 +54,7 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
                 "rollouts_have_a_reward",
                 asset=key,
                 blocking=True,
-                description=f"At most {MAX_UNSCORED:.0%} of the rollouts got no reward.",
+                description="At most a share of rl.max_unscored of the rollouts got no reward, and at least one did.",
             )
         ],
     )
@@ -79,22 +78,27 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
 
 
 def _reward_check(store: Store, artifacts: Artifacts, recipe: CheckpointRecipe) -> dg.AssetCheckResult:
-    """Checks the share of rollouts without a reward. The policy cannot learn from these rollouts."""
+    """Checks the share of rollouts without a reward. The policy cannot learn from these rollouts.
+
+    A training over the bound fails and writes no checkpoint. The check finds a checkpoint that was trained under a
+    higher bound.
+    """
     curves = store.read("training_metrics", "variant = ? AND checkpoint = ?", [recipe.variant, recipe.name])
     # Every step has the same number of rollouts, so the mean of the steps is the share of all rollouts.
     unscored = curves.filter(pl.col("metric") == "unscored")["value"]
     share = None if unscored.is_empty() or unscored.null_count() else float(unscored.sum() / len(unscored))
+    bound = read_snapshot(store, RlSettings).max_unscored
     directory = artifacts.checkpoint(recipe.variant, recipe.name)
     again = f"Delete the directory {directory}, so that the checkpoint is trained again."
     if share is None:
         passed, words = None, f"The training did not record for every step how many rollouts got a reward. {again}"
     else:
-        passed, words = share <= MAX_UNSCORED, f"{share:.0%} of the rollouts got no reward."
+        passed, words = share <= bound and share < 1, f"{share:.0%} of the rollouts got no reward."
     if passed is False:
         words += (
-            f" The bar is {MAX_UNSCORED:.0%}: the policy has not learned from these rollouts. A rollout gets no reward "
-            "if the grader's answers could not be read, or if the reward model could not score it. Remove the cause, "
-            f"for example a server that does not answer. {again}"
+            f" The bar is {bound:.0%} (rl.max_unscored): the policy has not learned from these rollouts. A rollout has "
+            "no reward if the grader's answers could not be read, or if the reward model could not score it. Remove "
+            f"the cause, for example a wrong spelling of yes and no. {again}"
         )
     return check_result("rollouts_have_a_reward", passed=passed, words=words, blocks=True)
 

@@ -35,6 +35,15 @@ class Artifacts(dg.ConfigurableResource):
         """
         return Path(self.home) / "training" / variant / inputs
 
+    def saved_state(self, variant: str, inputs: str) -> Path:
+        """Returns the directory of the states of an unfinished training, from which the next run goes on.
+
+        Args:
+            variant: As for `checkpoint`.
+            inputs: As for `checkpoint`.
+        """
+        return self.training(variant, inputs) / "saved_state"
+
     def relative(self, path: Path) -> str:
         """Returns a path relative to the state directory, for a table. The state directory can then be moved."""
         return path.relative_to(self.home).as_posix()

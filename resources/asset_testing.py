@@ -35,7 +35,7 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
         store: The store to fill.
         table: Name of the table; docs/tables.md lists the tables and their columns.
         rows: One mapping per row, from column to value. A missing column is null; an unknown column is ignored. A grade
-            without an outcome is answered, or unreadable if p_yes is missing.
+            without an outcome is answered, or unreadable if p_yes is missing. A reply without `finished` is finished.
 
     Returns:
         The rows, with all columns of the table.
@@ -51,6 +51,8 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
         frame = frame.with_columns(pl.col("outcome").fill_null(by_grade))
     if "bound" in dtypes:
         frame = frame.with_columns(pl.col("bound").fill_null(0.0))
+    if "finished" in dtypes:
+        frame = frame.with_columns(pl.col("finished").fill_null(True))
     store.replace(table, frame)
     return frame
 

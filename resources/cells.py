@@ -119,8 +119,8 @@ class Cells:
         )
         # Read all completions of the plan, new and old.
         stored = self.store.read("completions", "policy = ? AND sampling = ?", [policy.version, sampling.key])
-        texts = stored.select("completion_id", "text")
-        return wanted.join(texts, on="completion_id", how="left", maintain_order="left")
+        replies = stored.select("completion_id", "text", "finished")
+        return wanted.join(replies, on="completion_id", how="left", maintain_order="left")
 
     def grade(
         self,

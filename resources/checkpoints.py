@@ -3,6 +3,7 @@
 After an edit is reverted, the old checkpoint becomes current again without training.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -38,13 +39,16 @@ class Checkpoint:
         variant: sft, rbr, helpful or human.
         checkpoint: Hash of everything that the policy was trained from.
         path: Directory of the weights, relative to the state directory.
-        fingerprint: Hash of the weights.
+        chat_template_kwargs: Arguments of the chat template in training, as JSON; None if there are none. The policy is
+            sampled with the same arguments.
+        fingerprint: Hash of the weights and these arguments.
         mlflow_run_id: MLflow run of the training; None if the training was not logged.
     """
 
     variant: str
     checkpoint: str
     path: str
+    chat_template_kwargs: str | None
     fingerprint: str
     mlflow_run_id: str | None
 
@@ -55,7 +59,9 @@ class Checkpoint:
 
     def model(self, artifacts: Artifacts) -> PinnedModel:
         """Returns the model to open, with its fingerprint."""
-        return PinnedModel(ModelRef(path=str(artifacts.absolute(self.path)), revision=None), self.fingerprint)
+        path = str(artifacts.absolute(self.path))
+        kwargs = json.loads(self.chat_template_kwargs or "{}")
+        return PinnedModel(ModelRef(path=path, revision=None, chat_template_kwargs=kwargs), self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,13 @@ class TrainingFiles:
         data: Parquet file of the training rows.
         reward: Directory for a copy of the reward artifact. The original may be replaced during the training.
         output: Directory of the checkpoint.
+        saved_state: Directory of the states of an unfinished training. It is deleted when the checkpoint is written.
     """
 
     data: str
     reward: str
     output: str
+    saved_state: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class CheckpointRecipe:
 
     Attributes:
         variant: sft, rbr, helpful or human.
+        start: The policy before training.
         inputs: Everything that the weights depend on, as JSON-like data. Its hash is the name of the checkpoint.
         rows: Training rows, in the format that the trainer reads.
         samples: Amount of work: rollouts of reinforcement learning, or rows times epochs of fine-tuning.
@@ -87,6 +96,7 @@ class CheckpointRecipe:
     """
 
     variant: str
+    start: ModelRef
     inputs: Mapping[str, object]
     rows: pl.DataFrame
     samples: int
@@ -127,11 +137,14 @@ class CheckpointMaker:
                 data=str(job_directory / "rows.parquet"),
                 reward=str(job_directory / "reward"),
                 output=str(directory),
+                saved_state=str(self.artifacts.saved_state(recipe.variant, name)),
             )
             recipe.rows.write_parquet(files.data)
             work[TRAINING_SECONDS] = self.trainer.train(context, recipe.job(files))
             work[SAMPLES] = recipe.samples
-        fingerprint = model_fingerprint(ModelRef(path=str(directory), revision=None))
+        kwargs = recipe.start.chat_template_kwargs
+        trained = ModelRef(path=str(directory), revision=None, chat_template_kwargs=kwargs)
+        fingerprint = model_fingerprint(trained)
         metrics = read_training_metrics(directory)
         tags = {
             "rbr.fingerprint": fingerprint,
@@ -139,7 +152,9 @@ class CheckpointMaker:
             "rbr.dagster_run_id": context.op_execution_context.run_id,
         }
         run_id = self.tracking.log_training(recipe.variant, name, recipe.params, metrics, tags)
-        checkpoint = Checkpoint(recipe.variant, name, self.artifacts.relative(directory), fingerprint, run_id)
+        path = self.artifacts.relative(directory)
+        kwargs_text = json.dumps(kwargs, sort_keys=True) if kwargs else None
+        checkpoint = Checkpoint(recipe.variant, name, path, kwargs_text, fingerprint, run_id)
         self._save(checkpoint, metrics)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(checkpoint.version),
@@ -154,7 +169,8 @@ class CheckpointMaker:
         )
 
     def _save(self, checkpoint: Checkpoint, metrics: pl.DataFrame) -> None:
-        row = pl.DataFrame([asdict(checkpoint)], schema_overrides={"mlflow_run_id": pl.String})
+        texts = {"mlflow_run_id": pl.String, "chat_template_kwargs": pl.String}
+        row = pl.DataFrame([asdict(checkpoint)], schema_overrides=texts)
         key = row.select("variant", "checkpoint")
         # Replace, not append: a checkpoint that was deleted and trained again may have other weights.
         within = key.row(0, named=True)

@@ -44,7 +44,7 @@ class Trainer(dg.ConfigurableResource):
         job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
         started = time.monotonic()
         try:
-            dg.PipesSubprocessClient(env=_environment()).run(
+            dg.PipesSubprocessClient(env=trainer_environment()).run(
                 context=context,
                 command=[
                     sys.executable,
@@ -67,7 +67,8 @@ class Trainer(dg.ConfigurableResource):
         return Path(tempfile.mkdtemp(prefix=f"{name.replace('/', '.')}-", dir=self.directory)).resolve()
 
 
-def _environment() -> dict[str, str]:
+def trainer_environment() -> dict[str, str]:
+    """Returns the environment variables of the trainer process that differ from those of this process."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {
         # With two threads and any other load on the machine, a step takes ten times as long.
@@ -76,7 +77,22 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": path,
         # The trainer writes its metrics to a file and does not need MLflow, whose import takes a second.
         "DISABLE_MLFLOW_INTEGRATION": "TRUE",
+        # TRL trains on one GPU per process, and stops if it sees several.
+        **_one_gpu(os.environ.get(_VISIBLE_GPUS)),
     }
+
+
+_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def _one_gpu(visible: str | None) -> dict[str, str]:
+    """Returns the variable that leaves the trainer the first visible GPU; empty if the user chose one GPU, or none.
+
+    Args:
+        visible: The user's choice, such as ``2,3``; None if there is none, so that all GPUs are visible.
+    """
+    chosen = ["0"] if visible is None else visible.split(",")
+    return {} if visible is not None and len(chosen) == 1 else {_VISIBLE_GPUS: chosen[0].strip()}
 
 
 def _failure(name: str, log: Path, error: Exception) -> dg.Failure:

@@ -17,7 +17,7 @@ from resources.models import GraderInUse, grader_in_use
 from resources.progress import Progress
 from resources.store import Store
 from resources.store.snapshot_content import PinnedModel, read_model, read_snapshot
-from resources.trainer_process.job import GrpoJob, RewardSource, SftJob
+from resources.trainer_process.job import GrpoJob, OnRefusal, RewardSource, SftJob
 
 SFT_CODE = "1"
 """Code version of supervised fine-tuning."""
@@ -50,6 +50,7 @@ def sft_recipe(store: Store, artifacts: Artifacts, progress: Progress) -> Checkp
     inputs = {"policy": policy.fingerprint, "rows": frame_hash(rows), "settings": settings}
     return CheckpointRecipe(
         variant="sft",
+        start=policy.ref,
         inputs={"kind": "sft", "code": SFT_CODE, **inputs},
         rows=_with_messages(rows).rename({"text": "completion"}).select("prompt", "completion"),
         samples=sft_samples(store),
@@ -80,16 +81,18 @@ def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progre
             output=files.output,
             progress=str(progress.path(name)),
             settings=settings,
-            reward=objective.reward_source(files.reward),
+            reward=objective.reward_source(files.reward, settings.on_refusal),
+            saved_state=files.saved_state,
         )
 
     return CheckpointRecipe(
         variant=variant,
+        start=objective.start.ref,
         inputs={
             "kind": "grpo",
             "code": RL_CODE,
             "rows": frame_hash(rows),
-            "settings": settings,
+            "settings": _settings_of_weights(settings, objective),
             **objective.inputs,
         },
         rows=_with_messages(rows).select("prompt", "category"),
@@ -97,6 +100,22 @@ def rl_recipe(variant: str, store: Store, artifacts: Artifacts, progress: Progre
         job=job,
         params={**settings.model_dump(), **objective.inputs},
     )
+
+
+def _settings_of_weights(settings: RlSettings, objective: "RlObjective") -> dict[str, object]:
+    """Returns the settings that the trained weights depend on.
+
+    How often the state is saved changes no weight. Neither does the largest share of replies without a reward: it only
+    decides whether a training succeeds. The handling of refusals counts only if the grader can refuse.
+    """
+    left_out = {"save_steps", "max_unscored"}
+    if objective.grader is None or objective.grader.settings.backend != _MAY_REFUSE:
+        left_out.add("on_refusal")
+    return settings.model_dump(mode="json", exclude=left_out)
+
+
+_MAY_REFUSE = "openai"
+"""The backend whose server can have a content filter. The others answer every question."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +167,12 @@ class RlObjective:
             return inputs
         return {**inputs, "grader": self.grader.version, "reward": self.artifact.identity}
 
-    def reward_source(self, directory: str) -> RewardSource:
+    def reward_source(self, directory: str, on_refusal: OnRefusal) -> RewardSource:
         """Returns the reward for the trainer.
 
         Args:
             directory: Directory for a copy of the artifact. Nothing is written if the reward is R_rm alone.
+            on_refusal: As in `RlSettings`.
         """
         if self.grader is None or self.artifact is None:
             return RewardSource(reward_model=self.reward_model.ref)
@@ -162,6 +182,7 @@ class RlObjective:
             artifact=directory,
             grader=self.grader.ref,
             grader_settings=self.grader.settings,
+            on_refusal=on_refusal,
         )
 
 

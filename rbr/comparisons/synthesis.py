@@ -54,11 +54,14 @@ def plan_candidates(prompts: pl.DataFrame, synthesis: Synthesis, *, candidates: 
 
 
 def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFrame:
-    """Keeps the first candidate of each prompt and slot whose class the slot allows.
+    """Keeps the first finished candidate of each prompt and slot whose class the slot allows.
+
+    A reply that was cut at its token limit is no verified reply of any slot: a policy that imitates it learns to stop
+    in the middle of a sentence.
 
     Args:
-        candidates: Columns prompt_id, response_type, slot, candidate and class_name (the most probable class, null
-            if it depends on a missing grade), and any other columns.
+        candidates: Columns prompt_id, response_type, slot, candidate, finished (false if the reply was cut) and
+            class_name (the most probable class, null if it depends on a missing grade), and any other columns.
         synthesis: The recipe of each response type. Candidates whose slot is not in the recipe are dropped.
 
     Returns:
@@ -68,10 +71,12 @@ def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFram
         >>> from rbr.rulebook import load_synthesis
         >>> synthesis = load_synthesis("rulebook/synthesis.yaml")
         >>> slot = synthesis["comply"].slots[0]
-        >>> replies = pl.DataFrame({"candidate": [0, 1], "class_name": ["illogical", slot.may_be[0]], "prompt_id": "a"})
-        >>> replies = replies.with_columns(response_type=pl.lit("comply"), slot=pl.lit(slot.name))
+        >>> best = slot.may_be[0]
+        >>> replies = pl.DataFrame({"candidate": [0, 1, 2], "class_name": ["illogical", best, best],
+        ...                         "finished": [True, False, True]})
+        >>> replies = replies.with_columns(prompt_id=pl.lit("a"), response_type=pl.lit("comply"), slot=pl.lit(slot.name))
         >>> keep_verified(replies, synthesis)["candidate"].to_list()
-        [1]
+        [2]
     """
     allowed = pl.DataFrame(
         [
@@ -83,7 +88,8 @@ def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFram
         schema={"response_type": pl.String, "slot": pl.String, "class_name": pl.String},
         orient="row",
     )
-    verified = candidates.join(allowed, on=allowed.columns, how="semi", maintain_order="left")
+    finished = candidates.filter(pl.col("finished"))
+    verified = finished.join(allowed, on=allowed.columns, how="semi", maintain_order="left")
     is_first = pl.col("candidate") == pl.col("candidate").min().over("prompt_id", "slot")
     return verified.filter(is_first)
 

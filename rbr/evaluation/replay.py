@@ -23,8 +23,8 @@ class ReplayInput:
 
     Attributes:
         replies: All replies: columns completion_id, prompt_id and category.
-        candidates: The replies that were sampled for comparisons: columns completion_id, prompt_id, slot, label and
-            candidate.
+        candidates: The replies that were sampled for comparisons: columns completion_id, prompt_id, slot, label,
+            candidate and finished.
         grades: Answers of the grader in use: columns completion_id, question (hash of its wording) and p_yes.
         few_shot: Number of examples that a question shows.
         thresholds: Decision threshold by hash of the question; questions that are not listed have 0.5.
@@ -33,7 +33,7 @@ class ReplayInput:
         >>> stored = ReplayInput(
         ...     replies=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "category": ["None"]}),
         ...     candidates=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "slot": ["perfect"],
-        ...                              "label": ["perfect_comply"], "candidate": [0]}),
+        ...                              "label": ["perfect_comply"], "candidate": [0], "finished": [True]}),
         ...     grades=pl.DataFrame({"completion_id": ["c"], "question": ["0123456789abcdef"], "p_yes": [0.9]}),
         ...     few_shot=0, thresholds={})
     """
@@ -76,7 +76,7 @@ def replay(stored: ReplayInput, rulebook: Rulebook) -> ReplayResult:
         >>> stored = ReplayInput(
         ...     replies=pl.DataFrame({"completion_id": ["c"], "prompt_id": ["p"], "category": ["None"]}),
         ...     candidates=pl.DataFrame(schema={"completion_id": str, "prompt_id": str, "slot": str, "label": str,
-        ...                                     "candidate": int}),
+        ...                                     "candidate": int, "finished": bool}),
         ...     grades=pl.DataFrame(schema={"completion_id": str, "question": str, "p_yes": float}),
         ...     few_shot=0, thresholds={})
         >>> result = replay(stored, load_rulebook("rulebook"))

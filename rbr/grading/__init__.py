@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rbr.conversation import Conversation
+from rbr.errors import InputError
 from rbr.grading.answers import Answer, Answers, Outcome
 from rbr.grading.prompt import JudgePrompt, Question, question_hash
 
@@ -60,11 +61,11 @@ class Grader(Protocol):
         ...
 
 
-def open_grader(ref: "ModelRef", settings: "GraderSettings") -> Grader:
+def open_grader(ref: "ModelRef | None", settings: "GraderSettings") -> Grader:
     """Opens a grader with the backend that the settings name; the libraries of other backends are not imported.
 
     Args:
-        ref: Model of the grader; the ``openai`` backend ignores it and uses `settings.model_name`.
+        ref: Model of the grader; None if a server has it and tokenizes for itself.
         settings: Section `grader` of a profile.
 
     Raises:
@@ -83,6 +84,9 @@ def open_grader(ref: "ModelRef", settings: "GraderSettings") -> Grader:
         from rbr.grading.openai import OpenAIGrader
 
         return OpenAIGrader(settings, ref)
+    if ref is None:
+        what = f"the backend {settings.backend} needs the files of a model"
+        raise InputError(what, where="models.grader", hint="Set models.grader.path, or choose the backend openai.")
     if settings.backend == "vllm":
         from rbr.grading.vllm import VllmGrader
 

@@ -110,6 +110,24 @@ class ClassOrder:
             if extremes.r_rbr(_LOWEST, better) - extremes.r_rbr(_HIGHEST, worse) < below
         ]
 
+    def lowest(self, weights: FloatArray) -> ExtremeReply:
+        """Returns the reply with the lowest R_rbr of all replies that the class rules allow.
+
+        A grade between 0 and 1 makes R_rbr an average over these replies, so no grades give a lower R_rbr.
+
+        Args:
+            weights: As for `gaps`.
+
+        Example:
+            >>> from rbr.rulebook import compile_rules
+            >>> diagram = compile_rules({"good": "apology", "bad": "not apology"}, ["good", "bad"])
+            >>> ClassOrder(diagram, ("apology",)).lowest(np.array([1.0, -0.5, -2.0])).true_propositions
+            ('apology',)
+        """
+        extremes = _Extremes.of(self, weights)
+        classes = [self.diagram.classes.index(name) for name in self.classes]
+        return extremes.reply(_LOWEST, min(classes, key=lambda index: extremes.r_rbr(_LOWEST, index)))
+
 
 _LOWEST, _HIGHEST = 0, 1
 _DIRECTIONS = np.array([[-1.0], [1.0]])

@@ -1,6 +1,6 @@
 """R_tot = R_rm + R_rbr as a reward function for TRL (paper section 4, Eq. 1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +12,36 @@ from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
+from rbr.models.reply_text import split_thoughts
 from rbr.reward.artifact import RewardArtifact
+from rbr.reward.graded_replies import GradedReplies, OnRefusal, grade_replies
+from rbr.reward.reward_metrics import reward_metrics
+from rbr.reward.unscored_replies import UnscoredReplies
 
 if TYPE_CHECKING:
     from rbr.models.reward_model import RewardModel
     from rbr.profile import GraderSettings, ModelRef
 
-FloatArray = NDArray[np.float64]
-
 
 class RuleBasedReward:
     """A TRL reward function that returns R_tot = R_rm + R_rbr; without an artifact, R_rm alone.
 
-    If a grade or the score of a completion is missing, its reward is None. One function computes both terms, because
+    If R_rbr or the score of a completion is not known, its reward is None. One function computes both terms, because
     TRL adds the values of several reward functions and counts a missing value as 0.
+
+    The completion is judged without its thoughts, as in synthesis and evaluation; see `rbr.models.reply_text`.
 
     Args:
         reward_model: The reward model R_rm.
         artifact: The fitted reward; None for a baseline without rules.
         grader: The grader that answers the propositions; required with an artifact.
+        on_refusal: What happens to a completion that the grader's content filter refuses to judge: ``worst`` gives it
+            the lowest R_rbr of its response type, ``mask`` gives it no reward.
+        on_note: Called with a note if the grader waits, such as "the server is away, waiting since 40 s", and with an
+            empty text when it goes on.
+
+    Attributes:
+        unscored: The completions that have got no reward so far, by cause.
 
     Raises:
         ValueError: There is an artifact, but no grader.
@@ -40,8 +51,10 @@ class RuleBasedReward:
         ...     def score(self, prompts, replies):
         ...         return np.array([len(reply) / 10 for reply in replies])
         >>> reward = RuleBasedReward(Length())
-        >>> reward([[{"role": "user", "content": "Hi."}]], [[{"role": "assistant", "content": "Hello."}]])
-        [0.6]
+        >>> prompt = [{"role": "user", "content": "Hi."}]
+        >>> completions = [[{"role": "assistant", "content": text}] for text in ("Hello.", "<think>Hm.</think>Hello.")]
+        >>> reward([prompt, prompt], completions)
+        [0.6, 0.6]
     """
 
     # TRL uses this name in its logs.
@@ -52,12 +65,18 @@ class RuleBasedReward:
         reward_model: "RewardModel",
         artifact: RewardArtifact | None = None,
         grader: Grader | None = None,
+        *,
+        on_refusal: OnRefusal = "worst",
+        on_note: Callable[[str], None] | None = None,
     ) -> None:
         if artifact is not None and grader is None:
             raise ValueError("an artifact needs a grader")
         self._reward_model = reward_model
         self._artifact = artifact
         self._grader = grader
+        self._on_refusal = on_refusal
+        self._on_note = on_note
+        self.unscored = UnscoredReplies()
 
     @classmethod
     def open(
@@ -67,15 +86,20 @@ class RuleBasedReward:
         grader: "ModelRef | None",
         grader_settings: "GraderSettings",
         batch_size: int = 64,
+        *,
+        on_refusal: OnRefusal = "worst",
+        on_note: Callable[[str], None] | None = None,
     ) -> "RuleBasedReward":
         """Opens a reward directory with the models that its weights were fitted with.
 
         Args:
             directory: A directory that `RewardArtifact.save` wrote, such as ``var/reward`` after `rbr run`.
             reward_model: The reward model R_rm.
-            grader: The grader that answers the propositions.
+            grader: The grader that answers the propositions; None if a server has it and tokenizes for itself.
             grader_settings: Section `grader` of a profile.
             batch_size: Number of replies that R_rm scores together; affects the speed, not the scores.
+            on_refusal: See `RuleBasedReward`.
+            on_note: See `RuleBasedReward`.
 
         Raises:
             InputError: The directory contains no reward, a model cannot be opened, or the weights were fitted with
@@ -85,12 +109,13 @@ class RuleBasedReward:
         check_fitted_with(artifact, reward_model, grader, grader_settings)
         from rbr.models.reward_model import RewardModel
 
-        return cls(RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings))
+        opened = RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings)
+        return cls(*opened, on_refusal=on_refusal, on_note=on_note)
 
     def __call__(
         self,
         prompts: Sequence[Conversation],
-        completions: Sequence[Conversation],
+        completions: Sequence[Sequence[Mapping[str, Any]]],
         *,
         category: Sequence[str] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
@@ -100,55 +125,68 @@ class RuleBasedReward:
 
         Args:
             prompts: Messages of each prompt; the last message is a user turn.
-            completions: One reply per prompt, as a list with one assistant message.
+            completions: One completion per prompt, as a list whose last message is the assistant's.
             category: Content category of each prompt; required with an artifact.
-            log_metric: Called with a name and a mean value, for R_rm, R_rbr and the probability of each class.
+            log_metric: Called with a name and a value, for each metric of `rbr.reward.reward_metrics.reward_metrics`.
             **_: Other columns of the data set, which TRL passes; they are ignored.
 
         Returns:
-            R_tot of each completion, in the order of `completions`; None if a grade or the score is missing.
+            R_tot of each completion, in the order of `completions`; None if R_rbr or the score is not known.
 
         Raises:
-            InputError: There is an artifact, and `category` is missing or contains an unknown category.
+            InputError: There is an artifact, and `category` is missing or contains an unknown category; or the grader
+                is away. No reward is made up, so the training ends, and can go on from its last saved state.
         """
-        replies = [turns[-1]["content"] for turns in completions]
+        replies = [_reply_text(turns) for turns in completions]
         r_rm = self._reward_model.score(prompts, replies)
-        logged = {"r_rm": r_rm}
-        r_tot = r_rm
+        graded = None
         if self._artifact is not None:
-            response_types = _response_types(self._artifact, category)
-            r_rbr, class_probabilities = self._by_rules(prompts, replies, response_types)
-            logged["r_rbr"] = r_rbr
-            logged |= {f"class/{name}": values for name, values in class_probabilities.items()}
-            r_tot = r_rm + r_rbr
+            graded = self._by_rules(prompts, replies, _response_types(self._artifact, category))
+        r_tot = r_rm if graded is None else r_rm + graded.r_rbr
+        self._count_unscored(r_tot, graded)
         if log_metric is not None:
-            for name, values in logged.items():
-                if not np.isnan(values).all():
-                    log_metric(name, float(np.nanmean(values)))
-        return [None if np.isnan(value) else float(value) for value in r_tot]
+            for name, value in reward_metrics(r_tot, r_rm, graded).items():
+                log_metric(name, value)
+        return [float(value) if np.isfinite(value) else None for value in r_tot]
 
     def _by_rules(
         self, prompts: Sequence[Conversation], replies: Sequence[str], response_types: Sequence[str]
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Returns R_rbr of the N replies, and the probability of each class by name; float64[N] each.
-
-        The probability of a class is NaN if the reply's response type does not have the class.
-        """
+    ) -> GradedReplies:
         assert self._artifact is not None and self._grader is not None
-        r_rbr = np.full(len(replies), np.nan)
-        class_names = dict.fromkeys(name for rules in self._artifact.rules.values() for name in rules.classes)
-        class_probabilities = {name: np.full(len(replies), np.nan) for name in class_names}
+        parts = []
         for response_type, rules in self._artifact.rules.items():
             rows = [row for row, row_type in enumerate(response_types) if row_type == response_type]
-            if not rows:
-                continue
-            conversations = [[*prompts[row], Message(role="assistant", content=replies[row])] for row in rows]
-            p_yes = self._grader.grade(conversations, self._artifact.questions_of(response_type))
-            r_rbr[rows] = rules.r_rbr(p_yes)
-            probabilities = rules.features.class_probabilities(p_yes)  # [rows, classes]
-            for name, column in zip(rules.classes, probabilities.T, strict=True):
-                class_probabilities[name][rows] = column
-        return r_rbr, class_probabilities
+            if rows:
+                conversations = [[*prompts[row], Message(role="assistant", content=replies[row])] for row in rows]
+                questions = self._artifact.questions_of(response_type)
+                graded = grade_replies(
+                    self._grader,
+                    rules,
+                    conversations,
+                    questions,
+                    on_refusal=self._on_refusal,
+                    on_progress=self._on_progress,
+                )
+                parts.append((rows, graded))
+        self._on_progress(len(replies))
+        return GradedReplies.joined(parts, n_replies=len(replies))
+
+    def _count_unscored(self, r_tot: NDArray[np.float64], graded: GradedReplies | None) -> None:
+        for row in map(int, np.flatnonzero(~np.isfinite(r_tot))):
+            if graded is not None and np.isnan(graded.r_rbr[row]):
+                self.unscored.add(graded.cause(row), graded.reasons.get(row, ""))
+            else:
+                self.unscored.add("got no score from the reward model")
+
+    def _on_progress(self, _: int, note: str = "") -> None:
+        if self._on_note is not None:
+            self._on_note(note)
+
+
+def _reply_text(turns: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the reply of a completion without its thoughts."""
+    # A tokenizer with a response schema may put all text into the thought, and leave out the content.
+    return split_thoughts(turns[-1].get("content") or "").text
 
 
 def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from rbr.errors import InputError
-from rbr.profile import GraderSettings, RlSettings, load_profile
+from rbr.profile import RlSettings, load_profile
 from rbr.reward.artifact import REWARD_FILE, RewardArtifact
 from rbr.reward.trl import check_fitted_with
 from rbr_dagster.definitions import build_definitions
@@ -15,6 +15,7 @@ from rbr_dagster.environment import Environment
 from rbr_dagster.export.train_script import absolute, train_script
 from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.staleness import AssetGraph, latest_tags, stale_assets
+from resources.models import grader_in_use
 from resources.store import Store
 from resources.store.snapshot_content import read_model, read_snapshot
 
@@ -65,10 +66,10 @@ def export_reward(environment: Environment, directory: Path) -> ExportedReward:
         what = f"the state directory has no {', '.join(missing)}"
         raise InputError(what, where=str(environment.home), hint="Run `rbr run`.")
     stale = _check_upstream(environment)
-    policy, reward_model, grader = (
-        absolute(read_model(store, role).ref) for role in ("policy", "helpful_reward_model", "grader")
-    )
-    grader_settings = read_snapshot(store, GraderSettings)
+    policy, reward_model = (absolute(read_model(store, role).ref) for role in ("policy", "helpful_reward_model"))
+    in_use = grader_in_use(store)
+    # A server can have the only copy of the grader.
+    grader, grader_settings = None if in_use.ref is None else absolute(in_use.ref), in_use.settings
     check_fitted_with(artifact, reward_model, grader, grader_settings)
     if policy.revision is None and not Path(policy.path).is_dir():
         raise InputError("the directory does not exist", where=policy.path, hint="Restore the policy of the last run.")

@@ -24,7 +24,7 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from rbr.models.pretrained import open_tokenizer
-from rbr.profile import GraderSettings, ModelRef
+from rbr.profile import GraderSettings, ModelRef, VllmSettings
 from rbr.reward.trl import RuleBasedReward
 from rbr.training import MaskingGRPOTrainer
 
@@ -45,7 +45,9 @@ PROMPTS_PER_STEP = $prompts_per_step
 REPLIES_PER_PROMPT = $replies_per_prompt
 
 on_gpu = torch.cuda.is_available()
-reward = RuleBasedReward.open(HERE, REWARD_MODEL, GRADER, GRADER_SETTINGS)
+# If the grader's content filter refuses to judge a reply, "worst" gives the reply the lowest reward of the rules, and
+# "mask" leaves it out of the loss.
+reward = RuleBasedReward.open(HERE, REWARD_MODEL, GRADER, GRADER_SETTINGS, on_refusal="$on_refusal")
 rows = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
 config = GRPOConfig(
     output_dir=str(OUTPUT),
@@ -61,6 +63,7 @@ config = GRPOConfig(
     loss_type="dapo",
     seed=$seed,
     model_init_kwargs=$model_arguments,
+    chat_template_kwargs=POLICY.chat_template_kwargs,
     use_cpu=not on_gpu,
     bf16=on_gpu and torch.cuda.is_bf16_supported(),
     logging_steps=1,
@@ -78,24 +81,24 @@ print(f"Wrote {OUTPUT}")
 
 
 def train_script(
-    policy: ModelRef, reward_model: ModelRef, grader: ModelRef, grader_settings: GraderSettings, rl: RlSettings
+    policy: ModelRef, reward_model: ModelRef, grader: ModelRef | None, grader_settings: GraderSettings, rl: RlSettings
 ) -> str:
     """Returns the text of `train.py`, with the models and settings as constants.
 
     Args:
         policy: The policy to train. A local model has an absolute path.
         reward_model: The reward model R_rm.
-        grader: The grader that answers the propositions.
+        grader: The grader that answers the propositions; None if a server has it.
         grader_settings: Section `grader` of the profile.
         rl: Section `rl` of the profile. The script trains at most four steps, to show that everything works.
     """
-    model_arguments = {"dtype": "float32", "use_safetensors": True}
+    model_arguments = {"dtype": "float32", "use_safetensors": True, "trust_remote_code": False}
     if policy.revision is not None:
         model_arguments["revision"] = policy.revision
     return _SCRIPT.substitute(
         policy=_call(policy),
         reward_model=_call(reward_model),
-        grader=_call(grader),
+        grader=_literal(grader),
         grader_settings=_call(grader_settings, indented=True),
         steps=min(rl.steps, _MAX_STEPS),
         profile_steps=rl.steps,
@@ -106,6 +109,7 @@ def train_script(
         learning_rate=rl.learning_rate,
         beta=rl.beta,
         scale_rewards=rl.scale_rewards,
+        on_refusal=rl.on_refusal,
         seed=rl.seed,
         model_arguments=_literal(model_arguments),
     )
@@ -125,7 +129,9 @@ def _call(model: BaseModel, indented: bool = False) -> str:
 
 
 def _literal(value: object) -> str:
-    """Returns a Python literal with double quotes."""
+    """Returns a Python literal with double quotes; a part of a profile becomes a call."""
+    if isinstance(value, BaseModel):
+        return _call(value)
     if isinstance(value, str):
         # JSON text is also a Python literal.
         return json.dumps(value, ensure_ascii=False)

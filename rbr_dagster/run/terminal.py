@@ -108,13 +108,19 @@ class Terminal:
                     bars.update(tasks[job.asset], completed=job.done, note=job.note)
 
     def _show_lines(self, done: threading.Event) -> None:
-        """Prints the progress of each job as lines, at most one per job every `_LINE_EVERY_S`. For pipes and logs."""
+        """Prints the progress of each job as lines, at most one per job every `_LINE_EVERY_S`. For pipes and logs.
+
+        The first note of a job is printed at once.
+        """
         printed: dict[str, tuple[int, float]] = {}  # Asset -> units done and time, both at its last line.
+        noted: set[str] = set()
         while not done.wait(_POLL_S):
             now = time.monotonic()
             for job in read_progress(self._progress):
                 units, printed_at = printed.setdefault(job.asset, (0, now))
-                if (job.done > units or job.note) and now - printed_at >= _LINE_EVERY_S:
+                is_due = (job.done > units or job.note) and now - printed_at >= _LINE_EVERY_S
+                if is_due or (job.note and job.asset not in noted):
+                    noted |= {job.asset} if job.note else set()
                     printed[job.asset] = job.done, now
                     self.console.print(f"        {_line(job)}", highlight=False)
 

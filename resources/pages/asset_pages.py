@@ -86,6 +86,21 @@ def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join([header, *body]))
 
 
+def cut_replies(replies: pl.DataFrame, *, by: str) -> dict[str, Any]:
+    """Counts the replies that were cut off at the maximum number of tokens, for the page of an asset.
+
+    Args:
+        replies: Column finished, and the column `by`.
+        by: Column to count by, such as ``split``.
+    """
+    cut = (~pl.col("finished")).sum().alias("cut off")
+    counts = replies.group_by(by).agg(pl.len().alias("replies"), cut).sort(by)
+    return {
+        "replies cut off at the token limit": int(counts["cut off"].sum()),
+        f"replies cut off at the token limit, by {by.replace('_', ' ')}": preview(counts),
+    }
+
+
 def _one_line(value: object) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split()).replace("|", "\\|")

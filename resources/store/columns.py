@@ -12,6 +12,7 @@ count: Any = partial(pa.Field, ge=0)
 PROMPT = "id of the prompt: hash of its messages"
 COMPLETION = "id of the reply: hash of everything that the reply was sampled from"
 GRADED = "id of the graded conversation: id of a reply, hash of a gold reply, or id of a prompt"
+FINISHED = "false if the reply was cut off at the maximum number of tokens"
 MESSAGES = "messages of the prompt, a JSON list of {role, content}"
 VARIANT = "rbr, helpful or human"
 CHECKPOINT = "hash of everything that the checkpoint was trained from"

@@ -11,6 +11,7 @@ from rbr.grading.acceptance import OUTCOMES
 from resources.store.columns import (
     CHECKPOINT,
     COMPLETION,
+    FINISHED,
     GRADED,
     HIGH,
     LEAST,
@@ -86,7 +87,7 @@ class Completions(pa.DataFrameModel):
     candidate: pl.Int32 = count(description="index among the replies to the same prompt and instruction, from 0")
     text: str = column(description="the reply")
     n_tokens: pl.Int32 = count(description="length of the reply in tokens")
-    finished: bool = column(description="false if the reply was cut off at the maximum number of tokens")
+    finished: bool = column(description=FINISHED)
 
 
 class Grades(pa.DataFrameModel):
@@ -119,6 +120,7 @@ class SyntheticComparisons(pa.DataFrameModel):
     label: str = column(description="label of the slot, as in the ranking")
     candidate: pl.Int32 = count(description="index among the candidates of the slot, from 0")
     text: str = column(description="the reply")
+    finished: bool = column(description=FINISHED)
 
 
 class PropositionGrades(pa.DataFrameModel):
@@ -223,7 +225,10 @@ class Checkpoints(pa.DataFrameModel):
     variant: str = column(description=f"sft, {VARIANT}")
     checkpoint: str = column(description=CHECKPOINT)
     path: str = column(description="directory of the weights, relative to the state directory")
-    fingerprint: str = column(description="fingerprint of the weights")
+    chat_template_kwargs: str = column(
+        nullable=True, description="arguments of the chat template in training and sampling, as JSON; null if none"
+    )
+    fingerprint: str = column(description="fingerprint of the weights and these arguments")
     mlflow_run_id: str = column(nullable=True, description="id of the training run in MLflow")
 
 
@@ -253,6 +258,7 @@ class EvaluationCompletions(pa.DataFrameModel):
     prompt_id: str = column(description=PROMPT)
     completion_id: str = column(description=COMPLETION)
     text: str = column(description="the reply")
+    finished: bool = column(description=FINISHED)
 
 
 class EvaluationGrades(pa.DataFrameModel):

@@ -6,15 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rbr.errors import InputError
 from resources.progress_file import ProgressFile
 from resources.state import lifeline
-from resources.trainer_process.job import GrpoJob, RewardSource, SftJob, parse_job
-
-if TYPE_CHECKING:
-    from rbr.reward import RuleBasedReward
+from resources.trainer_process.job import GrpoJob, SftJob, parse_job
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
@@ -48,37 +44,27 @@ def _run(job: SftJob | GrpoJob, on_message: Callable[[str], None]) -> None:
     # These imports take seconds, so the process first starts to watch its parent.
     import polars as pl
 
-    from rbr.training import train_grpo, train_sft
+    from rbr.training import train_sft
 
     rows = pl.read_parquet(job.data)
-    with _progress(job, n_rows=rows.height) as on_step:
+    with _progress(job, n_rows=rows.height) as report:
         if isinstance(job, SftJob):
-            policy = train_sft(rows, job.model, job.settings, on_step=on_step, on_message=on_message)
+            policy = train_sft(rows, job.model, job.settings, on_step=report, on_message=on_message)
         else:
-            reward = _open_reward(job.reward)
-            policy = train_grpo(rows, job.model, job.settings, reward, on_step=on_step, on_message=on_message)
+            from resources.trainer_process.reinforcement import reinforce
+
+            policy = reinforce(job, rows, report, on_message)
         policy.save(job.output)
 
 
 @contextmanager
-def _progress(job: SftJob | GrpoJob, n_rows: int) -> Iterator[Callable[[int], None] | None]:
-    """Yields a function that writes the number of finished steps to the progress file; None if the job has no file."""
+def _progress(job: SftJob | GrpoJob, n_rows: int) -> Iterator[Callable[..., None]]:
+    """Yields a function for the number of finished steps and a note; it writes to the job's progress file, if any."""
     if job.progress is None:
-        yield None
+        yield lambda done, note="": None
         return
     with ProgressFile(job.progress, job.name, _steps(job, n_rows), "steps") as progress_file:
         yield progress_file.update
-
-
-def _open_reward(source: RewardSource) -> "RuleBasedReward":
-    from rbr.models.reward_model import RewardModel
-    from rbr.reward import RuleBasedReward
-
-    if source.artifact is None or source.grader_settings is None:
-        return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
-    return RuleBasedReward.open(
-        source.artifact, source.reward_model, source.grader, source.grader_settings, source.batch_size
-    )
 
 
 def _steps(job: SftJob | GrpoJob, n_rows: int) -> int:

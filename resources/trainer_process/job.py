@@ -3,11 +3,13 @@
 The pipeline writes a job file and the process reads it, so this module imports neither Dagster nor torch.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from rbr.profile import GraderSettings, ModelRef, RlSettings, SftSettings
+
+OnRefusal: TypeAlias = Literal["worst", "mask"]
 
 
 class _JobPart(BaseModel):
@@ -23,6 +25,7 @@ class RewardSource(_JobPart):
         grader: The grader's model; None if a server has it.
         grader_settings: The grader's settings; required with an artifact.
         batch_size: Number of replies that the reward model scores together.
+        on_refusal: What happens to a reply that the grader's content filter refuses to judge, as in `RlSettings`.
     """
 
     reward_model: ModelRef
@@ -30,6 +33,7 @@ class RewardSource(_JobPart):
     grader: ModelRef | None = None
     grader_settings: GraderSettings | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
+    on_refusal: OnRefusal = "worst"
 
     @model_validator(mode="after")
     def _artifact_has_a_grader(self) -> "RewardSource":
@@ -64,11 +68,19 @@ class SftJob(_Job):
 
 
 class GrpoJob(_Job):
-    """Reinforcement learning with `rbr.training.train_grpo`."""
+    """Reinforcement learning with `rbr.training.train_grpo`.
+
+    Attributes:
+        settings: Section `rl` of the profile.
+        reward: The reward.
+        saved_state: Directory for the states of the training, from which it goes on after a stop. It is deleted when
+            the checkpoint is written. None to save no state.
+    """
 
     kind: Literal["grpo"] = "grpo"
     settings: RlSettings
     reward: RewardSource
+    saved_state: str | None = None
 
 
 TrainingJob = Annotated[SftJob | GrpoJob, Field(discriminator="kind")]

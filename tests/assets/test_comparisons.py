@@ -103,6 +103,17 @@ def test_a_reverted_instruction_gives_the_same_candidates_and_samples_nothing(pr
     assert prompts.store.read("completions").height == sampled + 2
 
 
+def test_a_reply_of_a_few_tokens_is_cut_and_counted(prompts: Project) -> None:
+    prompts.edit("profiles/current.yaml", "max_new_tokens: 48}\n\nfit", "max_new_tokens: 2}\n\nfit")
+    prompts.snapshots("profile/synthesis")
+    result = prompts.make(synthetic_comparisons)
+    assert not prompts.store.read("synthetic_comparisons")["finished"].any()
+    assert result.metadata is not None
+    assert result.metadata["replies cut off at the token limit"] == 10
+    counts = result.metadata["replies cut off at the token limit, by response type"].value
+    assert counts.splitlines()[2:] == ["| comply | 4 | 4 |", "| hard_refusal | 6 | 6 |"]
+
+
 # Grades and scores, on candidates whose truth is plain
 
 
@@ -262,6 +273,28 @@ def test_a_grade_counts_as_true_from_the_threshold_of_its_proposition(project: P
     classes = {("ideal", 0): "ideal"}
     assert verified(project, classes) == {"ideal": (0, "ideal")}
     assert verified(project, classes, apology=0.99) == {}
+
+
+def test_a_cut_reply_fills_no_slot_teaches_nothing_and_is_counted(project: Project) -> None:
+    fill_prompts(project, (WALLET, "K-R"))
+    slots = [("ideal", 0, False), ("ideal", 1, True), ("bad", 0, False)]
+    labels = {"ideal": "perfect_refusal", "bad": "bad_refusal"}
+    rows = [
+        candidate(f"{slot}{i}", f"Reply {i}.", slot, labels[slot], number=i) | {"finished": finished}
+        for slot, i, finished in slots
+    ]
+    project.fill("synthetic_comparisons", rows)
+    classes = {"ideal0": "ideal", "ideal1": "ideal", "bad0": "unacceptable"}
+    project.fill("proposition_grades", [grade for cell, name in classes.items() for grade in grades_of(cell, name)])
+    project.fill("accepted_propositions", accepted())
+    result = project.make(verified_comparisons)
+    assert project.store.read("verified_comparisons")["completion_id"].to_list() == ["ideal1"]
+    assert result.metadata is not None
+    assert result.metadata["replies cut off at the token limit"] == 2
+    counts = result.metadata["replies cut off at the token limit, by slot"].value
+    assert counts.splitlines()[2:] == ["| bad | 1 | 1 |", "| ideal | 2 | 1 |"]
+    project.make(ideal_completions)
+    assert project.store.read("ideal_completions")["text"].to_list() == ["Reply 1."]
 
 
 def unread(grades: list[dict[str, object]], *propositions: str) -> list[dict[str, object]]:

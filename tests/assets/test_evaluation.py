@@ -59,6 +59,18 @@ def test_every_test_prompt_gets_its_replies_from_the_current_checkpoint(tested: 
     assert result.metadata["dagster/row_count"] == 3
 
 
+def test_a_reply_that_was_cut_is_a_reply_and_is_counted_by_split(tested: Project) -> None:
+    adopt(tested, {"helpful": "policy"})
+    tested.edit("profiles/current.yaml", "max_new_tokens: 48, bootstrap", "max_new_tokens: 2, bootstrap")
+    tested.snapshots("profile/evaluation")
+    result = tested.make(evaluation_completions["helpful"])
+    assert tested.store.read("evaluation_completions")["finished"].to_list() == [False] * 3
+    assert result.metadata is not None
+    assert result.metadata["replies cut off at the token limit"] == 3
+    counts = result.metadata["replies cut off at the token limit, by split"].value
+    assert counts.splitlines()[2:] == ["| test | 2 | 2 |", "| unseen_topics | 1 | 1 |"]
+
+
 @pytest.mark.slow
 def test_more_replies_per_prompt_keep_the_first_ones(tested: Project) -> None:
     adopt(tested, {"helpful": "policy"})

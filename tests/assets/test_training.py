@@ -10,14 +10,17 @@ import polars as pl
 import pytest
 
 from assets.training import rl_checkpoints, sft_checkpoint
+from rbr.grading.identity import identify_grader
+from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
-from rbr.profile import ModelRef
+from rbr.profile import ModelRef, load_profile
 from rbr.reward.artifact import RewardArtifact
 from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
 from resources.trainer import Trainer
 from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, check, name_of, user, version
 
+SANDBOX = load_profile(ROOT / "profiles" / "sandbox.yaml")
 POLICY = ROOT / "rbr_sandbox" / "models" / "policy"
 OTHER_WEIGHTS = ROOT / "rbr_sandbox" / "models" / "grader"
 WALLET, WILL = "Tell me how to steal a wallet.", "Help me fake a will."
@@ -105,7 +108,7 @@ def _reward(weight: float = 1.0) -> RewardArtifact:
             },
             "response_types": {"K-R": "comply", "K-C": "comply", "None": "comply"},
             "few_shot": 0,
-            "grader": model_fingerprint(shipped("grader")),
+            "grader": identify_grader(shipped("grader"), SANDBOX.grader),
             "reward_model": model_fingerprint(shipped("helpful_reward_model")),
         }
     )
@@ -313,6 +316,16 @@ def _swap_tuned_weights(project: Project) -> None:
     put(str(directory), weights=OTHER_WEIGHTS)
 
 
+def _change_template(project: Project) -> None:
+    template = project.root / "judge.jinja"
+    text = SANDBOX.grader.prompt_template
+    template.write_text(text.replace("Read the conversation", "First read the conversation"), encoding="utf-8")
+    assert template.read_text(encoding="utf-8") != text
+    _edit(PROFILE, "extends: sandbox", f"extends: sandbox\ngrader: {{prompt_template: {template}}}", "profile/grader")(
+        project
+    )
+
+
 MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
     "the reward": (lambda project: _reward(weight=2.0).save(project.artifacts.reward), {"rbr"}),
     "an ideal reply": (lambda project: project.fill("ideal_completions", ideal("Sorry, but I won't.")), {"sft"}),
@@ -322,6 +335,13 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
     "fine-tuning": (_edit(PROFILE, "sft: {epochs: 1,", "sft: {epochs: 2,", "profile/sft"), {"sft"}),
     "reinforcement learning": (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 2,", "profile/rl"), set(VARIANTS)),
     "the grader's tokens": (_edit(BASE, 'no: ["no", ', "no: [", "profile/grader"), {"rbr"}),
+    "the share of replies without a reward": (
+        _edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, max_unscored: 0.5,", "profile/rl"), set()),
+    "the saved states": (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, save_steps: 1,", "profile/rl"), set()),
+    # The sandbox's grader runs in this process, and answers every question.
+    "refusals": (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, on_refusal: mask,", "profile/rl"), set()),
+    "the grader's prompt": (_change_template, {"rbr"}),
+    "the grader's smallest mass": (_edit(BASE, "min_mass: 0.5", "min_mass: 0.6", "profile/grader"), {"rbr"}),
     "the grader's batches": (_edit(BASE, "batch_size: 1024", "batch_size: 512", "profile/grader"), set()),
     "the human preferences": (
         _edit(BASE, "human_reward_model: {path: rbr_sandbox/models/human_",
@@ -329,7 +349,67 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
 }  # fmt: skip
 
 
+def _serve(project: Project, **served: str) -> None:
+    """Puts the grader behind a server that says this about its model."""
+    settings = {**project.store.snapshot("profile/grader"), "backend": "openai"}
+    settings |= {"base_url": "http://127.0.0.1:9/v1", "model_name": "judge"}
+    project.store.save_snapshot("profile/grader", settings, content_hash(settings))
+    model = {**dict.fromkeys([*ModelRef.model_fields, "fingerprint"]), "served": {"id": "judge", **served}}
+    project.store.save_snapshot("models/grader", model, content_hash(model))
+
+
+@pytest.mark.parametrize(
+    ("edit", "moved"),
+    [
+        (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, on_refusal: mask,", "profile/rl"), {"rbr"}),
+        (lambda project: _serve(project, root="/models/b"), {"rbr"}),
+        (lambda project: _serve(project, root="/models/a"), set()),
+    ],
+    ids=["refusals", "another model behind the same name", "the same model"],
+)
+def test_a_judge_on_a_server_counts_by_what_it_serves_and_by_what_becomes_of_its_refusals(
+    edit: Callable[[Project], None], moved: set[str], tuned: Project
+) -> None:
+    _serve(tuned, root="/models/a")
+    before = checkpoint_paths(tuned)
+    edit(tuned)
+    after = checkpoint_paths(tuned)
+    assert {variant for variant in after if after[variant] != before[variant]} == moved
+
+
+def test_the_trainer_gets_what_becomes_of_refusals(tuned: Project) -> None:
+    assert wanted_job(tuned, "rbr").reward.on_refusal == "worst"
+    tuned.edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, on_refusal: mask,")
+    tuned.snapshots("profile/rl")
+    assert wanted_job(tuned, "rbr").reward.on_refusal == "mask"
+
+
+def test_the_arguments_of_the_chat_template_count_and_the_trained_policy_keeps_them(ready: Project) -> None:
+    before = wanted_job(ready, "helpful").output
+    ready.edit(BASE, "policy: {path: rbr_sandbox/models/policy,",
+               "policy: {chat_template_kwargs: {enable_thinking: false}, path: rbr_sandbox/models/policy,")  # fmt: skip
+    ready.snapshots("models/policy")
+    job = wanted_job(ready, "helpful")
+    assert job.output != before
+    put(job.output)
+    ready.make(rl_checkpoints["helpful"])
+    trained = read_checkpoint(ready.store, "helpful").model(ready.artifacts)
+    assert job.model.chat_template_kwargs == trained.ref.chat_template_kwargs == {"enable_thinking": False}
+    assert trained.fingerprint == model_fingerprint(trained.ref)
+
+
+def test_the_state_of_a_training_has_a_place_of_its_own_below_the_state_directory(ready: Project) -> None:
+    states = {Path(wanted_job(ready, variant).saved_state) for variant in ("helpful", "human")}
+    assert len(states) == 2
+    assert all(ready.root / "state" in state.parents and not state.exists() for state in states)
+
+
 SECONDS_EACH = {
+    "the share of replies without a reward",
+    "the saved states",
+    "refusals",
+    "the grader's prompt",
+    "the grader's smallest mass",
     "a training prompt",
     "the grader's tokens",
     "fine-tuning",
@@ -405,7 +485,8 @@ def _materialize(project: Project, *assets: dg.AssetsDefinition) -> dict[str, An
     [
         ([0.0, 0.0], True, "0% of the rollouts got no reward."),
         ([0.2, 0.0], True, "10% of the rollouts got no reward."),
-        ([1.0, 0.5], False, "75% of the rollouts got no reward. The bar is 10%: the policy has not learned from these"),
+        ([0.3, 0.0], False, "15% of the rollouts got no reward. The bar is 10% (rl.max_unscored): the policy has not"),
+        ([1.0, 1.0], False, "100% of the rollouts got no reward."),
         ([0.0, None], False, "Undecided: The training did not record for every step how many rollouts got a reward."),
         ([], False, "Undecided: The training did not record for every step how many rollouts got a reward."),
     ],

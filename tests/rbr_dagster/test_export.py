@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from safetensors.torch import load_file
 
-from rbr.profile import GraderSettings, ModelRef, load_profile
+from rbr.profile import GraderSettings, ModelRef, VllmSettings, load_profile
 from rbr.reward import RewardArtifact
 from rbr_dagster.environment import Environment
 from rbr_dagster.export.train_script import absolute, train_script
@@ -32,7 +32,7 @@ PIPELINE_PACKAGES = {"assets", "dagster", "duckdb", "pandera", "rbr_dagster", "r
 def constants(script: str) -> dict[str, Any]:
     """Evaluates the constants of a script."""
     assigned = [node for node in ast.parse(script).body if isinstance(node, ast.Assign)]
-    names = {"ModelRef": ModelRef, "GraderSettings": GraderSettings}
+    names = {kind.__name__: kind for kind in (ModelRef, GraderSettings, VllmSettings)}
     return {
         node.targets[0].id: eval(compile(ast.Expression(node.value), "train.py", "eval"), names)
         for node in assigned
@@ -42,22 +42,43 @@ def constants(script: str) -> dict[str, Any]:
     }
 
 
+ON_A_SERVER = {
+    "backend": "openai",
+    "base_url": "http://127.0.0.1:9/v1",
+    "model_name": "judge",
+    "chat_template_kwargs": {"enable_thinking": False},
+    "extra_body": {"seed": 0, "stop": ["\n"]},
+}
+
+
 @pytest.mark.parametrize(
-    ("policy", "spellings"),
+    ("policy", "grader", "changes"),
     [
-        (ModelRef(path="org/policy", revision="4c0bd2a"), ("yes",)),
-        (ModelRef(path='/models/größe "7b" \\ $steps 😀', revision=None), ("yes", " Yes", "'\"")),
+        (ModelRef(path="org/policy", revision="4c0bd2a"), PROFILE.models.grader, {"yes": ("yes",)}),
+        (
+            ModelRef(path='/models/größe "7b" \\ $steps 😀', revision=None),
+            PROFILE.models.grader,
+            {"yes": ("yes", " Yes", "'\""), "prompt_template": '{# "$steps" #}\n{{ question }}'},
+        ),
+        (
+            ModelRef(path="policy", revision=None, chat_template_kwargs={"enable_thinking": False, "date": None}),
+            None,
+            ON_A_SERVER,
+        ),
     ],
-    ids=["Hub", "strange path"],
+    ids=["Hub", "strange path", "grader on a server"],
 )
-def test_the_constants_of_the_script_are_the_models_and_settings(policy: ModelRef, spellings: tuple[str, ...]) -> None:
-    settings = PROFILE.grader.model_copy(update={"yes": spellings})
-    rl = PROFILE.rl.model_copy(update={"prompts_per_step": 3})
-    script = train_script(policy, PROFILE.models.helpful_reward_model, PROFILE.models.grader, settings, rl)
+def test_the_constants_of_the_script_are_the_models_and_settings(
+    policy: ModelRef, grader: ModelRef | None, changes: dict[str, Any]
+) -> None:
+    settings = PROFILE.grader.model_copy(update=changes)
+    rl = PROFILE.rl.model_copy(update={"prompts_per_step": 3, "on_refusal": "mask"})
+    script = train_script(policy, PROFILE.models.helpful_reward_model, grader, settings, rl)
     values = constants(script)
     assert values["POLICY"] == policy
     assert values["REWARD_MODEL"] == PROFILE.models.helpful_reward_model
-    assert values["GRADER"] == PROFILE.models.grader
+    assert values["GRADER"] == grader
+    assert 'on_refusal="mask"' in script
     assert values["GRADER_SETTINGS"] == settings
     assert (values["STEPS"], values["PROMPTS_PER_STEP"], values["REPLIES_PER_PROMPT"]) == (4, 3, 8)
     assert ('"revision"' in script) == (policy.revision is not None)

@@ -1,5 +1,6 @@
 """The resource that trains in a separate process, and what it reports if the process fails."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -8,11 +9,9 @@ import pytest
 
 from rbr.profile import ModelRef, SftSettings
 from rbr.training.checkpoint import read_training_metrics
-from resources.trainer import Trainer
+from resources.trainer import Trainer, trainer_environment
 from resources.trainer_process.job import SftJob
 from tests.tiny_models import save_policy
-
-pytestmark = pytest.mark.slow
 
 
 def job(directory: Path, model: ModelRef) -> SftJob:
@@ -44,6 +43,7 @@ def materialize(directory: Path, model: ModelRef) -> tuple[dg.ExecuteInProcessRe
     return outcome, seconds
 
 
+@pytest.mark.slow
 def test_a_training_writes_a_checkpoint_with_metrics_and_deletes_its_job_file(tmp_path: Path) -> None:
     outcome, seconds = materialize(tmp_path, save_policy(tmp_path / "policy"))
     assert outcome.success
@@ -55,6 +55,7 @@ def test_a_training_writes_a_checkpoint_with_metrics_and_deletes_its_job_file(tm
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_failed_training_says_why_and_keeps_its_log(tmp_path: Path) -> None:
     outcome, seconds = materialize(tmp_path, ModelRef(path=str(tmp_path / "nowhere"), revision=None))
     assert not outcome.success and not seconds
@@ -66,6 +67,7 @@ def test_a_failed_training_says_why_and_keeps_its_log(tmp_path: Path) -> None:
     assert "the directory does not exist" in Path(log).read_text()
 
 
+@pytest.mark.slow
 def test_a_training_that_crashes_names_the_signal_and_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trl.py").write_text("import ctypes\nctypes.string_at(0)\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -75,3 +77,24 @@ def test_a_training_that_crashes_names_the_signal_and_the_line(tmp_path: Path, m
     assert error is not None and error.description is not None
     assert error.description.startswith("Training sft_checkpoint failed: killed by signal SIGSEGV.")
     assert f'File "{tmp_path / "trl.py"}", line 2' in error.description
+
+
+@pytest.mark.parametrize(
+    ("visible", "in_trainer"),
+    [
+        (None, "0"),
+        ("0,1", "0"),
+        ("3, 1", "3"),
+        ("GPU-8932f937,GPU-21fab8f2", "GPU-8932f937"),
+        # The user has chosen: one GPU, or none.
+        ("2", "2"),
+        ("", ""),
+        ("-1", "-1"),
+    ],
+)
+def test_a_trainer_sees_one_gpu(visible: str | None, in_trainer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert {**os.environ, **trainer_environment()}["CUDA_VISIBLE_DEVICES"] == in_trainer

@@ -29,9 +29,11 @@ def plan(*names: str, candidates: int = 3, seed: int = 0) -> pl.DataFrame:
     return plan_candidates(prompts(*names), RECIPES, candidates=candidates, seed=seed)
 
 
-def candidate(prompt: str, slot: str, number: int, class_name: str | None) -> dict[str, object]:
+def candidate(
+    prompt: str, slot: str, number: int, class_name: str | None, *, finished: bool = True
+) -> dict[str, object]:
     names = {"completion_id": f"{prompt} {slot} {number}", "prompt_id": prompt, "response_type": "refusal"}
-    return names | {"slot": slot, "candidate": number, "class_name": class_name}
+    return names | {"slot": slot, "candidate": number, "class_name": class_name, "finished": finished}
 
 
 def verified(*rows: dict[str, object]) -> list[str]:
@@ -111,6 +113,13 @@ def test_each_prompt_and_slot_is_verified_separately() -> None:
         candidate("q", "worse", 2, "odd"),
     ]
     assert verified(*rows) == ["q best 1", "q worse 2"]
+
+
+@pytest.mark.parametrize(("slot", "class_name"), [("best", "ideal"), ("worse", "fair")])
+def test_a_reply_that_was_cut_at_its_token_limit_fills_no_slot(slot: str, class_name: str) -> None:
+    cut, finished = candidate("p", slot, 0, class_name, finished=False), candidate("p", slot, 1, class_name)
+    assert verified(cut, finished) == [f"p {slot} 1"]
+    assert verified(cut) == []
 
 
 def test_candidates_of_a_removed_slot_are_dropped() -> None:

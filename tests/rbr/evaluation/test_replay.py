@@ -45,6 +45,7 @@ def replay_input(rulebook: Rulebook, replies: dict[str, tuple[str, str, dict[str
                 "slot": [slot for slot, _, _ in replies.values()],
                 "label": [label for _, label, _ in replies.values()],
                 "candidate": pl.Series([0] * len(completion_ids), dtype=pl.Int32),
+                "finished": [True] * len(completion_ids),
             }
         ),
         grades=pl.DataFrame(rows, schema=["completion_id", "question", "p_yes"], orient="row"),
