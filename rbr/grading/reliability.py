@@ -16,6 +16,9 @@ BoolArray = NDArray[np.bool_]
 BINS = 10
 """Number of bins of equal width: [0, 0.1), [0.1, 0.2), ..., [0.9, 1]. Guo et al. 2017 use bins of equal width, too."""
 
+ALL = "all propositions"
+"""Value of the column proposition for the bins of all propositions together."""
+
 BIN_SCHEMA = pl.Schema(
     {
         "proposition": pl.String,
@@ -59,18 +62,24 @@ def reliability_bins(name: str, p_yes: FloatArray, gold: BoolArray, clusters: ND
 
 
 def bins_by_proposition(judgments: Judgments) -> pl.DataFrame:
-    """Returns the rows of `reliability_bins` of all propositions. Labels without a grade are left out.
+    """Returns the rows of `reliability_bins`: of all propositions together (`ALL`), and then of each one.
+
+    Labels without a grade are left out.
 
     Example:
         >>> yes = np.array([[True], [False]])
         >>> judgments = Judgments(["apology"], np.array([[0.9], [0.6]]), yes, yes | True, yes & False, np.arange(2))
-        >>> bins_by_proposition(judgments)["bin"].to_list()
-        [6, 9]
+        >>> bins_by_proposition(judgments).select("proposition", "bin").rows()
+        [('all propositions', 6), ('all propositions', 9), ('apology', 6), ('apology', 9)]
     """
-    parts = [pl.DataFrame(schema=BIN_SCHEMA)]
-    for name in judgments.propositions:
-        labels = judgments.of(name)
-        parts.append(reliability_bins(name, labels.p_yes, labels.gold, labels.clusters))
+    by_name = {name: judgments.of(name) for name in judgments.propositions}
+    if not by_name:
+        return pl.DataFrame(schema=BIN_SCHEMA)
+    together = (
+        np.concatenate([getattr(labels, part) for labels in by_name.values()]) for part in ("p_yes", "gold", "clusters")
+    )
+    parts = [reliability_bins(ALL, *together)]
+    parts += [reliability_bins(name, part.p_yes, part.gold, part.clusters) for name, part in by_name.items()]
     return pl.concat(parts)
 
 

@@ -275,6 +275,7 @@ def test_right_probabilities_have_an_interval_of_the_calibration_error_that_begi
 
 def test_the_bins_of_a_reliability_plot_count_every_label_with_a_grade_once() -> None:
     bins = bins_by_proposition(judged([0.0, 0.05, 0.95, 1.0, np.nan], [0, 1, 1, 1, 1]))
-    columns = bins.select("proposition", "bin", "n", "n_yes", "mean_p_yes", "share_yes").rows()
-    assert columns == [("a", 0, 2, 1, 0.025, 0.5), ("a", 9, 2, 2, 0.975, 1.0)]
+    figures = [(0, 2, 1, 0.025, 0.5), (9, 2, 2, 0.975, 1.0)]
+    rows = bins.select("proposition", "bin", "n", "n_yes", "mean_p_yes", "share_yes").rows()
+    assert rows == [(name, *row) for name in ("all propositions", "a") for row in figures]
     assert bins["share_yes_low"][1] < 0.6 and bins["share_yes_high"][1] == 1.0
