@@ -126,11 +126,15 @@ def category_agreement(store: Store, models: Models, progress: Progress) -> dg.M
         "category_agreement",
         measured,
         metadata={
-            "agreement": preview(measured.drop([name for name in measured.columns if name.endswith(("_low", "_high"))])),
+            "agreement": preview(
+                measured.drop([name for name in measured.columns if name.endswith(("_low", "_high"))])
+            ),
             "confusion": preview(_confusion(found)),
             "prompts": sample.height,
             "prompts without a known answer": int(found["found"].null_count()),
-            **{f"share with the right {name}": _shown(share) for name, share in overall_accuracy(found, policy).items()},
+            **{
+                f"share with the right {name}": _shown(share) for name, share in overall_accuracy(found, policy).items()
+            },
             **cells.work,
         },
     )

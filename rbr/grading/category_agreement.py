@@ -59,9 +59,7 @@ def sample_categorized(prompts: pl.DataFrame, per_category: int) -> pl.DataFrame
     return chosen.drop("_hash").sort("prompt_id")
 
 
-def find_categories(
-    prompts: pl.DataFrame, grades: pl.DataFrame, policy: ContentPolicy, bar: float
-) -> pl.DataFrame:
+def find_categories(prompts: pl.DataFrame, grades: pl.DataFrame, policy: ContentPolicy, bar: float) -> pl.DataFrame:
     """Finds the category of each prompt by the rule of `assign_categories`, as if the data file gave none.
 
     Args:
@@ -173,4 +171,6 @@ def _category_row(code: str, found: pl.DataFrame) -> tuple[object, ...]:
         return (*counts, majority, *accuracy, *[None] * (3 * len(MEASURES) - 3), confused_with)
     measured = agreement_of_answers(answers, gold)
     balanced = (measured.balanced_accuracy, measured.low, measured.high)
-    return (*counts, majority, *accuracy, *balanced, *measured.f1_interval, *measured.kappa, confused_with)
+    # Rounded, so that no measure exceeds 1 by its last digit.
+    measures = [round(number, 12) for number in (*accuracy, *balanced, *measured.f1_interval, *measured.kappa)]
+    return (*counts, majority, *measures, confused_with)

@@ -86,9 +86,7 @@ class GradedLabels:
     n_refused: int
 
 
-def match_judgments(
-    labels: pl.DataFrame, grades: pl.DataFrame, propositions: Iterable[str] | None = None
-) -> Judgments:
+def match_judgments(labels: pl.DataFrame, grades: pl.DataFrame, propositions: Iterable[str] | None = None) -> Judgments:
     """Matches labels with grades.
 
     Args:

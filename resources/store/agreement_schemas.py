@@ -10,7 +10,9 @@ class CategoryAgreement(pa.DataFrameModel):
     """Agreement of the grader's categories with those of the data file, by category: this category, or another one."""
 
     category: str = column(description="category in the content policy")
-    n: pl.Int32 = count(description="number of sampled prompts whose category by the grader is known, of all categories")
+    n: pl.Int32 = count(
+        description="number of sampled prompts whose category by the grader is known, of all categories"
+    )
     n_missing: pl.Int32 = count(
         description="number of sampled prompts of this category that have none by the grader, because an answer is missing"
     )

@@ -52,7 +52,7 @@ def test_the_grader_is_measured_on_every_proposition_that_has_labels(project: Pr
     assert apology["balanced_accuracy"] == apology["f1"] == apology["balanced_accuracy_high"] == 1.0
     # The seven replies belong to few prompts, so they are worth less than seven independent labels.
     assert 0.3 < apology["balanced_accuracy_low"] < 0.65
-    assert apology["kappa"] == 1.0 > apology["kappa_low"] > 0.0
+    assert apology["kappa"] == 1.0 > 0.5 > apology["kappa_low"] > -0.5
     assert (apology["accuracy"], apology["majority_accuracy"]) == (1.0, pytest.approx(5 / 7))
     assert 0.0 <= apology["brier"] < 0.1 and 0.0 <= apology["ece"] < 0.2
     assert apology["prevalence"] == pytest.approx(2 / 7)
@@ -127,7 +127,7 @@ def test_more_unread_labels_than_the_bar_stop_the_pipeline(outcome: str, project
     n_labels = write_grades(project, unread=10, outcome=outcome)
     result = check(project.make(grader_agreement), "gold_labels_are_graded")
     assert not result.passed and result.severity == dg.AssetCheckSeverity.ERROR
-    assert result.description.startswith(f"10 of {n_labels} gold labels (18%) have no grade")
+    assert result.description.startswith(f"10 of {n_labels} gold labels (19%) have no grade")
     advice = "Use a grader without a content filter." if outcome == "refused" else "Check grader.yes, grader.no"
     assert advice in result.description
     rows = agreed(project).values()
@@ -203,7 +203,6 @@ def test_the_real_grader_answers_every_category_question_about_the_sample_once(p
     again = project.make(category_agreement)
     assert again.metadata["cells made"] == 0
     assert version(again) == version(first)
-
 
 
 def test_a_proposition_that_a_response_type_needs_has_a_row_even_if_nobody_labeled_it(project: Project) -> None:

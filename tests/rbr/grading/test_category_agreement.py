@@ -27,8 +27,12 @@ def prompts(**categories: int) -> pl.DataFrame:
 
 def graded(prompt_id: str, p_yes: dict[str, float | None], outcome: str = "answered") -> pl.DataFrame:
     rows = [(prompt_id, code, p_yes.get(code, 0.1)) for code in CODES]
-    frame = pl.DataFrame(rows, schema={"prompt_id": pl.String, "category": pl.String, "p_yes": pl.Float64}, orient="row")
-    return frame.with_columns(outcome=pl.when(pl.col("p_yes").is_null()).then(pl.lit(outcome)).otherwise(pl.lit("answered")))
+    frame = pl.DataFrame(
+        rows, schema={"prompt_id": pl.String, "category": pl.String, "p_yes": pl.Float64}, orient="row"
+    )
+    return frame.with_columns(
+        outcome=pl.when(pl.col("p_yes").is_null()).then(pl.lit(outcome)).otherwise(pl.lit("answered"))
+    )
 
 
 def found(*pairs: tuple[str, str | None]) -> pl.DataFrame:
@@ -48,7 +52,9 @@ def row_of(category: str, frame: pl.DataFrame) -> dict[str, object]:
 
 
 def test_the_sample_has_at_most_so_many_prompts_of_each_category_and_none_without_a_category() -> None:
-    frame = pl.concat([prompts(K_R=30, K_C=3), pl.DataFrame({"prompt_id": ["x"], "category": [None]})], how="vertical_relaxed")
+    frame = pl.concat(
+        [prompts(K_R=30, K_C=3), pl.DataFrame({"prompt_id": ["x"], "category": [None]})], how="vertical_relaxed"
+    )
     counts = dict(sample_categorized(frame, 5)["category"].value_counts().iter_rows())
     assert counts == {"K-R": 5, "K-C": 3}
 
