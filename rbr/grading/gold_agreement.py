@@ -6,7 +6,7 @@ accuracy is measured. If a proposition has few labels, its accuracy is therefore
 wide. `rbr.grading.agreement_intervals` explains the intervals, and `rbr.grading.reliability` the measures of P(yes).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rbr.classes.features import NEUTRAL_THRESHOLD
 from rbr.grading.agreement_intervals import Estimate, estimate_mean, square_and_add, wilson_interval
-from rbr.grading.judgments import Judgments, GradedLabels
+from rbr.grading.judgments import GradedLabels, Judgments
 from rbr.grading.reliability import brier_score, calibration_error
 
 __all__ = [

@@ -97,7 +97,7 @@ def brier_score(p_yes: FloatArray, gold: BoolArray, clusters: NDArray[np.intp]) 
 
 
 def calibration_error(p_yes: FloatArray, gold: BoolArray, clusters: NDArray[np.intp]) -> Estimate:
-    """Returns the expected calibration error (ECE): the mean over the labels of |share of yes - mean grade| of their bin.
+    """Returns the expected calibration error (ECE): the mean of |share of yes - mean grade| of the label's bin.
 
     With few labels, the error is above 0 even if all probabilities are right. The lower end of the interval is
     therefore cautious: the share of yes of every bin lies at the nearest end of an interval that holds for all bins

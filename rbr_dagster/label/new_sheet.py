@@ -89,7 +89,10 @@ def make_sheet(
         candidates = list(chain.from_iterable(by_proposition))
     else:
         candidates = candidates_by_class(environment.store, replies, grades, rulebook)
-    chosen = choose_replies(candidates, number, seed)
+    # A reply without a grade says nothing about its class, so it is chosen only if there are too few others.
+    chosen = choose_replies([one for one in candidates if one.certainty is not None], number, seed)
+    others = [one for one in candidates if one.completion_id not in chosen]
+    chosen += choose_replies(others, number - len(chosen), seed)
     strata = {one.completion_id: one.stratum for one in reversed(candidates)}
     counts: dict[str, int] = {}
     for name in chosen:

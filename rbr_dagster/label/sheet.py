@@ -1,7 +1,7 @@
 """The file format of a sheet of labels: CSV for spreadsheets, or JSON Lines.
 
-A spreadsheet runs a cell that begins with ``=`` as a formula, and replies of a model are text of a stranger. In CSV, such
-a text gets an apostrophe in front, which spreadsheets show as text. `unescape` takes it away.
+A spreadsheet runs a cell that begins with ``=`` as a formula, and replies of a model are text of a stranger. In CSV,
+such a text gets an apostrophe in front, so that it is shown as text. `unescape` takes the apostrophe away.
 """
 
 import csv
@@ -22,7 +22,8 @@ TEXT_COLUMNS = (ID, CATEGORY, PROMPT, REPLY)
 GRADE_PREFIX = "grade: "
 """Beginning of the name of a column with grades. Such columns are ignored when a sheet is read."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# The last four are full-width forms, which some spreadsheets read like the first four.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _APOSTROPHE = "'"
 _DELIMITERS = (",", ";", "\t")
 

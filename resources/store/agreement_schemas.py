@@ -14,7 +14,7 @@ class CategoryAgreement(pa.DataFrameModel):
         description="number of sampled prompts whose category by the grader is known, of all categories"
     )
     n_missing: pl.Int32 = count(
-        description="number of sampled prompts of this category that have none by the grader, because an answer is missing"
+        description="number of sampled prompts of this category whose category by the grader needs a missing answer"
     )
     n_refused: pl.Int32 = count(description="how many of n_missing a content filter in front of the grader refused")
     true_yes: pl.Int32 = count(description="prompts of this category, also by the grader")

@@ -124,8 +124,8 @@ TABLES: dict[str, Table] = _by_name(
         "category_agreement",
         agreement_schemas.CategoryAgreement,
         ("category",),
-        "Agreement of the grader's categories with those of the data file, on a sample of prompts. The asset of the same "
-        "name rewrites the table.",
+        "Agreement of the grader's categories with those of the data file, on a sample of prompts. The asset of the "
+        "same name rewrites the table.",
     ),
     Table(
         "accepted_propositions",
