@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -44,10 +45,17 @@ TRICKY = (
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def environment(_filled_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """A state directory with 40 graded replies, two to each prompt; the first replies are hard for a spreadsheet."""
     monkeypatch.chdir(ROOT)
-    environment = Environment(tmp_path / "home", ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
+    shutil.copytree(_filled_home, tmp_path / "home")
+    return Environment(tmp_path / "home", ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
+
+
+@pytest.fixture(scope="module")
+def _filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("label") / "home"
+    environment = Environment(home, ROOT / "profiles" / "tiny.yaml", ROOT / "rulebook")
     environment.home.mkdir()
     store = environment.store
     contents = read_sources(environment.profile, environment.rulebook)
@@ -92,7 +100,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
             key = {"completion_id": f"c{number:02}", "question": question, "grader": grader.version, "p_yes": p_yes}
             grades.append({**key, "outcome": "answered", "bound": 0.0})
     fill_table(store, "grades", grades)
-    return environment
+    return home
 
 
 def rows_of(sheet: Path) -> list[dict[str, str]]:
