@@ -143,18 +143,32 @@ class GraderAgreement(pa.DataFrameModel):
     """Agreement of the grader with the gold labels, by proposition."""
 
     proposition: str = column(description="name of the proposition")
-    n: pl.Int32 = count(description="number of gold labels with a readable grade")
-    n_missing: pl.Int32 = count(description="number of gold labels whose grade could not be read")
-    n_yes: pl.Int32 = count(description="number of gold labels with a readable grade that say yes")
+    n: pl.Int32 = count(description="number of gold labels with a grade")
+    n_missing: pl.Int32 = count(description="number of gold labels without a grade")
+    n_refused: pl.Int32 = count(description="how many of n_missing a content filter in front of the grader refused")
+    n_yes: pl.Int32 = count(description="number of gold labels with a grade that say yes")
     prevalence: float = share(nullable=True, description="n_yes / n; null if n is 0")
+    majority_accuracy: float = share(
+        nullable=True, description="accuracy of a grader that always gives the more frequent answer"
+    )
+    accuracy: float = share(nullable=True, description="share of the labels that the grader agrees with")
+    accuracy_low: float = share(nullable=True, description=LOW)
+    accuracy_high: float = share(nullable=True, description=HIGH)
     balanced_accuracy: float = share(nullable=True, description="mean of sensitivity and specificity")
-    balanced_accuracy_low: float = share(
-        nullable=True, description="lower end of the 95 % interval of balanced_accuracy"
-    )
-    balanced_accuracy_high: float = share(
-        nullable=True, description="upper end of the 95 % interval of balanced_accuracy"
-    )
+    balanced_accuracy_low: float = share(nullable=True, description=LOW)
+    balanced_accuracy_high: float = share(nullable=True, description=HIGH)
     f1: float = share(nullable=True, description="harmonic mean of precision and recall")
+    f1_low: float = share(nullable=True, description=LOW)
+    f1_high: float = share(nullable=True, description=HIGH)
+    kappa: float = column(nullable=True, ge=-1.0, le=1.0, description="Cohen's kappa; 0 is agreement by chance")
+    kappa_low: float = column(nullable=True, ge=-1.0, le=1.0, description=LOW)
+    kappa_high: float = column(nullable=True, ge=-1.0, le=1.0, description=HIGH)
+    brier: float = share(nullable=True, description="Brier score: mean squared difference of P(yes) and label")
+    brier_low: float = share(nullable=True, description=LOW)
+    brier_high: float = share(nullable=True, description=HIGH)
+    ece: float = share(nullable=True, description="expected calibration error of P(yes), in 10 bins of equal width")
+    ece_low: float = share(nullable=True, description=LOW)
+    ece_high: float = share(nullable=True, description=HIGH)
     threshold: float = share(nullable=True, description="smallest P(yes) that counts as true")
 
 
