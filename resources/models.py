@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from rbr.comparisons.completion_ids import sampling_key
-from rbr.errors import InputError
-from rbr.grading.identity import grader_identity, identify_grader
-from rbr.grading.served_model import served_model
+from rbr.grading.identity import grader_identity
+from rbr.grading.server.served_models import require_served_model
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
 from resources.store import Store
@@ -87,6 +86,10 @@ class GraderInUse:
     settings: GraderSettings
     served: Mapping[str, Any] | None = None
 
+    def __hash__(self) -> int:
+        # What a server says is a mapping, which has no hash of its own.
+        return hash((self.version, self.ref))
+
     @property
     def ref(self) -> ModelRef | None:
         """The model, or None if a server has it."""
@@ -130,7 +133,7 @@ def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderI
         InputError: The model has no fingerprint, or the server is away.
     """
     model = None if ref is None else PinnedModel(ref, model_fingerprint(ref))
-    return GraderInUse(model, settings, served_model(settings) if settings.backend == "openai" else None)
+    return GraderInUse(model, settings, require_served_model(settings) if settings.backend == "openai" else None)
 
 
 class Models(dg.ConfigurableResource):
@@ -152,16 +155,10 @@ class Models(dg.ConfigurableResource):
         """Opens a grader.
 
         Raises:
-            InputError: The model cannot be opened, or the server has another model than at the start of the run.
+            InputError: The model cannot be opened. A grader behind a server raises when it is asked, if the server has
+                another model than at the start of the run.
         """
-        identity = identify_grader(grader.ref, grader.settings)
-        if identity != grader.version:
-            raise InputError(
-                "the grader is not the one that this run started with",
-                where=grader.settings.base_url or (grader.ref.path if grader.ref else "grader"),
-                hint="Its files or the model of its server have changed. Run `rbr run` again.",
-            )
-        return _open_grader(identity, grader.ref, grader.settings)
+        return _open_grader(_current_version(grader), grader)
 
     def open_reward_model(self, reward_model: RewardModelInUse) -> "RewardModel":
         """Opens a reward model.
@@ -183,10 +180,16 @@ def _open_policy(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _open_grader(fingerprint: str, ref: ModelRef | None, settings: GraderSettings) -> Any:
+def _open_grader(version: str, grader: GraderInUse) -> Any:
     from rbr.grading import open_grader
 
-    return open_grader(ref, settings)
+    return open_grader(grader.ref, grader.settings, grader.served)
+
+
+def _current_version(grader: GraderInUse) -> str:
+    if grader.model is None or grader.settings.backend == "openai":
+        return grader.version
+    return grader_identity(grader.settings, model_fingerprint(grader.model.ref))
 
 
 @lru_cache(maxsize=2)

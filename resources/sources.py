@@ -14,6 +14,7 @@ from rbr.evaluation.judges import open_judge
 from rbr.files.data_files import load_gold_labels, load_prompts, located_categories
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.grading import JudgePrompt
+from rbr.grading.server.served_models import served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
@@ -245,12 +246,11 @@ def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
     local = dict.fromkeys([*ModelRef.model_fields, "fingerprint"]) if ref is None else _pinned(ref)
     if settings.backend != "openai":
         return {**local, "served": None}
-    from rbr.grading.served_model import served_model
-
-    try:
-        return {**local, "served": served_model(settings)}
-    except InputError as error:
-        raise ServerAway(error.what, where=error.where, hint=error.hint) from error
+    served = served_model(settings)
+    if served is None:
+        hint = "Start the server, or correct grader.base_url, and run the command again."
+        raise ServerAway("the server of the grader is away or still loading", where=str(settings.base_url), hint=hint)
+    return {**local, "served": served}
 
 
 def _pinned(ref: ModelRef) -> dict[str, Any]:

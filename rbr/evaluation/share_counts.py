@@ -31,7 +31,7 @@ def undecided_prompts(replies: pl.DataFrame, metrics: Metrics, max_undecided: fl
     prompts: dict[str, set[str]] = {}
     for name in shares_of(metrics):
         undecided, counted = counts[f"{name}_undecided"], counts[f"{name}_replies"]
-        is_known = undecided.sum() <= max_undecided * counted.sum()
+        is_known = int(undecided.sum()) <= max_undecided * int(counted.sum())
         prompts[name] = set(counts.filter(undecided > 0)["prompt_id"]) if is_known else set()
     return prompts
 

@@ -4,8 +4,8 @@
 `transformers`, `openai` and `vllm`. `gold_agreement` and `acceptance` compare a grader with gold labels.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
@@ -61,12 +61,14 @@ class Grader(Protocol):
         ...
 
 
-def open_grader(ref: "ModelRef | None", settings: "GraderSettings") -> Grader:
+def open_grader(ref: "ModelRef | None", settings: "GraderSettings", served: Mapping[str, Any] | None = None) -> Grader:
     """Opens a grader with the backend that the settings name; the libraries of other backends are not imported.
 
     Args:
         ref: Model of the grader; None if a server has it and tokenizes for itself.
         settings: Section `grader` of a profile.
+        served: What the server is expected to say of its model, from `rbr.grading.server.served_models`; None accepts
+            any model.
 
     Raises:
         InputError: The model cannot be opened, the backend is not installed, or the address of a server is missing.
@@ -83,7 +85,7 @@ def open_grader(ref: "ModelRef | None", settings: "GraderSettings") -> Grader:
     if settings.backend == "openai":
         from rbr.grading.openai import OpenAIGrader
 
-        return OpenAIGrader(settings, ref)
+        return OpenAIGrader(settings, ref, served)
     if ref is None:
         what = f"the backend {settings.backend} needs the files of a model"
         raise InputError(what, where="models.grader", hint="Set models.grader.path, or choose the backend openai.")

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import exp, isfinite, nan
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rbr.errors import InputError
-
-Token = TypeVar("Token", int, str)
 
 SHOWN_TOKENS = 3
 """Number of likeliest tokens that the reason of an unreadable answer names."""
@@ -170,7 +168,7 @@ class Reading:
         return Answer(Outcome.ANSWERED, p_yes, bound)
 
     def from_top_logprobs(
-        self, listed: Mapping[Token, float], yes: Iterable[Token], no: Iterable[Token], is_complete: bool = False
+        self, listed: Mapping[Any, float], yes: Iterable[Any], no: Iterable[Any], is_complete: bool = False
     ) -> Answer:
         """Reads an answer from the log probabilities of the most probable tokens, which servers and vLLM return.
 

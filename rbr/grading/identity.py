@@ -6,6 +6,7 @@ Stored grades, the fitted reward, trainings and evaluations carry the same ident
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rbr.grading.server.served_models import require_served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 
@@ -25,7 +26,8 @@ def grader_identity(
         settings: Section `grader` of a profile.
         fingerprint: Fingerprint of the model. A server has its own model, so it counts only for other backends, and for
             the endpoint ``completions``, which tokenizes with it.
-        served: What the server says about its model, from `rbr.grading.served_model`; only for the backend ``openai``.
+        served: What the server says about its model, from `rbr.grading.server.served_models`; only for the backend
+            ``openai``.
 
     Returns:
         16 hexadecimal characters.
@@ -74,12 +76,13 @@ def grader_identity(
     return content_hash(["grader", reading, judge])
 
 
-def identify_grader(ref: "ModelRef | None", settings: "GraderSettings") -> str:
+def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: float = 0.0) -> str:
     """Returns the identity of the grader that a profile names. Opens no model; asks a server what it serves.
 
     Args:
         ref: Model of the grader; None if a server tokenizes for itself.
         settings: Section `grader` of a profile.
+        wait_s: How long to wait for a server that is away, in seconds.
 
     Raises:
         InputError: The model has no fingerprint, or the server is away.
@@ -93,9 +96,7 @@ def identify_grader(ref: "ModelRef | None", settings: "GraderSettings") -> str:
     fingerprint = None if ref is None else model_fingerprint(ref)
     if settings.backend != "openai":
         return grader_identity(settings, fingerprint)
-    from rbr.grading.served_model import served_model
-
-    return grader_identity(settings, fingerprint, served_model(settings))
+    return grader_identity(settings, fingerprint, require_served_model(settings, wait_s))
 
 
 def _describes_the_model(served: Mapping[str, Any] | None) -> bool:

@@ -5,13 +5,14 @@ to wait. docs/judge-servers.md explains the settings and every error message.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbr.conversation import Conversation
+from rbr.errors import InputError
 from rbr.grading import OnProgress
 from rbr.grading.answers import Answers, Outcome, Reading
 from rbr.grading.prompt import Question, compile_prompt
@@ -62,7 +63,12 @@ class OpenAIGrader:
         >>> grader.grade(conversations, questions)  # doctest: +SKIP
     """
 
-    def __init__(self, settings: "GraderSettings", ref: "ModelRef | None" = None) -> None:
+    def __init__(
+        self,
+        settings: "GraderSettings",
+        ref: "ModelRef | None" = None,
+        served: Mapping[str, Any] | None = None,
+    ) -> None:
         self._address = Address.of(settings)
         self._settings = settings
         self._prompt = compile_prompt(settings.prompt_template)
@@ -70,7 +76,7 @@ class OpenAIGrader:
         self._encoder: PromptEncoder | None = None
         yes_ids, no_ids = list[int](), list[int]()
         if settings.endpoint == "completions":
-            self._encoder = encoder = open_encoder(ref)
+            self._encoder = encoder = open_encoder(ref, settings)
             assert ref is not None  # `open_encoder` has checked it.
             yes_ids, no_ids = answer_ids(encoder, settings, ref)
         # Not sets: their order, and so the rounding of the sums, would differ between processes.
@@ -87,6 +93,7 @@ class OpenAIGrader:
         self._probe = Probe(settings, self._prompt, self._make_requests, self._reader, self._address)
         self._requests: Requests | None = None  # None until the probe has passed.
         self._is_away = False
+        self._expected = served
         self.n_neutralized = 0
 
     def grade(
@@ -137,6 +144,7 @@ class OpenAIGrader:
             asker = Asker(connection, patience, settings.model_name or "", settings.timeout_s, on_back)
             if self._requests is None:
                 self._requests = await self._probe.run(asker)
+                self._check_served_model()
                 self._is_away = False
                 patience.wait_s = settings.wait_s
             requests = self._requests
@@ -181,6 +189,17 @@ class OpenAIGrader:
         if self._encoder is None:
             return ChatRequests(settings, dialect)
         return CompletionsRequests(settings, self._encoder, dialect)
+
+    def _check_served_model(self) -> None:
+        """Raises an error if the server has another model than the one that the caller's records are about."""
+        served = self._probe.identity
+        if self._expected is not None and served != dict(self._expected):
+            self._requests = None
+            raise InputError(
+                f"the server has another model than at the start of the run: {served}, and before {self._expected}",
+                where=self._address.base_url,
+                hint="Run `rbr run` again. It then grades with the model that the server has.",
+            )
 
     def _swapped_model(self, listing: HttpReply) -> Failure | None:
         """Returns a failure if a server that was away came back with another model."""

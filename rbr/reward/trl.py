@@ -106,7 +106,7 @@ class RuleBasedReward:
                 another grader, another reward model or another `few_shot`.
         """
         artifact = RewardArtifact.load(directory)
-        check_fitted_with(artifact, reward_model, grader, grader_settings)
+        check_fitted_with(artifact, reward_model, grader, grader_settings, wait_s=grader_settings.wait_s)
         from rbr.models.reward_model import RewardModel
 
         opened = RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings)
@@ -209,7 +209,12 @@ def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) ->
 
 
 def check_fitted_with(
-    artifact: RewardArtifact, reward_model: "ModelRef", grader: "ModelRef | None", grader_settings: "GraderSettings"
+    artifact: RewardArtifact,
+    reward_model: "ModelRef",
+    grader: "ModelRef | None",
+    grader_settings: "GraderSettings",
+    *,
+    wait_s: float = 0.0,
 ) -> None:
     """Checks that the weights of a reward were fitted with these models. Opens no model.
 
@@ -218,6 +223,7 @@ def check_fitted_with(
         reward_model: The reward model R_rm.
         grader: Model of the grader that answers the propositions; None if a server has it.
         grader_settings: Section `grader` of a profile.
+        wait_s: How long to wait for a server that is away, in seconds.
 
     Raises:
         InputError: The weights were fitted with another grader, another reward model or another `few_shot`.
@@ -235,7 +241,7 @@ def check_fitted_with(
         rbr.errors.InputError: grader.few_shot: few_shot is 2, but the weights were fitted with 0
         ...
     """
-    _check_identity("grader", identify_grader(grader, grader_settings), artifact.grader)
+    _check_identity("grader", identify_grader(grader, grader_settings, wait_s), artifact.grader)
     _check_identity("reward model", model_fingerprint(reward_model), artifact.reward_model)
     if grader_settings.few_shot != artifact.few_shot:
         raise InputError(

@@ -1,9 +1,12 @@
 """Says which model a server serves, from ``GET /models``."""
 
 import json
+import logging
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rbr.errors import InputError
 from rbr.grading.server.address import Address
 from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
 from rbr.grading.server.failures import Failure
@@ -18,6 +21,9 @@ _IDENTITY = (
 """Fields that say which model it is. Other fields, such as the time of the start, change while the model does not."""
 
 _TIMEOUT_S = 10.0
+_LONGEST_PAUSE_S = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 def served_model(settings: "GraderSettings") -> dict[str, Any] | None:
@@ -52,6 +58,30 @@ def served_model(settings: "GraderSettings") -> dict[str, Any] | None:
     if isinstance(reply, Failure) or reply.status in (502, 503, 504):
         return None
     return identity_of(reply, settings.model_name)
+
+
+def require_served_model(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, Any]:
+    """Returns what the server says of the model, as `served_model` does, and waits for a server that is away.
+
+    Args:
+        settings: Section `grader` of a profile.
+        wait_s: How long to wait, in seconds.
+
+    Raises:
+        InputError: `base_url` or `model_name` is missing or malformed, or the server stays away.
+    """
+    end, pause = time.monotonic() + wait_s, min(1.0, wait_s / 10)
+    while (served := served_model(settings)) is None:
+        if time.monotonic() + pause > end:
+            raise InputError(
+                "the server of the grader is away or still loading",
+                where=str(settings.base_url),
+                hint="Start the server, or correct grader.base_url, and run the command again.",
+            )
+        _log.warning("The server at %s is away or still loading. Waiting for it.", settings.base_url)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+    return served
 
 
 def identity_of(reply: HttpReply, model_name: str) -> dict[str, Any]:

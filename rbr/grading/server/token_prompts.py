@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rbr.errors import InputError
 from rbr.grading.answers import answer_tokens
+from rbr.grading.prompt_tokens import PromptTokens
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
@@ -34,40 +35,33 @@ class PromptEncoder(Protocol):
 
 
 class ChatTemplateEncoder:
-    """Encodes prompts with a tokenizer and its chat template; each prompt is encoded whole.
+    """Encodes prompts with a tokenizer and its chat template, as the in-process backends do.
 
     Args:
         tokenizer: A Hugging Face tokenizer with a chat template.
-        template_kwargs: Arguments of the chat template.
+        ref: The model, with the arguments of the chat template.
+        settings: Section `grader` of a profile.
 
     Example:
-        >>> from transformers import AutoTokenizer
-        >>> encoder = ChatTemplateEncoder(AutoTokenizer.from_pretrained("rbr_sandbox/models/grader"), {})
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> encoder = open_encoder(profile.models.grader, profile.grader)
         >>> encoder.tokenizer.decode(encoder.encode(["Hi"])[0])
         '<|user|>Hi<|end|><|assistant|>'
     """
 
-    protects_text = False
+    protects_text = True
 
-    def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any]) -> None:
+    def __init__(self, tokenizer: Any, ref: "ModelRef", settings: "GraderSettings") -> None:
         self.tokenizer = tokenizer
-        self._template_kwargs = template_kwargs
+        self._tokens = PromptTokens(tokenizer, ref, settings)
 
     def encode(self, contents: Sequence[str]) -> list[list[int]]:
         """See `PromptEncoder.encode`."""
-        texts = [
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}],
-                tokenize=False,
-                add_generation_prompt=True,
-                **self._template_kwargs,
-            )
-            for content in contents
-        ]
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [self._tokens.encode_message(content) for content in contents]
 
 
-def open_encoder(ref: "ModelRef | None") -> ChatTemplateEncoder:
+def open_encoder(ref: "ModelRef | None", settings: "GraderSettings") -> ChatTemplateEncoder:
     """Opens the tokenizer of `models.grader`; no weights are read.
 
     Raises:
@@ -81,7 +75,7 @@ def open_encoder(ref: "ModelRef | None") -> ChatTemplateEncoder:
         )
     from rbr.models.pretrained import open_tokenizer
 
-    return ChatTemplateEncoder(open_tokenizer(ref), ref.chat_template_kwargs)
+    return ChatTemplateEncoder(open_tokenizer(ref), ref, settings)
 
 
 def answer_ids(
