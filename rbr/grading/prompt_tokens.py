@@ -15,7 +15,7 @@ from rbr.errors import InputError
 from rbr.grading.prompt import Question, compile_prompt
 from rbr.grading.word_cuts import has_word_cuts, last_word_cut
 from rbr.models.chat_tokens import encode_around, render_chat
-from rbr.models.renamed_tokens import control_tokens, renamed
+from rbr.models.renamed_tokens import RenamedTokenizer, control_tokens, renamed
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
@@ -86,7 +86,8 @@ class PromptTokens:
         self._prompt = compile_prompt(settings.prompt_template)
         self._few_shot = settings.few_shot
         self._before, self._after, self._trims = _split_chat_template(tokenizer, ref)
-        self._copy, self._secret_before, self._secret_after = None, self._before, self._after
+        self._copy: RenamedTokenizer | None = None
+        self._secret_before, self._secret_after = self._before, self._after
         self._cuts_at_words = False
         if tokenizer.is_fast:
             self._open_copy()
