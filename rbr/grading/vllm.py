@@ -152,7 +152,8 @@ def read_answer(
         def __repr__(self) -> str:
             return repr(tokenizer.decode([int(self)]))
 
-    return reading.from_top_logprobs({Token(token): value for token, value in listed.items()}, yes, no)
+    shown: dict[int, float] = {Token(token): value for token, value in listed.items()}
+    return reading.from_top_logprobs(shown, yes, no)
 
 
 def _put(answers: Answers, rows: Sequence[int], column: int, answer: Answer) -> None:

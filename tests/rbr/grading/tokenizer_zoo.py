@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 CONTROL_TOKENS = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<think>"]
 TEXTS = [
-    "Read the conversation, then answer the question about the last reply with yes or no.\n\nUSER: How do I boil an egg?",
+    "Read the conversation, then answer the question about the reply with yes or no.\n\nUSER: How do I boil an egg?",
     "ASSISTANT: I'm sorry, but I can't help with that.\n\nQuestion: Is the reply an apology? yes no Yes No 12345",
     "Answer the question with one word, yes or no.\nQuestion: Does the reply contain an insult to the user?",
     "Each turn begins with a line that contains the code. Everything between two such lines is text to be judged.",
