@@ -25,6 +25,7 @@ from rbr_dagster.command_options import (
     check_new_or_empty,
 )
 from rbr_dagster.environment import Environment, require_pipeline
+from rbr_dagster.label.commands import label_commands
 from rbr_dagster.rulebook_commands import rulebook_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -33,6 +34,7 @@ _PIPELINE = "Pipeline (from a clone of the repository)"
 
 # The commands for rulebooks are in a module of their own, because they need no pipeline.
 app.add_typer(rulebook_commands)
+app.add_typer(label_commands, name="label", rich_help_panel=_PIPELINE)
 
 
 @app.callback()

@@ -46,7 +46,7 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
     """
     dtypes = TABLES[table].dtypes
     frame = pl.DataFrame([{name: row.get(name) for name in dtypes} for row in rows], schema=dtypes)
-    if {"outcome", "p_yes"} <= set(dtypes):
+    if {"outcome", "p_yes"} <= dtypes.keys():
         by_grade = pl.when(pl.col("p_yes").is_null()).then(pl.lit("unreadable")).otherwise(pl.lit("answered"))
         frame = frame.with_columns(pl.col("outcome").fill_null(by_grade))
     if "bound" in dtypes:

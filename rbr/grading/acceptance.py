@@ -7,12 +7,11 @@ undecided.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from rbr.classes.features import NEUTRAL_THRESHOLD
-from rbr.classes.grade_matrix import grade_matrix
 from rbr.grading.gold_agreement import agreement_by_proposition
+from rbr.grading.judgments import match_judgments
 from rbr.rulebook import Agreement
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
@@ -36,10 +35,8 @@ def measure_agreement(
     """Measures how well the grader agrees with gold labels, for each proposition.
 
     Args:
-        labels: Columns completion_id, proposition, truth. Each row is one person's judgment of one proposition, so
-            several people may judge the same reply. Leave out the propositions that the reply's response type does
-            not use: the released data label them false by default.
-        grades: Columns completion_id, proposition, p_yes (null if the answer could not be read).
+        labels: As for `rbr.grading.judgments.match_judgments`.
+        grades: As for `match_judgments`.
         propositions: Propositions that get a row even if they have no label; None stands for those with a label.
 
     Returns:
@@ -54,18 +51,7 @@ def measure_agreement(
         >>> measured.select("proposition", "n", "n_yes", "balanced_accuracy").rows()
         [('apology', 3, 1, 0.75), ('judgement', 0, 0, None)]
     """
-    names = sorted({*labels["proposition"], *(propositions or ())})
-    # 1. Number the people who judged a reply. The rows of the matrices below are completion_id/0, completion_id/1, ...
-    person = pl.int_range(pl.len()).over("completion_id", "proposition")
-    judgment = pl.format("{}/{}", "completion_id", person).alias("judgment")
-    judged = labels.with_columns(judgment, pl.col("truth").cast(pl.Float64).alias("p_yes"))
-    rows = judged.select("judgment", "completion_id").unique().sort("judgment")
-    # 2. Pivot the labels to a matrix as if they were grades: 1.0 for true, 0.0 for false, NaN for no label.
-    labels_as_grades = judged.select(pl.col("judgment").alias("completion_id"), "proposition", "p_yes")
-    truth = grade_matrix(labels_as_grades, rows["judgment"].to_list(), names)  # [judgments, propositions]
-    # 3. Repeat the grades of a reply for each of its judgments.
-    p_yes = grade_matrix(grades, rows["completion_id"].to_list(), names)  # [judgments, propositions]
-    return agreement_by_proposition(names, p_yes, gold=truth == 1.0, labeled=~np.isnan(truth))
+    return agreement_by_proposition(match_judgments(labels, grades, propositions))
 
 
 def accept_propositions(agreement: pl.DataFrame, bars: Agreement, propositions: Iterable[str] = ()) -> pl.DataFrame:
@@ -126,7 +112,9 @@ def _missing_evidence(measured: Mapping[str, Any], bars: Agreement) -> Iterator[
         yield (
             f"the grader's answer could be read for {n} of {n + n_missing} labels "
             f"({_share_below(share_read, bars.min_read)}), {bars.min_read:g} is needed",
-            "Check how the profile reads the grader's answers: grader.yes, grader.no and grader.min_mass.",
+            "Check how the profile reads the grader's answers: grader.yes, grader.no and grader.min_mass."
+            if measured.get("n_refused", 0) < n_missing
+            else "A content filter in front of the grader refused them. Use a grader without one.",
         )
     for count, answer, truth in ((n_yes, "yes", "true"), (n - n_yes, "no", "false")):
         if count < bars.min_labels:

@@ -1,11 +1,12 @@
 """Measures how well the grader agrees with gold labels, for each proposition (paper sections 5 and 6).
 
-The measure is balanced accuracy, because most propositions are rarely true: a grader that always gives the majority
-answer already reaches 80 % accuracy on the paper's gold set. The threshold is tuned on the labels on which the accuracy
-is measured. If a proposition has few labels, its accuracy is therefore a little too high, and its interval is wide.
+The main measure is balanced accuracy, because most propositions are rarely true: a grader that always gives the
+majority answer already reaches 80 % accuracy on the paper's gold set. The threshold is tuned on the labels on which the
+accuracy is measured. If a proposition has few labels, its accuracy is therefore a little too high, and its interval is
+wide. `rbr.grading.agreement_intervals` explains the intervals, and `rbr.grading.reliability` the measures of P(yes).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
@@ -14,28 +15,45 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rbr.classes.features import NEUTRAL_THRESHOLD
+from rbr.grading.agreement_intervals import Estimate, estimate_mean, square_and_add, wilson_interval
+from rbr.grading.judgments import GradedLabels, Judgments
+from rbr.grading.reliability import brier_score, calibration_error
+
+__all__ = [
+    "AGREEMENT_SCHEMA",
+    "MEASURES",
+    "AgreementAtThreshold",
+    "agreement_at",
+    "agreement_by_proposition",
+    "agreement_of_answers",
+    "best_threshold",
+    "wilson_interval",
+]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+MEASURES = ("accuracy", "balanced_accuracy", "f1", "kappa", "brier", "ece")
+"""The measures of agreement. Each has three columns: `<measure>`, `<measure>_low` and `<measure>_high`."""
 
 AGREEMENT_SCHEMA = pl.Schema(
     {
         "proposition": pl.String,
         "n": pl.Int64,
         "n_missing": pl.Int64,
+        "n_refused": pl.Int64,
         "n_yes": pl.Int64,
         "prevalence": pl.Float64,
-        "balanced_accuracy": pl.Float64,
-        "balanced_accuracy_low": pl.Float64,
-        "balanced_accuracy_high": pl.Float64,
-        "f1": pl.Float64,
+        "majority_accuracy": pl.Float64,
+        **{f"{measure}{end}": pl.Float64 for measure in MEASURES for end in ("", "_low", "_high")},
         "threshold": pl.Float64,
     }
 )
 
 # Grades are compared after rounding to this many decimals, so that no threshold is 0 or 1.
 _DECIMALS = 9
-_WILSON_Z = 1.959963984540054
+# Measures are rounded, so that the order of the labels does not change their last digit.
+_MEASURE_DECIMALS = 12
 
 
 class AgreementAtThreshold(NamedTuple):
@@ -47,6 +65,8 @@ class AgreementAtThreshold(NamedTuple):
         low: Lower end of the 95 % interval of the balanced accuracy.
         high: Upper end of the 95 % interval of the balanced accuracy.
         f1: F1 score of the answer yes, in [0, 1].
+        f1_interval: F1 score with its 95 % interval.
+        kappa: Cohen's kappa with its 95 % interval, in [-1, 1]; 0 is the agreement of two people who guess.
 
     Example:
         >>> measured = agreement_at(np.array([0.9, 0.6, 0.2]), np.array([True, False, False]), threshold=0.5)
@@ -59,41 +79,37 @@ class AgreementAtThreshold(NamedTuple):
     low: float
     high: float
     f1: float
+    f1_interval: Estimate
+    kappa: Estimate
 
 
-def agreement_by_proposition(
-    propositions: Sequence[str], p_yes: FloatArray, gold: BoolArray, labeled: BoolArray
-) -> pl.DataFrame:
+def agreement_by_proposition(judgments: Judgments) -> pl.DataFrame:
     """Compares grades with gold labels, one proposition at a time.
 
     Args:
-        propositions: Names of the K propositions.
-        p_yes: Grades, float64[N, K] in [0, 1]; NaN if the answer could not be read.
-        gold: Labels, bool[N, K].
-        labeled: Whether there is a label that counts, bool[N, K].
+        judgments: The labels and the grades.
 
     Returns:
-        One row per proposition in the order of `propositions`, columns `AGREEMENT_SCHEMA`. The columns
-        balanced_accuracy_low and balanced_accuracy_high are the 95 % interval. n is the number of labels with a
-        readable grade, n_yes is how many of these say yes, and n_missing is the number of labels whose grade could not
-        be read. The threshold is `best_threshold` if that is significantly better than 0.5, else 0.5. If the labels
-        with a readable grade do not contain both yes and no, the measures are null and the threshold is 0.5.
+        One row per proposition in the order of `judgments`, columns `AGREEMENT_SCHEMA`. Columns that end in _low and
+        _high are 95 % intervals; they are wider if labels of one prompt resemble each other.
 
-    Raises:
-        ValueError: The arrays have different shapes.
+        - n: labels with a grade. n_yes: how many of these say yes. n_missing: labels without a grade.
+          n_refused: how many of these a content filter refused.
+        - prevalence: n_yes / n. majority_accuracy: accuracy of a grader that always gives the more frequent answer.
+        - threshold: `best_threshold` if that is significantly better than 0.5, else 0.5.
+        - accuracy, balanced_accuracy, f1 (of the answer yes) and kappa (Cohen's) are measured at the threshold; brier
+          and ece (see `rbr.grading.reliability`) on P(yes).
+
+        Without a grade, all measures are null. If the labels with a grade do not contain both yes and no,
+        balanced_accuracy, f1 and kappa are null and the threshold is 0.5.
 
     Example:
         >>> p_yes, gold = np.array([[0.9], [0.6], [0.2]]), np.array([[True], [False], [False]])
-        >>> table = agreement_by_proposition(["apology"], p_yes, gold, labeled=np.ones((3, 1), dtype=bool))
-        >>> table.select("n", "balanced_accuracy", "threshold").rows()
+        >>> judgments = Judgments(["apology"], p_yes, gold, gold | True, gold & False, clusters=np.arange(3))
+        >>> agreement_by_proposition(judgments).select("n", "balanced_accuracy", "threshold").rows()
         [(3, 0.75, 0.5)]
     """
-    if not p_yes.shape == gold.shape == labeled.shape == (p_yes.shape[0], len(propositions)):
-        raise ValueError("p_yes, gold and labeled must have the shape [N, propositions]")
-    rows = [
-        _agreement_row(name, p_yes[mask, column], gold[mask, column])
-        for column, (name, mask) in enumerate(zip(propositions, labeled.T, strict=True))
-    ]
+    rows = [_agreement_row(name, judgments.of(name)) for name in judgments.propositions]
     return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA, orient="row")
 
 
@@ -134,45 +150,53 @@ def best_threshold(p_yes: FloatArray, gold: BoolArray) -> float:
     return _shortest_decimal_inside(float(low[best]), float(high[best]))
 
 
-def agreement_at(p_yes: FloatArray, gold: BoolArray, threshold: float) -> AgreementAtThreshold:
+def agreement_at(
+    p_yes: FloatArray, gold: BoolArray, threshold: float, clusters: NDArray[np.intp] | None = None
+) -> AgreementAtThreshold:
     """Compares grades with labels, counting grades at or above a threshold as yes.
 
     Args:
         p_yes: Grades, float64[N] in [0, 1], without NaN.
         gold: Labels, bool[N], with at least one yes and one no.
         threshold: Decision threshold, in (0, 1).
+        clusters: Number of the prompt of each label, shape [N]; None if all labels are independent.
 
     Example:
         >>> round(agreement_at(np.array([0.9, 0.6, 0.2]), np.array([True, False, False]), threshold=0.5).f1, 3)
         0.667
     """
-    predicted = p_yes >= threshold
-    n_yes, n_no = int(gold.sum()), int((~gold).sum())
-    true_positives, true_negatives = int((predicted & gold).sum()), int((~predicted & ~gold).sum())
-    low, high = _balanced_accuracy_interval(true_positives, n_yes, true_negatives, n_no)
-    f1 = 2 * true_positives / (n_yes + int(predicted.sum()))
-    balanced_accuracy = (true_positives / n_yes + true_negatives / n_no) / 2
-    return AgreementAtThreshold(threshold, balanced_accuracy, low, high, f1)
+    return agreement_of_answers(p_yes >= threshold, gold, threshold, clusters)
 
 
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share.
-
-    Args:
-        share: Share of successes, in [0, 1].
-        n: Number of independent trials, above 0.
-
-    Returns:
-        Lower and upper end, in [0, 1].
+def agreement_of_answers(
+    answers: BoolArray, gold: BoolArray, threshold: float = NEUTRAL_THRESHOLD, clusters: NDArray[np.intp] | None = None
+) -> AgreementAtThreshold:
+    """Compares answers of yes and no, bool[N], with labels. The other arguments are the same as for `agreement_at`.
 
     Example:
-        >>> [round(end, 3) for end in wilson_interval(0.5, n=10)]
-        [0.237, 0.763]
+        >>> agreement_of_answers(np.array([True, True]), np.array([True, False])).kappa.value
+        0.0
     """
-    z_squared = _WILSON_Z**2
-    center = (share + z_squared / (2 * n)) / (1 + z_squared / n)
-    half_width = _WILSON_Z / (1 + z_squared / n) * np.sqrt(share * (1 - share) / n + z_squared / (4 * n * n))
-    return max(0.0, float(center - half_width)), min(1.0, float(center + half_width))
+    clusters = np.arange(gold.size) if clusters is None else clusters
+    right = answers == gold
+    sensitivity = estimate_mean(right[gold], clusters[gold])
+    specificity = estimate_mean(right[~gold], clusters[~gold])
+    yes = float(gold.mean())
+
+    def f1(sensitivity: float, specificity: float) -> float:
+        answered_yes = yes * sensitivity + (1 - yes) * (1 - specificity)
+        return 2 * yes * sensitivity / (yes + answered_yes)
+
+    def kappa(sensitivity: float, specificity: float) -> float:
+        answered_yes = yes * sensitivity + (1 - yes) * (1 - specificity)
+        by_chance = yes * answered_yes + (1 - yes) * (1 - answered_yes)
+        return (yes * sensitivity + (1 - yes) * specificity - by_chance) / (1 - by_chance)
+
+    balanced = square_and_add(lambda one, other: (one + other) / 2, sensitivity, specificity)
+    f1_interval = square_and_add(f1, sensitivity, specificity)
+    return AgreementAtThreshold(
+        threshold, *balanced, f1_interval.value, f1_interval, square_and_add(kappa, sensitivity, specificity)
+    )
 
 
 def _shortest_decimal_inside(low: float, high: float) -> float:
@@ -182,30 +206,34 @@ def _shortest_decimal_inside(low: float, high: float) -> float:
     return next(candidate for candidate in roundings if abs(candidate - middle) <= quarter)
 
 
-def _agreement_row(name: str, p_yes: FloatArray, gold: BoolArray) -> tuple[object, ...]:
+def _agreement_row(name: str, labels: GradedLabels) -> tuple[object, ...]:
     """Returns the row of one proposition, columns `AGREEMENT_SCHEMA`."""
-    readable = ~np.isnan(p_yes)
-    p_yes, gold, n_missing = p_yes[readable], gold[readable], int((~readable).sum())
+    p_yes, gold, clusters = labels.p_yes, labels.gold, labels.clusters
+    # 1. Count.
     n, n_yes = gold.size, int(gold.sum())
-    counts = (name, n, n_missing, n_yes, n_yes / n if n else None)
+    shares = (n_yes / n, max(n_yes, n - n_yes) / n) if n else (None, None)
+    counts = (name, n, labels.n_missing, labels.n_refused, n_yes, *shares)
+    if not n:
+        return (*counts, *_columns([None] * len(MEASURES)), NEUTRAL_THRESHOLD)
+    # 2. Measure P(yes).
+    brier = brier_score(p_yes, gold, clusters)
+    ece = calibration_error(p_yes, gold, clusters)
+    # 3. Choose the threshold, and measure the answers.
     if n_yes in (0, n):
-        return (*counts, None, None, None, None, NEUTRAL_THRESHOLD)
-    measured = agreement_at(p_yes, gold, best_threshold(p_yes, gold))
-    neutral = agreement_at(p_yes, gold, NEUTRAL_THRESHOLD)
+        accuracy = estimate_mean((p_yes >= NEUTRAL_THRESHOLD) == gold, clusters)
+        return (*counts, *_columns([accuracy, None, None, None, brier, ece]), NEUTRAL_THRESHOLD)
+    measured = agreement_at(p_yes, gold, best_threshold(p_yes, gold), clusters)
+    neutral = agreement_at(p_yes, gold, NEUTRAL_THRESHOLD, clusters)
     # Keep 0.5 if the best threshold is not significantly better, because it would only fit noise in the labels.
     if neutral.balanced_accuracy >= measured.low:
         measured = neutral
-    return (*counts, measured.balanced_accuracy, measured.low, measured.high, measured.f1, measured.threshold)
+    accuracy = estimate_mean((p_yes >= measured.threshold) == gold, clusters)
+    balanced = Estimate(measured.balanced_accuracy, measured.low, measured.high)
+    measures = [accuracy, balanced, measured.f1_interval, measured.kappa, brier, ece]
+    return (*counts, *_columns(measures), measured.threshold)
 
 
-def _balanced_accuracy_interval(true_positives: int, n_yes: int, true_negatives: int, n_no: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a balanced accuracy: two Wilson intervals, combined by Newcombe's method.
-
-    A bootstrap would give an interval of width 0 if the grader is right on three of three labels, even by chance.
-    """
-    sensitivity, specificity = true_positives / n_yes, true_negatives / n_no
-    yes_low, yes_high = wilson_interval(sensitivity, n_yes)
-    no_low, no_high = wilson_interval(specificity, n_no)
-    low = (sensitivity + specificity) / 2 - np.hypot(sensitivity - yes_low, specificity - no_low) / 2
-    high = (sensitivity + specificity) / 2 + np.hypot(yes_high - sensitivity, no_high - specificity) / 2
-    return float(max(0.0, low)), float(min(1.0, high))
+def _columns(measures: Iterable[Estimate | None]) -> Iterable[float | None]:
+    """Yields value, low and high of each measure; three times None if it could not be measured."""
+    for measure in measures:
+        yield from (None,) * 3 if measure is None else (round(number, _MEASURE_DECIMALS) for number in measure)

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 
 from rbr.conversation import Message
 from rbr.errors import InputError
-from rbr.models.renamed_tokens import SECRET, RenamedTokenizer, control_tokens, renamed
+from rbr.models.renamed_tokens import SECRET, RenamedTokenizer, control_tokens, normalized, renamed
 
 _Span = tuple[int, int]
 
@@ -215,6 +215,10 @@ def _with_secret_names(tokenizer: Any, copy: RenamedTokenizer, text: str) -> str
 
 
 def _spellings(tokenizer: Any, text: str) -> list[_Span]:
+    """Returns the parts of a message that spell a control token. Most messages have no first character of one."""
+    first = control_tokens(tokenizer).first
+    if first.isdisjoint(text) and first.isdisjoint(normalized(tokenizer, text)):
+        return []
     return [(start, stop) for start, stop, _ in _found(tokenizer, text)]
 
 

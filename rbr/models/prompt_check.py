@@ -1,4 +1,4 @@
-"""Finds prompts that a model cannot use, before any model works: turns that a template refuses, and prompts too long."""
+"""Finds prompts that a model cannot use, before any model works: refused by the template, or too long."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

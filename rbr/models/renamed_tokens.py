@@ -23,12 +23,18 @@ class ControlTokens:
         heads: Proper beginnings of the texts.
         tails: Proper ends of the texts.
         longest: Length of the longest text, in characters.
+        first: First characters of the texts, before and after the tokenizer's normalizer.
+
+    Example:
+        >>> ControlTokens({1: "<a>"}, heads=frozenset(), tails=frozenset(), longest=3, first=frozenset("<")).longest
+        3
     """
 
     contents: Mapping[int, str]
     heads: frozenset[str]
     tails: frozenset[str]
     longest: int
+    first: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,13 @@ class RenamedTokenizer:
     Attributes:
         backend: The copy, a `tokenizers.Tokenizer`.
         names: Secret name of each control token, by id.
-        ids: Id of a token in the original, by its id in the copy, if the two differ.
+        ids: Id in the original of each added token, by its id in the copy.
+
+    Example:
+        >>> from rbr.models.pretrained import open_tokenizer
+        >>> from rbr.profile import ModelRef
+        >>> renamed(open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))).encode("<|end|>")[:2]
+        [32, 96]
     """
 
     backend: Any
@@ -75,9 +87,18 @@ def control_tokens(tokenizer: Any) -> ControlTokens:
             heads=frozenset(text[:end] for text in texts for end in range(1, len(text))),
             tails=frozenset(text[start:] for text in texts for start in range(1, len(text))),
             longest=max(map(len, texts), default=0),
+            first=frozenset(
+                form.strip(" \u2581\n\t")[:1] for text in texts for form in (text.strip(), normalized(tokenizer, text))
+            ),
         )
         kept = _CONTROL[tokenizer] = (size, control)
     return kept[1]
+
+
+def normalized(tokenizer: Any, text: str) -> str:
+    """Returns the text after the tokenizer's normalizer, such as NFKC or lowercasing; unchanged if it has none."""
+    normalizer = tokenizer.backend_tokenizer.normalizer if tokenizer.is_fast else None
+    return text if normalizer is None else normalizer.normalize_str(text)
 
 
 def renamed(tokenizer: Any) -> RenamedTokenizer:
@@ -117,7 +138,9 @@ def _renamed(tokenizer: Any) -> RenamedTokenizer:
         single_word = token["single_word"] and token["id"] not in names
         flags = {flag: token[flag] for flag in ("lstrip", "rstrip", "normalized", "special")}
         backend.add_tokens([AddedToken(content, single_word=single_word, **flags)])
-        ids[backend.token_to_id(content)] = token["id"]
+        copied = backend.token_to_id(content)
+        assert copied is not None
+        ids[copied] = token["id"]
     return RenamedTokenizer(backend, names, ids)
 
 

@@ -17,7 +17,7 @@ _TRIALS: tuple[Conversation, ...] = (
     [{"role": "user", "content": "Hi"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
     [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}],
-    [{"role": "system", "content": "Be brief."}, *({"role": role, "content": "Hi"} for role in ("user", "assistant"))],  # type: ignore[typeddict-item, list-item]
+    [{"role": "system", "content": "Be brief."}, *({"role": role, "content": "Hi"} for role in ("user", "assistant"))],  # type: ignore[list-item]
 )
 
 

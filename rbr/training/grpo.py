@@ -108,7 +108,7 @@ def train_grpo(
         )
         start = saved.latest() if saved else None
         if start is not None:
-            recorder.send(f"the training goes on from {start}")
+            recorder.send(f"the training goes on from the state in {start}")
         trainer.train(resume_from_checkpoint=start)
     return TrainedPolicy(trainer.model, tokenizer, recorder.metrics, saved.directory if saved else None)
 
@@ -123,9 +123,10 @@ class _UnscoredBound(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         unscored = self._recorder.metrics.filter(pl.col("metric") == "unscored")["value"]
         bound = self._settings.max_unscored
-        if unscored.sum() > bound * self._settings.steps + 1e-9:
+        if unscored.sum() > bound * self._settings.steps + 1e-9:  # with room for rounding
+            share = unscored.sum() / state.global_step
             raise InputError(
-                f"{unscored.mean():.1%} of the replies of the first {state.global_step} steps have no reward; "
+                f"{share:.1%} of the replies of the first {state.global_step} steps have no reward; "
                 f"at most {bound:.1%} of the replies of all {self._settings.steps} steps may have none",
                 where="rl.max_unscored",
                 hint="Find out why the grader or the reward model gives no answer, or raise rl.max_unscored.",

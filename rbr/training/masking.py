@@ -1,4 +1,4 @@
-"""GRPO that excludes completions without a reward from the loss, and reads prompts and replies by the project's rules."""
+"""GRPO that leaves completions without a reward out of the loss, with one rule for prompts, sampling and replies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

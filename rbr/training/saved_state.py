@@ -6,6 +6,8 @@ from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from rbr.errors import InputError
+
 _TRAINING_FILE = "training.json"
 _STATE_FILE = "trainer_state.json"
 
@@ -19,6 +21,9 @@ class SavedState:
         directory: The directory; it is made if it does not exist.
         training: Hash of everything that the training depends on.
 
+    Raises:
+        InputError: The directory contains files, but no state of a training.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
@@ -31,6 +36,12 @@ class SavedState:
         description = json.dumps({"training": training})
         file = directory / _TRAINING_FILE
         if not file.is_file() or file.read_text(encoding="utf-8") != description:
+            if not file.is_file() and directory.is_dir() and any(directory.iterdir()):
+                raise InputError(
+                    "the directory for the state of a training contains other files",
+                    where=str(directory),
+                    hint="Name a directory that is empty or does not exist.",
+                )
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(parents=True)
             file.write_text(description, encoding="utf-8")

@@ -143,6 +143,37 @@ def _grouped_bars(axes: "Axes", rows: list[dict[str, Any]], metrics: list[str]) 
     axes.set_ylim(0.0, 1.05)
 
 
+def reliability_plot(bins: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Plots the share of yes labels over the mean P(yes), by bin: one panel for all propositions and one for each.
+
+    The number beside a point counts the labels of the bin. The line at a point is the 95 % interval. If all
+    probabilities are right, the points lie on the diagonal.
+
+    Args:
+        bins: From `rbr.grading.reliability.bins_by_proposition`.
+    """
+    panels = bins.partition_by("proposition", maintain_order=True)
+    columns = min(5, max(len(panels), 1))
+    rows = -(-len(panels) // columns)
+
+    def draw(figure: "Figure") -> None:
+        for index, panel in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, index + 1)
+            axes.plot([0.0, 1.0], [0.0, 1.0], color=_FREE, linewidth=0.6)
+            axes.vlines(*(panel[name] for name in ("mean_p_yes", "share_yes_low", "share_yes_high")), linewidth=0.8)
+            axes.plot(panel["mean_p_yes"], panel["share_yes"], "o", color=_BY_RULES, markersize=3)
+            for x, y, n in panel.select("mean_p_yes", "share_yes", "n").iter_rows():
+                axes.annotate(str(n), (x, y), xytext=(3, -7 if y > 0.5 else 3), textcoords="offset points", fontsize=5)
+            axes.set_xlim(-0.05, 1.15)
+            axes.set_ylim(-0.05, 1.1)
+            axes.tick_params(labelsize=5)
+            axes.set_title(panel["proposition"][0].replace("_", " "), fontsize=5.5)
+        figure.supxlabel("mean P(yes)", fontsize=7)
+        figure.supylabel("share of labels that say yes", fontsize=7)
+
+    return _render("reliability", draw, width=9.0, height=0.4 + 1.7 * max(rows, 1))
+
+
 def curves_plot(metrics: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """Plots each training metric over the steps.
 

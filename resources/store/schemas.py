@@ -14,8 +14,10 @@ from resources.store.columns import (
     FINISHED,
     GRADED,
     HIGH,
+    LEAST,
     LOW,
     MESSAGES,
+    MOST,
     OUTCOME,
     PROMPT,
     STORED_OUTCOMES,
@@ -141,18 +143,32 @@ class GraderAgreement(pa.DataFrameModel):
     """Agreement of the grader with the gold labels, by proposition."""
 
     proposition: str = column(description="name of the proposition")
-    n: pl.Int32 = count(description="number of gold labels with a readable grade")
-    n_missing: pl.Int32 = count(description="number of gold labels whose grade could not be read")
-    n_yes: pl.Int32 = count(description="number of gold labels with a readable grade that say yes")
+    n: pl.Int32 = count(description="number of gold labels with a grade")
+    n_missing: pl.Int32 = count(description="number of gold labels without a grade")
+    n_refused: pl.Int32 = count(description="how many of n_missing a content filter in front of the grader refused")
+    n_yes: pl.Int32 = count(description="number of gold labels with a grade that say yes")
     prevalence: float = share(nullable=True, description="n_yes / n; null if n is 0")
+    majority_accuracy: float = share(
+        nullable=True, description="accuracy of a grader that always gives the more frequent answer"
+    )
+    accuracy: float = share(nullable=True, description="share of the labels that the grader agrees with")
+    accuracy_low: float = share(nullable=True, description=LOW)
+    accuracy_high: float = share(nullable=True, description=HIGH)
     balanced_accuracy: float = share(nullable=True, description="mean of sensitivity and specificity")
-    balanced_accuracy_low: float = share(
-        nullable=True, description="lower end of the 95 % interval of balanced_accuracy"
-    )
-    balanced_accuracy_high: float = share(
-        nullable=True, description="upper end of the 95 % interval of balanced_accuracy"
-    )
+    balanced_accuracy_low: float = share(nullable=True, description=LOW)
+    balanced_accuracy_high: float = share(nullable=True, description=HIGH)
     f1: float = share(nullable=True, description="harmonic mean of precision and recall")
+    f1_low: float = share(nullable=True, description=LOW)
+    f1_high: float = share(nullable=True, description=HIGH)
+    kappa: float = column(nullable=True, ge=-1.0, le=1.0, description="Cohen's kappa; 0 is agreement by chance")
+    kappa_low: float = column(nullable=True, ge=-1.0, le=1.0, description=LOW)
+    kappa_high: float = column(nullable=True, ge=-1.0, le=1.0, description=HIGH)
+    brier: float = share(nullable=True, description="Brier score: mean squared difference of P(yes) and label")
+    brier_low: float = share(nullable=True, description=LOW)
+    brier_high: float = share(nullable=True, description=HIGH)
+    ece: float = share(nullable=True, description="expected calibration error of P(yes), in 10 bins of equal width")
+    ece_low: float = share(nullable=True, description=LOW)
+    ece_high: float = share(nullable=True, description=HIGH)
     threshold: float = share(nullable=True, description="smallest P(yes) that counts as true")
 
 
@@ -270,35 +286,51 @@ class EvaluationGrades(pa.DataFrameModel):
 
 
 class Evaluations(pa.DataFrameModel):
-    """Safety metrics with 95 % intervals. A metric is null if no reply counts for it, or if its value is not known."""
+    """Safety metrics with 95 % intervals. A metric is null if no reply counts, or if too many replies have no class."""
 
     variant: str = column(description=VARIANT)
     checkpoint: str = column(description=CHECKPOINT)
     rulebook: str = column(description="hash of everything that the metrics depend on, except the replies")
     split: str = column(description="test split")
     judge: str = column(description="grader or oracle")
-    n_prompts: pl.Int32 = count(description="number of prompts with a reply whose class or possible classes are known")
+    n_prompts: pl.Int32 = count(description="number of prompts with a reply")
+    n_completions: pl.Int32 = count(description="number of replies")
+    n_compared: pl.Int32 = count(description="number of prompts to which every compared policy has a decided reply")
+    n_without_class: pl.Int32 = count(description="number of replies without a class, because an answer is missing")
+    n_refused: pl.Int32 = count(description="number of these replies that a content filter refused to judge")
     not_unsafe: float = share(nullable=True, description="share of replies that are not in an unsafe class")
     not_unsafe_low: float = share(nullable=True, description=LOW)
     not_unsafe_high: float = share(nullable=True, description=HIGH)
+    not_unsafe_least: float = share(nullable=True, description=LEAST)
+    not_unsafe_most: float = share(nullable=True, description=MOST)
     not_overrefuse: float = share(
         nullable=True, description="share of replies to comply prompts that are not over-refusals"
     )
     not_overrefuse_low: float = share(nullable=True, description=LOW)
     not_overrefuse_high: float = share(nullable=True, description=HIGH)
+    not_overrefuse_least: float = share(nullable=True, description=LEAST)
+    not_overrefuse_most: float = share(nullable=True, description=MOST)
     f1: float = share(nullable=True, description="harmonic mean of not_unsafe and not_overrefuse")
     f1_low: float = share(nullable=True, description=LOW)
     f1_high: float = share(nullable=True, description=HIGH)
+    f1_least: float = share(nullable=True, description=LEAST)
+    f1_most: float = share(nullable=True, description=MOST)
     hard_refusal_style: float = share(
         nullable=True, description="share of ideal replies among the replies to hard-refusal prompts"
     )
     hard_refusal_style_low: float = share(nullable=True, description=LOW)
     hard_refusal_style_high: float = share(nullable=True, description=HIGH)
+    hard_refusal_style_least: float = share(nullable=True, description=LEAST)
+    hard_refusal_style_most: float = share(nullable=True, description=MOST)
     soft_refusal_style: float = share(
         nullable=True, description="share of ideal replies among the replies to soft-refusal prompts"
     )
     soft_refusal_style_low: float = share(nullable=True, description=LOW)
     soft_refusal_style_high: float = share(nullable=True, description=HIGH)
+    soft_refusal_style_least: float = share(nullable=True, description=LEAST)
+    soft_refusal_style_most: float = share(nullable=True, description=MOST)
     illogical: float = share(nullable=True, description="share of illogical replies")
     illogical_low: float = share(nullable=True, description=LOW)
     illogical_high: float = share(nullable=True, description=HIGH)
+    illogical_least: float = share(nullable=True, description=LEAST)
+    illogical_most: float = share(nullable=True, description=MOST)

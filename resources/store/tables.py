@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandera.polars as pa
 import polars as pl
 
-from resources.store import reward_schemas, schemas
+from resources.store import agreement_schemas, reward_schemas, schemas
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,13 @@ TABLES: dict[str, Table] = _by_name(
         schemas.GraderAgreement,
         ("proposition",),
         "Agreement of the grader with the gold labels. The asset of the same name rewrites the table.",
+    ),
+    Table(
+        "category_agreement",
+        agreement_schemas.CategoryAgreement,
+        ("category",),
+        "Agreement of the grader's categories with those of the data file, on a sample of prompts. The asset of the "
+        "same name rewrites the table.",
     ),
     Table(
         "accepted_propositions",

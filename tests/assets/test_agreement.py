@@ -6,8 +6,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.agreement import accepted_propositions, grader_agreement
+from assets.agreement import accepted_propositions, category_agreement, grader_agreement
 from rbr.errors import InputError
+from rbr.grading import Question, question_hash
+from rbr.rulebook import ContentPolicy
+from resources.models import grader_in_use
+from resources.store.gold_labels import read_gold_labels
+from resources.store.snapshot_content import read_data_prompts, read_snapshot
 from resources.store.table_content import read_accepted_propositions, read_thresholds
 from tests.assets.project import Project, check, version
 
@@ -45,12 +50,17 @@ def test_the_grader_is_measured_on_every_proposition_that_has_labels(project: Pr
     assert set(rows) == set(RULES_NEED)
     apology = rows["apology"]
     assert apology["balanced_accuracy"] == apology["f1"] == apology["balanced_accuracy_high"] == 1.0
-    assert 0.5 < apology["balanced_accuracy_low"] < 1.0
+    # The seven replies belong to few prompts, so they are worth less than seven independent labels.
+    assert 0.3 < apology["balanced_accuracy_low"] < 0.65
+    assert apology["kappa"] == 1.0 > 0.5 > apology["kappa_low"] > -0.5
+    assert (apology["accuracy"], apology["majority_accuracy"]) == (1.0, pytest.approx(5 / 7))
+    assert 0.0 <= apology["brier"] < 0.1 and 0.0 <= apology["ece"] < 0.2
     assert apology["prevalence"] == pytest.approx(2 / 7)
     assert 0.0 < apology["threshold"] < 1.0
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 6
-    assert "| apology | 7 | 0 | 2 |" in result.metadata["agreement"].value
+    assert "| apology | 7 | 0 | 0 | 2 |" in result.metadata["agreement"].value
+    assert result.metadata["reliability"].value.startswith("![reliability](data:image/png;base64,")
 
 
 def test_a_label_counts_only_if_the_response_type_of_its_reply_needs_the_proposition(project: Project) -> None:
@@ -77,6 +87,122 @@ def test_a_label_whose_grade_could_not_be_read_is_counted(project: Project) -> N
     rows = agreed(project).values()
     assert sum(row["n_missing"] for row in rows) == unread > 0
     assert sum(row["n"] + row["n_missing"] for row in rows) == 3 * 7 + 6 + 2 * 13
+
+
+# The check on labels without a grade
+
+
+def write_grades(project: Project, unread: int = 0, outcome: str = "unreadable") -> int:
+    """Stores grades that agree with every gold label, except for the first `unread`; returns the number of labels."""
+    gold, grader = read_gold_labels(project.store), grader_in_use(project.store)
+    hashes = {q.name: question_hash(q, grader.settings.few_shot) for group in gold.questions.values() for q in group}
+    rows = []
+    for number, (completion_id, name, truth) in enumerate(gold.labels.sort("completion_id", "proposition").iter_rows()):
+        is_read = number >= unread
+        rows.append(
+            {
+                "completion_id": completion_id,
+                "question": hashes[name],
+                "grader": grader.version,
+                "p_yes": (0.9 if truth else 0.1) if is_read else None,
+                "outcome": "answered" if is_read else outcome,
+                "bound": 0.0,
+                "reason": None if is_read else "likeliest tokens: 'The'",
+            }
+        )
+    project.fill("grades", rows)
+    return len(rows)
+
+
+def test_a_few_unread_labels_pass_the_check_and_are_named(project: Project) -> None:
+    n_labels = write_grades(project, unread=2)
+    result = check(project.make(grader_agreement), "gold_labels_are_graded")
+    assert result.passed
+    assert result.description.startswith(f"2 of {n_labels} gold labels (4%) have no grade; grader.max_unread is 0.05.")
+    assert " Without a grade: " in result.description
+
+
+@pytest.mark.parametrize("outcome", ["unreadable", "refused"])
+def test_more_unread_labels_than_the_bar_stop_the_pipeline(outcome: str, project: Project) -> None:
+    n_labels = write_grades(project, unread=10, outcome=outcome)
+    result = check(project.make(grader_agreement), "gold_labels_are_graded")
+    assert not result.passed and result.severity == dg.AssetCheckSeverity.ERROR
+    assert result.description.startswith(f"10 of {n_labels} gold labels (19%) have no grade")
+    advice = "Use a grader without a content filter." if outcome == "refused" else "Check grader.yes, grader.no"
+    assert advice in result.description
+    rows = agreed(project).values()
+    assert sum(row["n_missing"] for row in rows) == 10
+    assert sum(row["n_refused"] for row in rows) == (10 if outcome == "refused" else 0)
+
+
+def test_without_any_label_the_check_is_undecided(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps({**row, "labels": {"nobody_needs_this": True}}))
+    project.snapshots("data/gold_labels")
+    result = check(project.make(grader_agreement), "gold_labels_are_graded")
+    assert not result.passed
+    assert result.description.startswith("Undecided: No gold label is about a proposition that the rules need.")
+
+
+# Categories
+
+
+def answer_categories(project: Project, answers: dict[str, str | None]) -> None:
+    """Stores grades about all prompts: P(yes) is 0.9 for the answer of the prompt's category, or null if it is None."""
+    store = project.store
+    policy, grader = read_snapshot(store, ContentPolicy), grader_in_use(store)
+    prompts = read_data_prompts(store).drop_nulls("category")
+    rows = []
+    for prompt, given in prompts.select("prompt_id", "category").iter_rows():
+        answer = answers.get(given, given)
+        for code, category in policy.categories.items():
+            rows.append(
+                {
+                    "completion_id": prompt,
+                    "question": question_hash(Question(code, category.question), grader.settings.few_shot),
+                    "grader": grader.version,
+                    "p_yes": None if answer is None else 0.9 if code == answer else 0.1,
+                    "outcome": "answered" if answer else "refused",
+                    "bound": 0.0,
+                }
+            )
+    project.fill("grades", rows)
+
+
+def test_categories_by_the_grader_are_compared_with_the_given_ones(project: Project) -> None:
+    answer_categories(project, {"K-C": "K-R"})
+    result = project.make(category_agreement)
+    rows = {row["category"]: row for row in project.store.read("category_agreement").iter_rows(named=True)}
+    given = read_data_prompts(project.store)["category"].drop_nulls().value_counts()
+    counts = dict(given.iter_rows())
+    assert set(rows) == set(read_snapshot(project.store, ContentPolicy).categories)
+    mistaken, wrong = rows["K-C"], rows["K-R"]
+    assert (mistaken["true_yes"], mistaken["false_no"], mistaken["confused_with"]) == (0, counts["K-C"], "K-R")
+    assert (wrong["true_yes"], wrong["false_yes"]) == (counts["K-R"], counts["K-C"])
+    assert mistaken["f1"] == 0.0 and mistaken["balanced_accuracy"] == 0.5 and mistaken["kappa"] == 0.0
+    assert {row["n"] for row in rows.values()} == {sum(counts.values())}
+    assert result.metadata["cells made"] == 0
+    assert f"| K-C | K-R | {counts['K-C']} |" in result.metadata["confusion"].value
+
+
+def test_prompts_whose_category_a_filter_hides_are_counted_and_not_compared(project: Project) -> None:
+    answer_categories(project, {"K-R": None})
+    project.make(category_agreement)
+    rows = {row["category"]: row for row in project.store.read("category_agreement").iter_rows(named=True)}
+    assert rows["K-R"]["n_missing"] == rows["K-R"]["n_refused"] > 0
+    assert rows["K-R"]["balanced_accuracy"] is None
+    assert rows["K-C"]["n_missing"] == 0
+
+
+def test_the_real_grader_answers_every_category_question_about_the_sample_once(project: Project) -> None:
+    first = project.make(category_agreement)
+    prompts, policy = read_data_prompts(project.store), read_snapshot(project.store, ContentPolicy)
+    asked = prompts["category"].drop_nulls().len() * len(policy.categories)
+    assert project.store.read("grades").height == first.metadata["cells made"] == asked
+    again = project.make(category_agreement)
+    assert again.metadata["cells made"] == 0
+    assert version(again) == version(first)
 
 
 def test_a_proposition_that_a_response_type_needs_has_a_row_even_if_nobody_labeled_it(project: Project) -> None:
@@ -140,6 +266,7 @@ def measured(
         "proposition": name,
         "n": n,
         "n_missing": n_missing,
+        "n_refused": 0,
         "n_yes": n_yes,
         "prevalence": n_yes / n,
         "balanced_accuracy": accuracy,

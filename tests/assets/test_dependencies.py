@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.agreement import category_agreement
 from assets.class_agreement import class_agreement
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.report import safety_report
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 ASSETS = (
     *UP_TO_THE_REWARD,
+    category_agreement,
     class_agreement,
     reward_audit,
     sft_checkpoint,

@@ -66,6 +66,22 @@ def test_a_wanted_proposition_without_any_label_has_a_row_of_zeros_and_nulls() -
     assert (row["prevalence"], row["balanced_accuracy"], row["threshold"]) == (None, None, 0.5)
 
 
+def test_refused_replies_are_counted_if_the_grades_say_what_became_of_each_question() -> None:
+    outcomes = pl.Series("outcome", ["answered", "answered", "refused", *["answered"] * 6])
+    measures = measure_agreement(LABELS, GRADES.with_columns(outcomes))
+    assert measures.select("n", "n_missing", "n_refused").row(0) == (5, 1, 1)
+    assert measure_agreement(LABELS, GRADES)["n_refused"].to_list() == [0, 0]
+
+
+def test_replies_to_one_prompt_are_less_evidence_than_replies_to_many() -> None:
+    labels, grades = labels_and_grades(yes=30, no=30)
+    many = measure_agreement(labels, grades)
+    prompts = pl.Series("prompt_id", [str(row % 6) for row in range(60)])
+    few = measure_agreement(labels.with_columns(prompts), grades)
+    assert many["balanced_accuracy"].item() == few["balanced_accuracy"].item() == 1.0
+    assert few["balanced_accuracy_low"].item() < 0.8 < 0.9 < many["balanced_accuracy_low"].item()
+
+
 # Accepted or rejected: enough labels could be compared
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
-from rbr.grading import Question, open_grader, render_prompt
-from rbr.grading.shared_prefix import LAYOUTS, fastest_exact_layout, packed, repeated_cache, unshared
+from rbr.grading import Answers, Outcome, Question, open_grader
+from rbr.grading.prompt import JudgePrompt
 from rbr.grading.transformers import TransformersGrader
 from rbr.profile import ModelRef
-from tests.rbr.grading.grader_settings import grader_settings
+from tests.rbr.grading.grader_settings import SANDBOX_PROMPT, grader_settings
 from tests.tiny_models import save_policy, tiny_tokenizer
 
 REPLIES = ["No.", "I'm sorry, but I can't help with that.", "Boil it for ten minutes, then peel it.", ""]
@@ -36,63 +35,34 @@ def ref(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     return save_policy(tmp_path_factory.mktemp("grader"))
 
 
-def plain_grade(ref: ModelRef, messages: Conversation, question: Question) -> float:
+def plain_grades(ref: ModelRef, conversations: list[Conversation], questions: list[Question]) -> list[list[float]]:
     tokenizer: Any = AutoTokenizer.from_pretrained(ref.path)
-    model = AutoModelForCausalLM.from_pretrained(ref.path)
-    text = f"<|user|>{render_prompt(messages, question, 0)}<|end|><|assistant|>"
-    with torch.inference_mode():
-        logits = model(**tokenizer(text, return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
-    p = torch.softmax(logits, dim=-1)
-    yes, no = (sum(p[tokenizer.encode(word)[0]] for word in words) for words in (("yes", "Yes"), ("no", " no")))
-    return float(yes / (yes + no))
+    model = AutoModelForCausalLM.from_pretrained(ref.path, dtype=torch.float32)
+    yes, no = ([tokenizer.encode(word)[0] for word in words] for words in (("yes", "Yes"), ("no", " no")))
+
+    def grade(messages: Conversation, question: Question) -> float:
+        text = f"<|user|>{JudgePrompt(SANDBOX_PROMPT).render(messages, question, 0)}<|end|><|assistant|>"
+        with torch.inference_mode():
+            logits = model(**tokenizer(text, return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
+        p = torch.softmax(logits, dim=-1)
+        return float(p[yes].sum() / (p[yes].sum() + p[no].sum()))
+
+    return [[grade(messages, question) for question in questions] for messages in conversations]
 
 
-def test_grades_equal_those_of_one_plain_forward_pass_per_pair(ref: ModelRef) -> None:
-    grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
-    expected = [[plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS]
-    assert grades.dtype == np.float64
-    np.testing.assert_allclose(grades, expected, atol=1e-4)
-    assert np.ptp(grades) > 0.01
+def test_grades_equal_those_of_one_plain_forward_pass_of_each_joined_prompt(ref: ModelRef) -> None:
+    answers = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
+    assert isinstance(answers, Answers)
+    assert answers.count(Outcome.ANSWERED) == 12
+    np.testing.assert_allclose(answers.p_yes, plain_grades(ref, CONVERSATIONS, QUESTIONS), atol=1e-5)
+    assert np.ptp(answers.p_yes) > 0.01
+    assert not answers.bounds.any()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_logits_of_separate_sequences(ref: ModelRef, layout: Callable[..., Any]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(ref.path).eval()
-    prefixes = [[7, 8, 9], [10], [11, 12, 13, 14, 15, 16]]
-    questions = [[20, 21, 22], [20, 21, 23, 24, 25], [30], [20, 21]]
-    alone = [[unshared(model, [prefix], [question])[0, 0] for question in questions] for prefix in prefixes]
-    expected = torch.stack([torch.stack(row) for row in alone])
-    torch.testing.assert_close(layout(model, prefixes, questions), expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize(("attention", "expected"), [("sdpa", packed), ("eager", packed)])
-def test_a_llama_uses_the_packed_layout(ref: ModelRef, attention: str, expected: object) -> None:
-    model = AutoModelForCausalLM.from_pretrained(ref.path, attn_implementation=attention).eval()
-    assert fastest_exact_layout(model, [[7, 8, 9], [10]], [[20, 21], [22]]) is expected
-
-
-class WithoutBlockMask(torch.nn.Module):
-    """A model that treats every mask as a padding mask, as flash attention does."""
-
-    def __init__(self, inner: Any, *, caches: bool) -> None:
-        super().__init__()
-        self.inner, self.caches = inner, caches
-        self.device, self.dtype = inner.device, inner.dtype
-
-    def forward(self, attention_mask: torch.Tensor, **inputs: Any) -> Any:
-        if attention_mask.ndim == 4:
-            attention_mask = torch.ones(attention_mask.shape[0], attention_mask.shape[-1], dtype=torch.long)
-        if "past_key_values" in inputs and not self.caches:
-            raise TypeError("no cache here")
-        return self.inner(attention_mask=attention_mask, **inputs)
-
-
-@pytest.mark.parametrize(("caches", "expected"), [(True, repeated_cache), (False, unshared)])
-def test_a_model_that_ignores_the_block_mask_uses_a_slower_layout(
-    ref: ModelRef, caches: bool, expected: object
-) -> None:
-    model = WithoutBlockMask(AutoModelForCausalLM.from_pretrained(ref.path).eval(), caches=caches)
-    assert fastest_exact_layout(model, [[7, 8, 9], [10]], [[20, 21], [20, 22, 23]]) is expected
+def test_the_shipped_grader_gives_the_grades_of_plain_forward_passes() -> None:
+    ref = ModelRef(path="rbr_sandbox/models/grader", revision=None)
+    answers = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
+    np.testing.assert_allclose(answers.p_yes, plain_grades(ref, CONVERSATIONS, QUESTIONS), atol=1e-5)
 
 
 def test_the_grades_of_a_model_with_learned_positions_are_exact_too(tmp_path: Path) -> None:
@@ -111,53 +81,79 @@ def test_the_grades_of_a_model_with_learned_positions_are_exact_too(tmp_path: Pa
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     ref = ModelRef(path=str(tmp_path), revision=None)
-    grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
-    expected = [[plain_grade(ref, messages, question) for question in QUESTIONS] for messages in CONVERSATIONS]
-    np.testing.assert_allclose(grades, expected, atol=1e-4)
+    answers = open_grader(ref, grader_settings()).grade(CONVERSATIONS, QUESTIONS)
+    np.testing.assert_allclose(answers.p_yes, plain_grades(ref, CONVERSATIONS, QUESTIONS), atol=1e-5)
 
 
 def test_a_grade_does_not_depend_on_the_other_questions(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
-    together = grader.grade(CONVERSATIONS, QUESTIONS)
+    together = grader.grade(CONVERSATIONS, QUESTIONS).p_yes
     for column, question in enumerate(QUESTIONS):
-        np.testing.assert_allclose(grader.grade(CONVERSATIONS[:2], [question])[:, 0], together[:2, column], atol=1e-5)
+        alone = grader.grade(CONVERSATIONS[:2], [question]).p_yes
+        np.testing.assert_allclose(alone[:, 0], together[:2, column], atol=1e-5)
 
 
-def test_a_reply_that_exceeds_the_context_has_no_grade_and_does_not_affect_the_others(ref: ModelRef) -> None:
+def test_equal_conversations_are_graded_once(ref: ModelRef) -> None:
+    grader = TransformersGrader(ref, grader_settings())
+    n_prompts: list[int] = []
+    encode = grader._tokens.encode
+    grader._tokens.encode = lambda rows, questions: (n_prompts.append(len(rows)), encode(rows, questions))[1]  # type: ignore[method-assign]
+    repeated = [CONVERSATIONS[row] for row in (0, 1, 0, 2, 1, 0)]
+    reported: list[int] = []
+    answers = grader.grade(repeated, QUESTIONS, on_progress=lambda done, note: reported.append(done))
+    assert n_prompts == [3]
+    assert reported[-1] == 6
+    np.testing.assert_array_equal(answers.p_yes, answers.p_yes[[0, 1, 0, 3, 1, 0]])
+    np.testing.assert_allclose(answers.p_yes, plain_grades(ref, repeated, QUESTIONS), atol=1e-5)
+
+
+def test_a_prompt_that_exceeds_the_context_is_unreadable_and_does_not_affect_the_others(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
-    grades = grader.grade([*CONVERSATIONS, conversation("and so on " * 200)], QUESTIONS)
-    assert np.isnan(grades[-1]).all()
-    np.testing.assert_allclose(grades[:-1], grader.grade(CONVERSATIONS, QUESTIONS), atol=1e-5)
+    answers = grader.grade([*CONVERSATIONS, conversation("and so on " * 200)], QUESTIONS)
+    assert (answers.outcomes[-1] == Outcome.UNREADABLE).all()
+    assert answers[4, 0].reason.startswith("the prompt has ")
+    assert answers[4, 0].reason.endswith(" tokens, and the grader reads at most 256")
+    np.testing.assert_allclose(answers.p_yes[:-1], grader.grade(CONVERSATIONS, QUESTIONS).p_yes, atol=1e-5)
 
 
 def test_if_a_question_does_not_fit_after_a_reply_the_shorter_questions_are_still_answered(ref: ModelRef) -> None:
     long = Question("long", "Is the reply an apology, " + "or a refusal, " * 20 + "or neither?")
-    grades = open_grader(ref, grader_settings()).grade(CONVERSATIONS, [QUESTIONS[0], long])
-    assert np.isfinite(grades[:, 0]).all()
-    assert np.isnan(grades[:, 1]).all()
+    answers = open_grader(ref, grader_settings()).grade(CONVERSATIONS, [long, QUESTIONS[0]])
+    assert (answers.outcomes[:, 0] == Outcome.UNREADABLE).all()
+    np.testing.assert_allclose(answers.p_yes[:, 1:], plain_grades(ref, CONVERSATIONS, QUESTIONS[:1]), atol=1e-5)
 
 
-def test_a_grade_is_missing_if_yes_and_no_are_improbable(ref: ModelRef) -> None:
-    grades = open_grader(ref, grader_settings(min_mass=0.9)).grade(CONVERSATIONS, QUESTIONS)
-    assert np.isnan(grades).all()
+def test_an_answer_is_unreadable_if_yes_and_no_are_improbable_and_the_reason_names_the_likeliest_tokens(
+    ref: ModelRef,
+) -> None:
+    answers = open_grader(ref, grader_settings(min_mass=0.9)).grade(CONVERSATIONS, QUESTIONS)
+    assert answers.count(Outcome.UNREADABLE) == 12
+    assert np.isnan(answers.p_yes).all()
+    tokenizer: Any = AutoTokenizer.from_pretrained(ref.path)
+    model = AutoModelForCausalLM.from_pretrained(ref.path, dtype=torch.float32)
+    content = JudgePrompt(SANDBOX_PROMPT).render(CONVERSATIONS[1], QUESTIONS[2], 0)
+    ids = tokenizer(f"<|user|>{content}<|end|><|assistant|>", return_tensors="pt").input_ids
+    likeliest = tokenizer.decode([int(model(input_ids=ids).logits[0, -1].argmax())])
+    assert f"below min_mass; likeliest tokens: {likeliest!r} 0." in answers[1, 2].reason
 
 
 def test_a_prompt_can_be_graded_without_a_reply(ref: ModelRef) -> None:
-    grades = open_grader(ref, grader_settings()).grade([CONVERSATIONS[0][:1]], QUESTIONS)
-    assert grades.shape == (1, 3)
-    assert np.isfinite(grades).all()
+    answers = open_grader(ref, grader_settings()).grade([CONVERSATIONS[0][:1]], QUESTIONS)
+    assert answers.p_yes.shape == (1, 3)
+    assert answers.count(Outcome.ANSWERED) == 3
 
 
-def test_no_conversations_or_no_questions_give_an_empty_array(ref: ModelRef) -> None:
+def test_no_conversations_or_no_questions_give_no_answers(ref: ModelRef) -> None:
     grader = open_grader(ref, grader_settings())
-    assert grader.grade([], QUESTIONS).shape == (0, 3)
-    assert grader.grade(CONVERSATIONS, []).shape == (4, 0)
+    assert grader.grade([], QUESTIONS).p_yes.shape == (0, 3)
+    assert grader.grade(CONVERSATIONS, []).p_yes.shape == (4, 0)
 
 
 def test_progress_ends_at_the_number_of_conversations(ref: ModelRef) -> None:
-    reported: list[int] = []
-    open_grader(ref, grader_settings(batch_size=6)).grade(CONVERSATIONS, QUESTIONS, on_progress=reported.append)
-    assert reported == [2, 4]
+    reported: list[tuple[int, str]] = []
+    grader = open_grader(ref, grader_settings(batch_size=6))
+    grader.grade(CONVERSATIONS, QUESTIONS, on_progress=lambda *progress: reported.append(progress))
+    assert reported == [(2, ""), (4, "")]
 
 
 def test_spellings_of_several_tokens_are_rejected(ref: ModelRef) -> None:

@@ -83,7 +83,7 @@ def whole_words() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordLevelTrainer(special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES + [" ".join(NOT_SPECIAL)], trainer)
+    tokenizer.train_from_iterator([*SENTENCES, " ".join(NOT_SPECIAL)], trainer)
     return _with_template(PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>"))
 
 

@@ -7,9 +7,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import METRIC_NAMES
+from rbr.grading.reliability import BIN_SCHEMA
 from rbr.rulebook import load_behavior
-from resources.pages.asset_plots import MAX_BYTES, curves_plot, metrics_plot, reward_histograms, weights_plot
+from resources.pages.asset_plots import (
+    MAX_BYTES,
+    curves_plot,
+    metrics_plot,
+    reliability_plot,
+    reward_histograms,
+    weights_plot,
+)
 
 BEHAVIOR = load_behavior("rulebook/behavior.yaml")
 
@@ -147,3 +155,27 @@ def test_a_plot_that_would_be_too_large_is_made_smaller() -> None:
     width, _ = size_of(curves_plot(curves(3, 5)), "training curves")
     crowded, _ = size_of(curves_plot(curves(15, 300)), "training curves")
     assert crowded < width
+
+
+def reliability(propositions: int, bins: int = 10) -> pl.DataFrame:
+    rows = [
+        (f"a_rather_long_name_of_a_proposition_{number}", row, 100, 50, row / bins, 0.5, 0.4, 0.6)
+        for number in range(propositions)
+        for row in range(bins)
+    ]
+    return pl.DataFrame(rows, schema=BIN_SCHEMA, orient="row")
+
+
+def test_reliability_has_a_panel_for_each_proposition_and_fits_into_the_event_log() -> None:
+    width, five = size_of(reliability_plot(reliability(5)), "reliability")
+    same_width, twenty_two = size_of(reliability_plot(reliability(22)), "reliability")
+    assert width == same_width and twenty_two > 3 * five
+
+
+def test_reliability_shows_the_counts_of_the_bins() -> None:
+    drawn = reliability(3)
+    assert reliability_plot(drawn).value != reliability_plot(drawn.with_columns(n=pl.lit(7, pl.Int64))).value
+
+
+def test_reliability_can_be_plotted_without_labels() -> None:
+    assert size_of(reliability_plot(reliability(0)), "reliability") > (0, 0)
