@@ -108,7 +108,8 @@ def test_a_judge_that_goes_away_costs_waiting_and_if_it_stays_away_the_training_
     process = start(stops, tmp_path / "stops")
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 2, errors
-    assert "No reward is made up" in errors and "`rbr run` goes on from the last saved state" in errors
+    assert "Raise grader.wait_s" in errors
+    assert "The next `rbr run` goes on from the last saved state." in errors
     assert not Path(stops.output).exists()
 
     # 3. The next start goes on after the first step, and ends with the same weights.
