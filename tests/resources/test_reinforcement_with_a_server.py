@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.rbr.grading.judge_server import JudgeServer, good_answer
 
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef
 from rbr.reward import RewardArtifact
 from resources.trainer_process.job import GrpoJob, RewardSource
+from tests.rbr.grading.judge_server import JudgeServer, good_answer
 from tests.resources.test_reinforcement import PROMPTS, RL, artifact, weights
 from tests.tiny_models import save_policy, save_reward_model
 
