@@ -261,6 +261,5 @@ def _away(answers: Sequence[Answers], n_missing: int, n_replies: int) -> InputEr
         f"the grader gave no answer about {n_missing:,} of {n_replies:,} replies: {listed or 'no reason given'}",
         where="grader",
         hint="No reward is made up, so the training has stopped. Check that the grader's server runs, then start the "
-        "training again: `rbr run` goes on from the last saved state. If the server needs more time, raise "
-        "grader.wait_s.",
+        "training again. If the server needs more time, raise grader.wait_s.",
     )

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -45,11 +46,19 @@ def reinforce(
         )
     except InputError as error:
         if error.where != _UNSCORED:
-            raise
+            raise _with_next_step(error, job) from error
         what = f"{error.what}. Of the replies that this process has sampled, {reward.function.unscored}"
         raise InputError(what, where=_UNSCORED, hint=error.hint) from error
     _check_any_reward(policy.metrics, job, reward.function)
     return policy
+
+
+def _with_next_step(error: InputError, job: GrpoJob) -> InputError:
+    """Adds to the hint of an error where the next run goes on, if the training saved a state."""
+    if job.saved_state is None or not any(Path(job.saved_state).glob("checkpoint-*")):
+        return error
+    hint = f"{error.hint} The next `rbr run` goes on from the last saved state.".lstrip()
+    return InputError(error.what, where=error.where, hint=hint)
 
 
 _UNSCORED = "rl.max_unscored"

@@ -153,8 +153,9 @@ def test_a_training_that_the_judge_has_stopped_goes_on_from_the_last_state_to_th
     job: GrpoJob, training: Training, tmp_path: Path
 ) -> None:
     whole = training.run(job.model_copy(update={"output": str(tmp_path / "whole"), "saved_state": None}), Judge())
-    with pytest.raises(InputError, match="the grader gave no answer about 8 of 8 replies: it says"):
+    with pytest.raises(InputError, match="the grader gave no answer about 8 of 8 replies: it says") as caught:
         training.run(job, Judge(Outcome.NOT_ANSWERED, calls=[2]))
+    assert caught.value.hint.endswith("The next `rbr run` goes on from the last saved state.")
     assert not Path(job.output).exists()
     training.reports.clear()
     judge = Judge()

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.rbr.grading.judge_server import JudgeServer, good_answer
 
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef
 from rbr.reward import RewardArtifact
 from resources.trainer_process.job import GrpoJob, RewardSource
+from tests.rbr.grading.judge_server import JudgeServer, good_answer
 from tests.resources.test_reinforcement import PROMPTS, RL, artifact, weights
 from tests.tiny_models import save_policy, save_reward_model
 
@@ -108,7 +108,8 @@ def test_a_judge_that_goes_away_costs_waiting_and_if_it_stays_away_the_training_
     process = start(stops, tmp_path / "stops")
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 2, errors
-    assert "No reward is made up" in errors and "`rbr run` goes on from the last saved state" in errors
+    assert "Raise grader.wait_s" in errors
+    assert "The next `rbr run` goes on from the last saved state." in errors
     assert not Path(stops.output).exists()
 
     # 3. The next start goes on after the first step, and ends with the same weights.

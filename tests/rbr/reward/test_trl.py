@@ -243,8 +243,7 @@ def test_a_grader_that_is_away_ends_the_training_and_no_reward_is_made_up() -> N
     assert str(caught.value) == (
         "grader: the grader gave no answer about 2 of 2 replies: not answered, it says\n"
         "  No reward is made up, so the training has stopped. Check that the grader's server runs, then start the "
-        "training again: `rbr run` goes on from the last saved state. If the server needs more time, raise "
-        "grader.wait_s."
+        "training again. If the server needs more time, raise grader.wait_s."
     )
     assert len(grader.calls) == 1  # The grader itself has waited; to ask again would double its patience.
 
