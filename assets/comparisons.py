@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
+from assets.missing_answers import answer_counts, missing_answers_check
 from assets.prompts import prompt_counts, training_prompts
 from rbr.classes.classification import most_probable_classes
 from rbr.comparisons.prompt_sampling import choose_per_response_type
@@ -67,15 +68,31 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
         snapshot_key("profile/grader"),
         snapshot_key("models/grader"),
     ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "candidates_are_graded",
+            asset="proposition_grades",
+            blocking=True,
+            description="At most grader.max_unread of the answers are missing, in all and by category.",
+        )
+    ],
 )
 def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """Raw P(yes) of each candidate, for the propositions that its response type needs."""
     replies = _distinct_completions(store.read("synthetic_comparisons"))
-    conversations = judged_conversations(replies, messages_by_prompt(store.read("training_prompts")))
-    cells = Cells(store, models, progress, "proposition_grades")
-    grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
-    unreadable = grades["p_yes"].null_count()
-    return save_table(store, "proposition_grades", grades, metadata={"unreadable answers": unreadable, **cells.work})
+    prompts = store.read("training_prompts")
+    conversations = judged_conversations(replies, messages_by_prompt(prompts))
+    cells, grader = Cells(store, models, progress, "proposition_grades"), grader_in_use(store)
+    grades = cells.grade(conversations, applicable_questions(store, replies), grader)
+    categories = replies.select("completion_id", "prompt_id").join(prompts.select("prompt_id", "category"), "prompt_id")
+    by_category = grades.join(categories, on="completion_id", how="left")
+    return save_table(
+        store,
+        "proposition_grades",
+        grades,
+        metadata={**answer_counts(grades), **cells.work},
+        check_results=[missing_answers_check("candidates_are_graded", by_category, grader.settings.max_unread)],
+    )
 
 
 @dg.asset(

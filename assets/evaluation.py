@@ -5,6 +5,7 @@ import polars as pl
 
 from assets.agreement import accepted_propositions
 from assets.evaluation_checks import MAX_ILLOGICAL, check_classes, check_logic, check_oracle, with_refusals
+from assets.missing_answers import answer_counts
 from assets.prompts import test_prompts
 from assets.training import rl_checkpoints
 from rbr.classes.classification import thresholded_classes
@@ -90,8 +91,7 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
     variants = replies.select("variant", "completion_id")
     rows = variants.join(grades, on="completion_id", how="inner", maintain_order="left")
-    unreadable = rows["p_yes"].null_count()
-    return save_table(store, "evaluation_grades", rows, metadata={"unreadable answers": unreadable, **cells.work})
+    return save_table(store, "evaluation_grades", rows, metadata={**answer_counts(rows), **cells.work})
 
 
 @dg.asset(

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from rbr.evaluation.share_counts import class_membership, undecided_metrics
-from rbr.grading.gold_agreement import wilson_interval
+from rbr.grading.agreement_intervals import wilson_interval
 from rbr.rulebook import Behavior
 from resources.checkpoints import VARIANTS
 from resources.pages.asset_pages import preview

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rbr.evaluation.estimates import METRIC_NAMES
 from rbr.evaluation.share_counts import SHARES, SHARES_OF_METRIC
-from rbr.grading.gold_agreement import wilson_interval
+from rbr.grading.agreement_intervals import wilson_interval
 
 FloatArray = NDArray[np.float64]
 

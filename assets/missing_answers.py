@@ -1,0 +1,69 @@
+"""How many answers of the grader are missing, by category: the words of asset pages and of a blocking check."""
+
+import dagster as dg
+import polars as pl
+
+from rbr.grading.agreement_intervals import wilson_interval
+from resources.pages.asset_pages import preview
+from resources.pages.check_results import check_result
+
+
+def answer_counts(grades: pl.DataFrame) -> dict[str, int]:
+    """Returns the number of answers, and how many of them are unreadable or refused, for the page of an asset.
+
+    Args:
+        grades: Column outcome; one row per question about a reply.
+    """
+    counts = dict(grades["outcome"].value_counts().iter_rows())
+    return {
+        "answers": grades.height,
+        "unreadable answers": counts.get("unreadable", 0),
+        "refused answers": counts.get("refused", 0),
+    }
+
+
+def missing_answers_check(name: str, grades: pl.DataFrame, max_unread: float) -> dg.AssetCheckResult:
+    """Checks the share of answers that are unreadable or refused, of all replies and of each category.
+
+    A category has few replies, so it fails only if its share is above the bar with 95 % confidence.
+
+    Args:
+        name: Name of the check.
+        grades: Columns completion_id, category and outcome; one row per question about a reply.
+        max_unread: Largest share of answers that may be missing, in [0, 1].
+    """
+    counts = (
+        grades.group_by("category")
+        .agg(
+            pl.col("completion_id").n_unique().alias("replies"),
+            pl.len().alias("answers"),
+            (pl.col("outcome") == "unreadable").sum().alias("unreadable"),
+            (pl.col("outcome") == "refused").sum().alias("refused"),
+        )
+        .with_columns(missing=pl.col("unreadable") + pl.col("refused"))
+        .sort("category")
+    )
+    missing, answers = int(counts["missing"].sum()), int(counts["answers"].sum())
+    # The answers about a reply are not independent: a filter refuses all of them. So a reply counts as one trial.
+    surely_above = [
+        row["category"]
+        for row in counts.iter_rows(named=True)
+        if wilson_interval(row["missing"] / row["answers"], row["replies"])[0] > max_unread
+    ]
+    share = missing / answers if answers else 0.0
+    passed = None if not answers else share <= max_unread and not surely_above
+    n_unreadable, n_refused = counts["unreadable"].sum(), counts["refused"].sum()
+    words = "There is no answer."
+    if answers:
+        words = (
+            f"{missing} of {answers} answers ({share:.1%}) are missing: {n_unreadable} could not be read, {n_refused} were "
+            f"refused by a content filter. The bar is {max_unread:.0%} (grader.max_unread)."
+        )
+    if surely_above:
+        words += f" Categories above the bar: {', '.join(surely_above)}."
+    if passed is False:
+        words += (
+            " The column reason of the table grades says why. Check grader.yes, grader.no, grader.min_mass and "
+            "grader.max_bound; or use a judge without a filter."
+        )
+    return check_result(name, passed=passed, words=words, blocks=True, metadata={"by category": preview(counts)})
