@@ -14,11 +14,14 @@ from rbr.profile import (
     FitSettings,
     GraderSettings,
     ModelRef,
+    PromptCheckSettings,
+    ReplyLengths,
     RlSettings,
     SftSettings,
     SynthesisSettings,
 )
 from rbr.rulebook import Behavior, ContentPolicy, Propositions, Synthesis
+from rbr.rulebook.longest_texts import LongestTexts
 from resources.store import Store
 
 _SNAPSHOT_NAMES: Mapping[type[BaseModel], str] = {
@@ -26,6 +29,9 @@ _SNAPSHOT_NAMES: Mapping[type[BaseModel], str] = {
     Synthesis: "rulebook/synthesis",
     Behavior: "rulebook/behavior",
     ContentPolicy: "rulebook/content_policy",
+    LongestTexts: "rulebook/longest_texts",
+    PromptCheckSettings: "profile/prompt_check",
+    ReplyLengths: "profile/reply_lengths",
     SynthesisSettings: "profile/synthesis",
     GraderSettings: "profile/grader",
     FitSettings: "profile/fit",
@@ -74,8 +80,9 @@ def read_model(store: Store, role: str) -> PinnedModel:
     Raises:
         RuntimeError: The snapshot does not exist yet.
     """
-    content = store.snapshot(f"models/{role}")
-    return PinnedModel(ModelRef(path=content["path"], revision=content["revision"]), content["fingerprint"])
+    content = dict(store.snapshot(f"models/{role}"))
+    fingerprint = content.pop("fingerprint")
+    return PinnedModel(ModelRef(**content), fingerprint)
 
 
 def read_oracle(store: Store) -> str | None:

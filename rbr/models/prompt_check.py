@@ -1,0 +1,244 @@
+"""Finds prompts that a model cannot read: its chat template refuses the turns, or the prompt exceeds its context.
+
+Only the tokenizer and the configuration of a model are read, so all prompts are checked before any model works.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from jinja2 import TemplateError
+
+from rbr.conversation import Conversation, Message, Prompt, fold_turns, prompt_id
+from rbr.errors import printable
+
+if TYPE_CHECKING:
+    from rbr.profile import ModelRef
+
+NO_LIMIT = 2**31
+"""Context of a model whose configuration names no limit, in tokens."""
+
+REFUSED, TOO_LONG = "refused", "too_long"
+
+_TRIAL_REPLY = Message(role="assistant", content=".")
+
+# What templates raise: `raise_exception`, and operations on turns that a template does not expect.
+_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class PromptProblem:
+    """Why a model cannot read a prompt.
+
+    Attributes:
+        kind: ``refused``: the chat template refuses the turns. ``too_long``: the context is too short.
+        reason: The problem in words, without numbers, so that equal problems have equal reasons.
+        detail: The problem in words, with numbers.
+
+    Example:
+        >>> PromptProblem(TOO_LONG, "too long for the policy", "3027 + 64 tokens exceed the context of 512").kind
+        'too_long'
+    """
+
+    kind: Literal["refused", "too_long"]
+    reason: str
+    detail: str
+
+
+def prompt_problem(
+    tokenizer: Any,
+    conversation: Conversation,
+    *,
+    reader: str,
+    context: int,
+    room: int,
+    add_generation_prompt: bool = True,
+    template_arguments: Mapping[str, Any] | None = None,
+) -> PromptProblem | None:
+    """Renders a conversation with a chat template and counts the tokens.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        conversation: The turns that the model reads.
+        reader: The model in words, such as ``policy``.
+        context: Largest number of tokens that the model accepts.
+        room: Number of tokens that must fit after the conversation.
+        add_generation_prompt: Whether the text ends in the beginning of a reply.
+        template_arguments: More arguments of the chat template.
+
+    Returns:
+        Why the model cannot read the conversation; None if it can.
+
+    Example:
+        >>> from transformers import AutoTokenizer
+        >>> tokenizer = AutoTokenizer.from_pretrained("rbr_sandbox/models/policy")
+        >>> prompt = [{"role": "user", "content": "How do I boil an egg?"}]
+        >>> prompt_problem(tokenizer, prompt, reader="policy", context=512, room=64) is None
+        True
+        >>> prompt_problem(tokenizer, prompt, reader="policy", context=64, room=64).detail
+        'too long for the policy: 11 tokens and room for 64 more exceed its context of 64 tokens'
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            conversation,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **(template_arguments or {}),
+        )
+    except _TEMPLATE_ERRORS as error:
+        reason = f"refused by the chat template of the {reader}: {_first_line(error)}"
+        return PromptProblem("refused", reason, reason)
+    # A template may drop a turn that it does not know, and the model would reply to another prompt.
+    if dropped := next((turn for turn in conversation if turn["content"].strip() not in text), None):
+        reason = f"a {dropped['role']} turn is dropped or changed by the chat template of the {reader}"
+        return PromptProblem("refused", reason, reason)
+    n_tokens = len(tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    if n_tokens + room > context:
+        reason = f"too long for the {reader}"
+        numbers = f"{n_tokens} tokens and room for {room} more exceed its context of {context} tokens"
+        return PromptProblem("too_long", reason, f"{reason}: {numbers}")
+    return None
+
+
+@dataclass(frozen=True)
+class PromptReader:
+    """A model that reads prompts: its tokenizer, and what it reads before and after a prompt.
+
+    Attributes:
+        name: The model in words, such as ``helpful reward model``.
+        tokenizer: Its tokenizer, with a chat template.
+        context: Largest number of tokens that the model accepts.
+        room: Number of tokens that must fit after what `turns` returns, such as the longest reply.
+        turns: Returns the turns that the model reads about a prompt.
+        add_generation_prompt: Whether the model replies, so that the text ends in the beginning of a reply.
+        template_arguments: More arguments of the chat template.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> ref = ModelRef(path="rbr_sandbox/models/policy", revision=None)
+        >>> reader = PromptReader("policy", *open_reader(ref), room=64)
+        >>> reader.problem([{"role": "user", "content": "word " * 600}]).reason
+        'too long for the policy'
+    """
+
+    name: str
+    tokenizer: Any
+    context: int
+    room: int
+    turns: Callable[[Conversation], Conversation] = list
+    add_generation_prompt: bool = True
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def problem(self, prompt: Conversation) -> PromptProblem | None:
+        """Returns why the model cannot read a prompt; None if it can."""
+        return prompt_problem(
+            self.tokenizer,
+            self.turns(prompt),
+            reader=self.name,
+            context=self.context,
+            room=self.room,
+            add_generation_prompt=self.add_generation_prompt,
+            template_arguments=self.template_arguments,
+        )
+
+
+@dataclass(frozen=True)
+class CheckedPrompt:
+    """A prompt, with the reason if it is left out.
+
+    Attributes:
+        given: The prompt as the data file has it.
+        used: The prompt as the models read it: folded, if that was necessary.
+        problem: Why the prompt is left out; None if every model can read it.
+
+    Example:
+        >>> prompt = Prompt("87e39c3661f0d5b6", ({"role": "user", "content": "Hi"},), category=None, held_out=None)
+        >>> CheckedPrompt(prompt, prompt, problem=None).is_folded
+        False
+    """
+
+    given: Prompt
+    used: Prompt
+    problem: PromptProblem | None
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the turns were rewritten."""
+        return self.used.prompt_id != self.given.prompt_id
+
+
+def check_prompts(prompts: Sequence[Prompt], readers: Sequence[PromptReader], *, fold: bool) -> list[CheckedPrompt]:
+    """Checks every prompt against every model that reads it.
+
+    Args:
+        prompts: The prompts, each with its own id.
+        readers: The models.
+        fold: Whether a prompt that a chat template refuses is rewritten by `fold_turns`, for all models.
+
+    Returns:
+        One result per prompt, in order. A prompt that is left out is not rewritten.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> ref = ModelRef(path="rbr_sandbox/models/policy", revision=None)
+        >>> prompt = Prompt("87e39c3661f0d5b6", ({"role": "user", "content": "Hi"},), category=None, held_out=None)
+        >>> check_prompts([prompt], [PromptReader("policy", *open_reader(ref), room=64)], fold=False)[0].problem is None
+        True
+    """
+    ids = {prompt.prompt_id for prompt in prompts}
+    checked: list[CheckedPrompt] = []
+    for prompt in prompts:
+        used, problem = prompt, _first_problem(prompt, readers)
+        if fold and problem is not None and problem.kind == REFUSED:
+            messages = tuple(fold_turns(prompt.messages))
+            folded = Prompt(prompt_id(messages), messages, prompt.category, prompt.held_out)
+            problem = _first_problem(folded, readers)
+            if problem is None and folded.prompt_id != prompt.prompt_id:
+                if folded.prompt_id in ids:
+                    reason = "folded, it is the same as another prompt"
+                    problem = PromptProblem("refused", reason, reason)
+                else:
+                    used = folded
+                    ids.add(folded.prompt_id)
+        checked.append(CheckedPrompt(prompt, used, problem))
+    return checked
+
+
+def with_trial_reply(prompt: Conversation) -> Conversation:
+    """Returns a prompt with a short reply, as a reward model reads it.
+
+    Example:
+        >>> with_trial_reply([{"role": "user", "content": "Hi"}])[-1]["role"]
+        'assistant'
+    """
+    return [*prompt, _TRIAL_REPLY]
+
+
+def open_reader(ref: "ModelRef") -> tuple[Any, int]:
+    """Opens the tokenizer of a model, and reads its context in tokens from its configuration. Loads no weights.
+
+    Raises:
+        InputError: The files cannot be found or read, or the tokenizer has no chat template.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> open_reader(ModelRef(path="rbr_sandbox/models/policy", revision=None))[1]
+        512
+    """
+    from transformers import AutoConfig
+
+    from rbr.models.pretrained import open_tokenizer
+
+    tokenizer = open_tokenizer(ref)
+    config = AutoConfig.from_pretrained(ref.path, revision=ref.revision or "main")
+    return tokenizer, int(getattr(config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT)
+
+
+def _first_problem(prompt: Prompt, readers: Iterable[PromptReader]) -> PromptProblem | None:
+    """Returns the first problem of a prompt. A refusal comes first, because the turns may then be folded."""
+    problems = [problem for reader in readers if (problem := reader.problem(list(prompt.messages)))]
+    return next((problem for problem in problems if problem.kind == REFUSED), next(iter(problems), None))
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).strip().split("\n")[0]) or type(error).__name__
