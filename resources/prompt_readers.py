@@ -31,7 +31,7 @@ def _policy(store: Store) -> Iterator[PromptReader]:
     tokenizer, context = open_reader(ref)
     # 1. Reinforcement learning and evaluation sample replies to the prompt itself.
     room = max(lengths.rl, lengths.evaluation)
-    yield PromptReader("policy", tokenizer, context, room, template_arguments=ref.chat_template_kwargs)
+    yield PromptReader("policy", tokenizer, context, room, chat_template_kwargs=ref.chat_template_kwargs)
     # 2. Synthesis samples replies to the prompt with a writing instruction.
     instruction = max(texts.instructions, key=lambda text: _n_tokens(tokenizer, text), default="")
     yield PromptReader(
@@ -40,7 +40,7 @@ def _policy(store: Store) -> Iterator[PromptReader]:
         context,
         lengths.synthesis,
         partial(with_instruction, instruction=instruction),
-        template_arguments=ref.chat_template_kwargs,
+        chat_template_kwargs=ref.chat_template_kwargs,
     )
 
 
@@ -54,7 +54,7 @@ def _reward_models(store: Store) -> Iterator[PromptReader]:
             room,
             with_trial_reply,
             add_generation_prompt=False,
-            template_arguments=ref.chat_template_kwargs,
+            chat_template_kwargs=ref.chat_template_kwargs,
         )
 
 
@@ -83,7 +83,7 @@ def _grader(store: Store) -> Iterator[PromptReader]:
         context,
         read_snapshot(store, ReplyLengths).longest,
         turns,
-        template_arguments=ref.chat_template_kwargs,
+        chat_template_kwargs=ref.chat_template_kwargs,
     )
 
 

@@ -19,8 +19,8 @@ from rbr.files.data_files import (
     located_prompts,
 )
 from rbr.files.misspelled_labels import misspelled_labels
-from rbr.files.schema_errors import sorted_by_line
 from rbr.files.profile_document import ProfileDocument, read_profile_document
+from rbr.files.schema_errors import sorted_by_line
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef, Profile, parse_profile
@@ -138,7 +138,9 @@ def unknown_names_in_data(profile: str | Path, contents: SourceContents) -> list
             known = policy["categories"]
             if {row["category"] for row in rows} - {None, *known}:
                 problems += unknown_categories(located_categories(_data_file(profile, name)), known)
-        if not isinstance(propositions, InputError) and any(row.get("labels", {}).keys() - propositions for row in rows):
+        if not isinstance(propositions, InputError) and any(
+            row.get("labels", {}).keys() - propositions for row in rows
+        ):
             problems += misspelled_labels(located_labels(_data_file(profile, name)), propositions)
     return sorted_by_line(problems)
 

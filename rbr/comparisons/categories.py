@@ -16,8 +16,8 @@ def assign_categories(
     """Assigns a category to each prompt, or quarantines the prompt.
 
     A prompt without a category gets the category with the highest P(yes), if that P(yes) reaches the bar. If the answer
-    for another category is missing, its P(yes) may be anything up to 1, so that category could have the highest one. The
-    prompt is then quarantined, unless the best category wins even against a P(yes) of 1.
+    for another category is missing, its P(yes) may be anything up to 1, so that category could have the highest one.
+    The prompt is then quarantined, unless the best category wins even against a P(yes) of 1.
 
     Args:
         prompts: Columns prompt_id and category (null if the data does not give it), and any other columns, which are

@@ -136,10 +136,7 @@ def located_prompts(path: str | Path) -> dict[str, Location]:
         >>> min(location.line for location in where.values())
         1
     """
-    return {
-        prompt_id(_prompt_line(document).messages): document.location(())
-        for document, _ in _objects(path)
-    }
+    return {prompt_id(_prompt_line(document).messages): document.location(()) for document, _ in _objects(path)}
 
 
 def _prompt_line(document: JsonDocument) -> "_PromptLine":

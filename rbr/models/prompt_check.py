@@ -53,7 +53,7 @@ def prompt_problem(
     context: int,
     room: int,
     add_generation_prompt: bool = True,
-    template_arguments: Mapping[str, Any] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> PromptProblem | None:
     """Renders a conversation with a chat template and counts the tokens.
 
@@ -64,7 +64,7 @@ def prompt_problem(
         context: Largest number of tokens that the model accepts.
         room: Number of tokens that must fit after the conversation.
         add_generation_prompt: Whether the text ends in the beginning of a reply.
-        template_arguments: More arguments of the chat template.
+        chat_template_kwargs: More arguments of the chat template.
 
     Returns:
         Why the model cannot read the conversation; None if it can.
@@ -83,7 +83,7 @@ def prompt_problem(
             conversation,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
-            **(template_arguments or {}),
+            **(chat_template_kwargs or {}),
         )
     except _TEMPLATE_ERRORS as error:
         reason = f"refused by the chat template of the {reader}: {_first_line(error)}"
@@ -111,7 +111,7 @@ class PromptReader:
         room: Number of tokens that must fit after what `turns` returns, such as the longest reply.
         turns: Returns the turns that the model reads about a prompt.
         add_generation_prompt: Whether the model replies, so that the text ends in the beginning of a reply.
-        template_arguments: More arguments of the chat template.
+        chat_template_kwargs: More arguments of the chat template.
 
     Example:
         >>> from rbr.profile import ModelRef
@@ -127,7 +127,7 @@ class PromptReader:
     room: int
     turns: Callable[[Conversation], Conversation] = list
     add_generation_prompt: bool = True
-    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def problem(self, prompt: Conversation) -> PromptProblem | None:
         """Returns why the model cannot read a prompt; None if it can."""
@@ -138,7 +138,7 @@ class PromptReader:
             context=self.context,
             room=self.room,
             add_generation_prompt=self.add_generation_prompt,
-            template_arguments=self.template_arguments,
+            chat_template_kwargs=self.chat_template_kwargs,
         )
 
 

@@ -43,10 +43,11 @@ def longest_texts(propositions: Propositions, synthesis: Synthesis) -> LongestTe
     """
     entries = [entry for _, entry in propositions.items()]
     instructions = {text for _, recipe in synthesis.items() for slot in recipe.slots for text in slot.instructions}
-    with_long_text = [*_longest(entries, lambda entry: len(entry.question)), *_longest(entries, _length_of_examples)]
+    with_examples = [entry for entry in entries if entry.examples]
+    kept = [*_longest(entries, lambda entry: len(entry.question)), *_longest(with_examples, _length_of_examples)]
     return LongestTexts(
-        # Equal questions are kept once, and the order of the file has no meaning.
-        propositions=tuple({entry.question: entry for entry in with_long_text}.values()),
+        # An entry may be among the longest in both ways.
+        propositions=tuple({entry.question: entry for entry in kept}.values()),
         instructions=tuple(_longest(sorted(instructions), len)),
     )
 

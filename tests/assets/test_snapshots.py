@@ -14,7 +14,7 @@ from resources.sources import (
     data_versions,
     read_sources,
     snapshot_key,
-    unknown_data_categories,
+    unknown_names_in_data,
 )
 from tests.assets.project import ROOT, Project, name_of
 
@@ -239,7 +239,7 @@ def test_every_line_with_a_category_that_the_policy_does_not_define_is_reported(
         path = project.root / file
         path.write_text(path.read_text().replace('"category": "K-R"', '"category": "K-X"'))
     contents = read_sources(project.profile, project.rulebook)
-    problems = unknown_data_categories(project.profile, contents)
+    problems = unknown_names_in_data(project.profile, contents)
     wrong = [
         f"{project.root / file}:{number} category: the category 'K-X' is not in the content policy"
         for file in ("prompts.jsonl", "gold_labels.jsonl")
@@ -253,10 +253,48 @@ def test_every_line_with_a_category_that_the_policy_does_not_define_is_reported(
     assert UNREADABLE not in data_versions(contents).values()
 
 
+def test_every_misspelled_proposition_of_a_gold_label_is_reported_with_its_line(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    first, second, *others = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([first.replace('"apology"', '"apolgy"'), second.replace('"apology"', '"apology2"'), *others])
+    )
+    contents = read_sources(project.profile, project.rulebook)
+    problems = unknown_names_in_data(project.profile, contents)
+    assert [str(problem) for problem in problems] == [
+        f"{path}:{line} labels.{name}: the proposition '{name}' is not in the rulebook\n  Did you mean `apology`?"
+        for line, name in ((1, "apolgy"), (2, "apology2"))
+    ]
+    assert UNREADABLE not in data_versions(contents).values()
+
+
+def test_a_proposition_that_was_removed_from_the_rulebook_may_stay_in_the_gold_labels(project: Project) -> None:
+    contents = read_sources(project.profile, project.rulebook)
+    del contents["rulebook/propositions"]["meta_commentary"]
+    assert unknown_names_in_data(project.profile, contents) == []
+
+
+def test_names_are_not_compared_with_propositions_that_have_an_error(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    path.write_text(path.read_text().replace('"apology"', '"apolgy"'))
+    project.edit(PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n")
+    contents = read_sources(project.profile, project.rulebook)
+    assert unknown_names_in_data(project.profile, contents) == []
+
+
+def test_a_new_length_of_replies_changes_the_lengths_and_its_own_section(project: Project) -> None:
+    before = current_versions(project)
+    project.edit(PROFILE, "max_new_tokens: 48}\n\nfit", "max_new_tokens: 50}\n\nfit")
+    after = current_versions(project)
+    assert {name for name in after if after[name] != before[name]} == {"profile/synthesis", "profile/reply_lengths"}
+    assert project.snapshots("profile/reply_lengths") == {"profile/reply_lengths": after["profile/reply_lengths"]}
+    assert project.store.snapshot("profile/reply_lengths") == {"synthesis": 50, "rl": 16, "evaluation": 48}
+
+
 def test_categories_are_not_compared_with_a_content_policy_that_has_an_error(project: Project) -> None:
     project.edit("rulebook/content_policy.yaml", "categories:", "categorys:")
     contents = read_sources(project.profile, project.rulebook)
-    assert unknown_data_categories(project.profile, contents) == []
+    assert unknown_names_in_data(project.profile, contents) == []
 
 
 def test_a_broken_profile_affects_its_settings_models_and_data(project: Project) -> None:
