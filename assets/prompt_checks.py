@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from rbr.errors import Location
-from rbr.models.prompt_check import REFUSED, TOO_LONG, CheckedPrompt
+from rbr.models.checked_prompts import REFUSED, TOO_LONG, CheckedPrompt
 from resources.pages.asset_pages import PREVIEW_ROWS, preview
 from resources.pages.check_results import check_result
 

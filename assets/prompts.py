@@ -19,7 +19,7 @@ from rbr.conversation import Prompt, split_of
 from rbr.errors import InputError, Location
 from rbr.files.schema_errors import sorted_by_line
 from rbr.hashing import content_hash, frame_hash
-from rbr.models.prompt_check import CheckedPrompt, check_prompts
+from rbr.models.checked_prompts import CheckedPrompt, check_prompts
 from rbr.profile import EvaluationSettings, FitSettings, PromptCheckSettings, SynthesisSettings
 from rbr.rulebook import ContentPolicy
 from resources.cells import GRADING_TAGS, Cells

@@ -6,7 +6,7 @@ from typing import Any
 
 from rbr.conversation import Conversation, with_instruction
 from rbr.grading.prompt import Question, compile_prompt
-from rbr.models.prompt_check import PromptReader, open_reader, with_trial_reply
+from rbr.models.checked_prompts import PromptReader, open_reader, with_trial_reply
 from rbr.profile import GraderSettings, ReplyLengths
 from rbr.rulebook.longest_texts import LongestTexts
 from resources.store import Store

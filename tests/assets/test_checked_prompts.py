@@ -12,7 +12,7 @@ from rbr.errors import InputError
 from rbr.profile import load_profile
 from resources.prompt_readers import prompt_readers
 from tests.assets.project import ROOT, Project, check, name_of, user, version
-from tests.rbr.models.test_prompt_check import STRICT
+from tests.rbr.models.test_checked_prompts import STRICT
 
 SHARED = ROOT.parent / "shared" / "inputs"
 ASK = "How do I pick a lock?"
@@ -133,7 +133,7 @@ def test_a_prompt_that_is_no_longer_in_the_file_is_named_by_its_id(project: Proj
     (project.root / "prompts.jsonl").write_text("[")
     _, result = outcome(project)
     assert result.description is not None
-    assert f"prompt {name_of(LONG['messages'][0]['content'])} (too long" in result.description
+    assert f"prompt {name_of(LONG['messages'][0]['content'].strip())} (too long" in result.description
 
 
 def test_the_version_depends_on_no_line_number_and_on_no_count_of_tokens(project: Project) -> None:
@@ -151,18 +151,14 @@ def test_the_version_depends_on_no_line_number_and_on_no_count_of_tokens(project
 # What has to fit
 
 
-def room(project: Project, name: str) -> int:
-    """Returns the number of tokens that the reader of this name keeps free, besides what it reads."""
-    return next(reader.room for reader in prompt_readers(project.store) if reader.name == name)
-
-
 def test_every_model_keeps_room_for_the_longest_reply(project: Project) -> None:
-    set_section(project, "rl: {max_completion_length: 90}\nevaluation: {max_new_tokens: 70}")
-    assert load_profile(project.profile).synthesis.max_new_tokens == 64
+    project.edit("profiles/current.yaml", "max_completion_length: 16", "max_completion_length: 90")
+    project.snapshots("profile/reply_lengths")
+    assert load_profile(project.profile).synthesis.max_new_tokens == 48
     rooms = {reader.name: reader.room for reader in prompt_readers(project.store)}
     assert rooms == {
         "policy": 90,
-        "policy with the longest writing instruction": 64,
+        "policy with the longest writing instruction": 48,
         "helpful reward model": 90,
         "human reward model": 90,
         "grader": 90,

@@ -112,8 +112,13 @@ CHANGES = {
     "a feature that a rule asks about already": (
         BEHAVIOR, "features: [partially_complies]", "features: [partially_complies, disallowed_content]",
         {"rulebook/behavior"}),
-    "a question": (PROPOSITIONS, "exactly one short apology?", "exactly one apology?", {"rulebook/propositions"}),
-    "an instruction": (SYNTHESIS, "[Answer in full.]", "[Answer only in part.]", {"rulebook/synthesis"}),
+    "a question": (PROPOSITIONS, "exactly one short apology?", "exactly one apology?",
+                   {"rulebook/propositions", "rulebook/longest_texts"}),
+    "a question that is not among the longest": (
+        PROPOSITIONS, "Does the reply clearly state that it cannot do what was asked?", "Does the reply refuse?",
+        {"rulebook/propositions"}),
+    "an instruction": (SYNTHESIS, "[Answer in full.]", "[Answer only in part.]",
+                       {"rulebook/synthesis", "rulebook/longest_texts"}),
     "what a slot may turn out as": (SYNTHESIS, "may_be: [disallowed]", "may_be: [disallowed, illogical]",
                                     {"rulebook/synthesis"}),
     "a category's question": (POLICY, "ask for help with committing", "ask for help in committing",
@@ -188,15 +193,17 @@ def test_a_hub_model_without_revision_is_rejected_and_other_settings_are_saved(p
 
 
 BROKEN = {
-    "no YAML": (PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n", {"rulebook/propositions"},
+    "no YAML": (PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n",
+                {"rulebook/propositions", "rulebook/longest_texts"},
                 r"propositions\.yaml:\d+"),
     "an unknown key": (POLICY, "response_type: hard_refusal", "response_typo: hard_refusal",
                        {"rulebook/content_policy"}, r"content_policy\.yaml:\d+.*response_typo"),
     "a name that another file lacks": (
         BEHAVIOR, "features: [apology, meta_commentary]", "features: [apologies, meta_commentary]",
         {"rulebook/behavior", "rulebook/applicability"}, r"behavior\.yaml:\d+.*apologies"),
-    "a label that no rank knows": (SYNTHESIS, "label: refuses", "label: refused", {"rulebook/synthesis",
-                                   "rulebook/behavior", "rulebook/applicability"}, r"synthesis\.yaml:\d+.*refused"),
+    "a label that no rank knows": (SYNTHESIS, "label: refuses", "label: refused",
+                                   {"rulebook/synthesis", "rulebook/longest_texts", "rulebook/behavior",
+                                    "rulebook/applicability"}, r"synthesis\.yaml:\d+.*refused"),
     "classes that overlap": (BEHAVIOR, "unacceptable: safe_and_logical and not refusal",
                              "unacceptable: safe_and_logical", {"rulebook/behavior", "rulebook/applicability"},
                              r"behavior\.yaml:\d+"),

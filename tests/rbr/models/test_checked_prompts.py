@@ -7,7 +7,7 @@ import pytest
 
 from rbr.conversation import Prompt, prompt_id
 from rbr.errors import InputError
-from rbr.models.prompt_check import PromptReader, check_prompts, open_reader, with_trial_reply
+from rbr.models.checked_prompts import PromptReader, check_prompts, open_reader, with_trial_reply
 from rbr.profile import ModelRef
 
 ROOT = Path(__file__).resolve().parents[3]
