@@ -1,20 +1,49 @@
 """Fingerprints of models: hashes that identify a model in stored grades, scores and completions."""
 
+import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rbr.errors import InputError
-from rbr.hashing import content_hash, directory_digest
+from rbr.hashing import content_hash
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
 
 _FileStats: TypeAlias = tuple[tuple[str, int, int], ...]
 
+# The files that decide what a model computes: weights, configuration, tokenizer and chat template. `open_model` and
+# `open_tokenizer` read no other file.
+_PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "tekken.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+)
+_GENERATION = "generation_config.json"
+
 
 def model_fingerprint(ref: "ModelRef") -> str:
-    """Returns the hash of a model's files, or of its name and revision if it is on the Hub.
+    """Returns the hash of everything that decides what a model computes.
+
+    For a local directory: the weights, the configuration, the tokenizer, the chat template and the end tokens. Other
+    files, such as a README, logs or the state of an optimizer, do not count. For a model on the Hub: its name and
+    revision. In both cases, the arguments of the chat template count, too.
 
     A process reads the files of a directory once, and again if the name, size or modification time of a file changes.
     Other calls are cheap.
@@ -33,6 +62,13 @@ def model_fingerprint(ref: "ModelRef") -> str:
         >>> model_fingerprint(ModelRef(path="org/model", revision="4c0bd2a"))
         '1355e6d4e0f0175b'
     """
+    fingerprint = _files_fingerprint(ref)
+    if ref.chat_template_kwargs:
+        return content_hash([fingerprint, ref.chat_template_kwargs])
+    return fingerprint
+
+
+def _files_fingerprint(ref: "ModelRef") -> str:
     path = Path(ref.path)
     if path.is_dir():
         return _directory_fingerprint(str(path.resolve()), _file_stats(path))
@@ -46,14 +82,27 @@ def model_fingerprint(ref: "ModelRef") -> str:
 
 
 def _file_stats(path: Path) -> _FileStats:
-    """Returns name, size in bytes and modification time in nanoseconds of each file below a directory."""
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    """Returns name, size in bytes and modification time in nanoseconds of each file that counts, by name."""
+    files = {file for pattern in (*_PATTERNS, _GENERATION) for file in path.glob(pattern) if file.is_file()}
     stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
 
 @lru_cache(maxsize=64)
 def _directory_fingerprint(path: str, file_stats: _FileStats) -> str:
-    # The stats are an argument only because the cache is keyed by arguments: a changed file gives a new key.
-    del file_stats
-    return directory_digest(path)
+    # The stats are an argument because the cache is keyed by arguments: a changed file gives a new key.
+    digests = []
+    for name, _, _ in file_stats:
+        if name != _GENERATION:
+            with (Path(path) / name).open("rb") as file:
+                digests.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return content_hash([digests, _end_tokens(Path(path) / _GENERATION)])
+
+
+def _end_tokens(file: Path) -> object:
+    """Returns the end tokens from the generation settings, the one entry that counts: sampling has its own settings."""
+    try:
+        settings = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return settings.get("eos_token_id") if isinstance(settings, dict) else None

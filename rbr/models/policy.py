@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
+from rbr.models.chat_tokens import encode_chat
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
+from rbr.models.reply_text import opens_thought, reply_of_tokens
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
@@ -21,9 +23,11 @@ class Completion:
     """A sampled reply.
 
     Attributes:
-        text: The reply, without special tokens and without surrounding white space.
-        n_tokens: Number of sampled tokens, including the end token.
+        text: The reply, without thoughts, special tokens and surrounding white space; see `rbr.models.reply_text`.
+        n_tokens: Number of sampled tokens, including thoughts and the end token.
         finished: Whether the model ended the reply; False if `max_new_tokens` cut it off.
+        thought: Text of the thoughts; None if there was none.
+        unclosed_thought: Whether the last thought did not end. A model that is cut in its first thought has no reply.
 
     Example:
         >>> Completion("I'm sorry.", n_tokens=4, finished=True).text
@@ -33,6 +37,8 @@ class Completion:
     text: str
     n_tokens: int
     finished: bool
+    thought: str | None = None
+    unclosed_thought: bool = False
 
 
 class Policy:
@@ -43,7 +49,7 @@ class Policy:
         batch_size: Number of replies that are generated together; affects the speed, not the replies.
 
     Raises:
-        InputError: The model cannot be opened or has no chat template.
+        InputError: The model cannot be opened, or `open_tokenizer` refuses its chat template.
 
     Example:
         >>> from rbr.profile import ModelRef
@@ -59,6 +65,8 @@ class Policy:
         self._batch_size = batch_size
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForCausalLM, ref)
+        self._chat_template_kwargs = ref.chat_template_kwargs
+        self._opens_thought = opens_thought(self._tokenizer, ref.chat_template_kwargs)
         self._end_tokens = _end_tokens(self._model, self._tokenizer)
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
@@ -91,7 +99,8 @@ class Policy:
             One reply per conversation, in the order of `conversations`.
 
         Raises:
-            InputError: The longest prompt and `max_new_tokens` together exceed the model's context.
+            InputError: The longest prompt and `max_new_tokens` together exceed the model's context, or the chat
+                template refuses a prompt. `rbr.models.prompt_check` finds such prompts before a model works.
         """
         prompts = [self._encode(conversation) for conversation in conversations]
         self._check_context(prompts, max_new_tokens)
@@ -110,8 +119,8 @@ class Policy:
         return [replies[row] for row in range(len(prompts))]
 
     def _encode(self, conversation: Conversation) -> list[int]:
-        text = self._tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        kwargs = self._chat_template_kwargs
+        return encode_chat(self._tokenizer, conversation, add_generation_prompt=True, chat_template_kwargs=kwargs)
 
     def _check_context(self, prompts: list[list[int]], max_new_tokens: int) -> None:
         longest = max(map(len, prompts), default=0)
@@ -145,9 +154,9 @@ class Policy:
 
     def _completion(self, tokens: list[int]) -> Completion:
         end = next((index for index, token in enumerate(tokens) if token in self._end_tokens), None)
-        kept = tokens if end is None else tokens[: end + 1]
-        text = self._tokenizer.decode(kept, skip_special_tokens=True).strip()
-        return Completion(text, len(kept), finished=end is not None)
+        reply = reply_of_tokens(self._tokenizer, tokens[:end], opened=self._opens_thought)
+        n_tokens = len(tokens) if end is None else end + 1
+        return Completion(reply.text, n_tokens, end is not None, reply.thought, reply.unclosed)
 
 
 class _InverseCdf(LogitsProcessor):

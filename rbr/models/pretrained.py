@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rbr.errors import InputError
+from rbr.models.template_date import check_template_date
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
@@ -42,6 +43,7 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
             ref.path,
             revision=_revision(ref),
             use_safetensors=True,
+            trust_remote_code=False,
             dtype=dtype,
             output_loading_info=True,
             **options,
@@ -67,7 +69,7 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
         ref: A local directory, or a Hub id with a revision.
 
     Raises:
-        InputError: The tokenizer cannot be found or read, or has no chat template.
+        InputError: The tokenizer cannot be found or read, has no chat template, or its template prints the date.
 
     Example:
         >>> from rbr.profile import ModelRef
@@ -77,14 +79,34 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     """
     _check_directory(ref)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(ref.path, revision=_revision(ref))
+        tokenizer: Any = AutoTokenizer.from_pretrained(ref.path, revision=_revision(ref), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_be_opened(ref, error) from error
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", where=ref.path, hint="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    check_template_date(tokenizer, ref)
     return tokenizer
+
+
+def context_limit(ref: "ModelRef") -> int:
+    """Returns the largest number of tokens in a sequence from a model's configuration, without opening the model.
+
+    Raises:
+        InputError: The configuration cannot be found or read.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> context_limit(ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        512
+    """
+    _check_directory(ref)
+    try:
+        config = AutoConfig.from_pretrained(ref.path, revision=_revision(ref), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _cannot_be_opened(ref, error) from error
+    return _context_of(config)
 
 
 def context_length(model: PreTrainedModel) -> int:
@@ -97,7 +119,11 @@ def context_length(model: PreTrainedModel) -> int:
         >>> context_length(model)
         512
     """
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
+    return _context_of(model.config)
+
+
+def _context_of(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
 
 def _check_directory(ref: "ModelRef") -> None:

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
+from rbr.models.chat_tokens import encode_chat
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class RewardModel:
                 where=ref.path,
                 hint="Use a model with num_labels = 1.",
             )
-        # The classifier scores the last token before the padding, so its configuration needs the padding token.
-        self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
+        self._chat_template_kwargs = ref.chat_template_kwargs
 
     def score(
         self,
@@ -63,8 +63,12 @@ class RewardModel:
             on_progress: Called after each batch with the number of replies scored so far.
 
         Returns:
-            float64[N], unbounded, in the order of `conversations`. NaN if prompt and reply exceed the model's context,
-            because the score of a truncated reply is not the score of the reply.
+            float64[N], unbounded, in the order of `conversations`: the head's value at the last token. NaN if prompt
+            and reply exceed the model's context, because the score of a truncated reply is not the score of the reply;
+            or if the value is not finite.
+
+        Raises:
+            InputError: The chat template refuses a prompt.
         """
         pairs = zip(conversations, replies, strict=True)
         rows = [self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs]
@@ -81,16 +85,26 @@ class RewardModel:
         return scores
 
     def _encode(self, messages: Conversation) -> list[int]:
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False)
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        return encode_chat(self._tokenizer, messages, chat_template_kwargs=self._chat_template_kwargs)
 
     @torch.inference_mode()
     def _forward(self, rows: list[list[int]]) -> NDArray[np.float64]:
         width = max(map(len, rows))
-        ids = [row + [self._tokenizer.pad_token_id] * (width - len(row)) for row in rows]
+        # The classifier reads the last token that is not the padding token. If the template ends in that token, pad
+        # with another one: the mask hides the padding, and no row may end in it.
+        padding = _padding(rows, self._tokenizer.pad_token_id)
+        self._model.config.get_text_config().pad_token_id = padding
+        ids = [row + [padding] * (width - len(row)) for row in rows]
         mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
         device = self._model.device
         logits = self._model(
             input_ids=torch.tensor(ids, device=device), attention_mask=torch.tensor(mask, device=device)
         ).logits
-        return logits[:, 0].double().cpu().numpy()
+        scores = logits[:, 0].double().cpu().numpy()
+        return np.where(np.isfinite(scores), scores, np.nan)
+
+
+def _padding(rows: Sequence[list[int]], preferred: int) -> int:
+    """Returns a token that no row ends in: the preferred one, or the first of the vocabulary."""
+    last = {row[-1] for row in rows}
+    return next(token for token in (preferred, *range(len(last) + 1)) if token not in last)

@@ -36,4 +36,5 @@ def model_arguments(revision: str | None) -> dict[str, Any]:
     Args:
         revision: Commit of the Hub repository; None for a local directory.
     """
-    return {"dtype": "float32", "use_safetensors": True, **({"revision": revision} if revision else {})}
+    safe = {"dtype": "float32", "use_safetensors": True, "trust_remote_code": False}
+    return {**safe, **({"revision": revision} if revision else {})}

@@ -19,6 +19,7 @@ class TrainedPolicy:
         model: The Hugging Face model.
         tokenizer: The tokenizer of the model.
         metrics: Columns step (from 1), metric and value, sorted by step and metric.
+        state_directory: Directory of the states that the training saved; None if it saved none.
 
     Example:
         >>> import tempfile
@@ -38,12 +39,13 @@ class TrainedPolicy:
     model: Any
     tokenizer: Any
     metrics: pl.DataFrame
+    state_directory: Path | None = None
 
     def save(self, directory: str | Path) -> None:
         """Writes the checkpoint directory, and replaces an existing one.
 
         A directory that exists is complete, because the files are written to another directory first. Equal weights
-        and metrics give equal bytes.
+        and metrics give equal bytes. Afterward, the states that the training saved are deleted.
         """
         target = Path(directory)
         partial = target.with_name(f"{target.name}.partial")
@@ -55,6 +57,8 @@ class TrainedPolicy:
         self.metrics.write_parquet(partial / _METRICS_FILE)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
+        if self.state_directory is not None:
+            shutil.rmtree(self.state_directory, ignore_errors=True)
 
 
 def read_training_metrics(directory: str | Path) -> pl.DataFrame:

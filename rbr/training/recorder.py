@@ -20,9 +20,9 @@ _LEFT_OUT_PREFIXES = (
     "rewards/",
     "train_",
     "epoch",
-    "step_time",
     "total_flos",
     "num_tokens",
+    "step",
 )
 _METRICS_IN_MESSAGES = ("reward", "kl", "loss")
 
@@ -64,13 +64,14 @@ class Recorder(TrainerCallback):
         if self._on_message:
             self._on_message(message)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Takes the metrics of the steps before a saved state, if the training goes on from one."""
+        for logs in state.log_history:
+            self._rows += [(logs["step"], name, value) for name, value in _metrics(logs).items()]
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
         """Keeps the metrics of a step, and sends a message after every tenth of the run."""
-        metrics = {
-            _RENAMED.get(name, name): float(value)
-            for name, value in (logs or {}).items()
-            if isinstance(value, int | float) and (name in _RENAMED or not name.startswith(_LEFT_OUT_PREFIXES))
-        }
+        metrics = _metrics(logs or {})
         self._rows += [(state.global_step, name, value) for name, value in metrics.items()]
         if metrics and state.global_step % max(1, state.max_steps // 10) == 0:
             shown = ", ".join(f"{name} {metrics[name]:.3f}" for name in _METRICS_IN_MESSAGES if name in metrics)
@@ -80,3 +81,11 @@ class Recorder(TrainerCallback):
         """Reports a finished step."""
         if self._on_step:
             self._on_step(state.global_step)
+
+
+def _metrics(logs: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        _RENAMED.get(name, name): float(value)
+        for name, value in logs.items()
+        if isinstance(value, int | float) and (name in _RENAMED or not name.startswith(_LEFT_OUT_PREFIXES))
+    }

@@ -8,7 +8,9 @@ import polars as pl
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from rbr.conversation import Message
 from rbr.errors import InputError
+from rbr.models.chat_tokens import encode_chat
 from rbr.models.pretrained import open_tokenizer
 from rbr.training.arguments import model_arguments, shared_arguments
 from rbr.training.checkpoint import TrainedPolicy
@@ -28,18 +30,20 @@ def train_sft(
 ) -> TrainedPolicy:
     """Fine-tunes a policy on the tokens of the replies.
 
-    Rows of more than `settings.max_length` tokens are left out, because truncated rows would teach the policy not to
-    stop.
+    Two kinds of rows are left out, and a message says how many: rows of more than `settings.max_length` tokens, because
+    truncated rows would teach the policy not to stop; and rows whose reply is unfinished, because they would teach it
+    to stop in the middle of a sentence.
 
     Args:
-        rows: Columns prompt (messages, a list of structs with role and content) and completion (text).
+        rows: Columns prompt (messages, a list of structs with role and content) and completion (text). Optional:
+            finished (Boolean), whether the model that wrote the reply ended it.
         model: The policy before training.
         settings: Epochs, learning rate, batch size, maximum length and seed.
         on_step: Called after each step with the number of finished steps.
         on_message: Called about ten times per run with a line of text.
 
     Raises:
-        InputError: The model cannot be opened, or every row is too long.
+        InputError: The model cannot be opened, the chat template refuses a prompt, or no row is left.
 
     Example:
         >>> from rbr.profile import ModelRef, SftSettings
@@ -57,7 +61,7 @@ def train_sft(
         trainer = SFTTrainer(
             model=model.path,
             processing_class=tokenizer,
-            train_dataset=_dataset(rows, tokenizer, settings.max_length, recorder),
+            train_dataset=_dataset(rows, model, tokenizer, settings.max_length, recorder),
             callbacks=[recorder],
             args=SFTConfig(
                 **shared_arguments(scratch, settings.seed),
@@ -73,26 +77,49 @@ def train_sft(
     return TrainedPolicy(trainer.model, tokenizer, recorder.metrics)
 
 
-def _dataset(rows: pl.DataFrame, tokenizer: Any, max_length: int, recorder: Recorder) -> Dataset:
-    examples = [
-        {"prompt": row["prompt"], "completion": [{"role": "assistant", "content": row["completion"]}]}
-        for row in rows.iter_rows(named=True)
-    ]
-    short_enough = [example for example in examples if _length(example, tokenizer) <= max_length]
-    if not short_enough:
+def _dataset(
+    rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, max_length: int, recorder: Recorder
+) -> Dataset:
+    """Returns the token ids of the rows, and which tokens are trained. TRL does not encode such rows again."""
+    if rows.is_empty():
         raise InputError(
-            f"all {len(examples)} training rows are longer than {max_length} tokens",
+            "there are no training rows",
+            where="sft",
+            hint="Find out why no ideal reply was found: see the asset page of the training data.",
+        )
+    finished = rows.filter(pl.col("finished")) if "finished" in rows.columns else rows
+    examples = [_example(row, model, tokenizer) for row in finished.iter_rows(named=True)]
+    short_enough = [example for example in examples if len(example["input_ids"]) <= max_length]
+    unfinished, too_long = rows.height - len(examples), len(examples) - len(short_enough)
+    if not short_enough and not unfinished:
+        raise InputError(
+            f"all {too_long} training rows are longer than {max_length} tokens",
             where="sft.max_length",
             hint="Raise sft.max_length in the profile.",
         )
-    if len(short_enough) < len(examples):
-        recorder.send(
-            f"{len(examples) - len(short_enough)} of {len(examples)} rows exceed sft.max_length and are left out"
+    if not short_enough:
+        raise InputError(
+            f"none of {rows.height} training rows is left: the replies of {unfinished} are unfinished, "
+            f"and {too_long} are longer than {max_length} tokens",
+            where="sft.max_length",
+            hint="Raise synthesis.max_new_tokens and sft.max_length in the profile.",
         )
+    if unfinished:
+        recorder.send(f"{unfinished} of {rows.height} rows have an unfinished reply and are left out")
+    if too_long:
+        recorder.send(f"{too_long} of {rows.height} rows exceed sft.max_length and are left out")
     return Dataset.from_list(short_enough)
 
 
-def _length(example: dict[str, Any], tokenizer: Any) -> int:
-    """Returns the number of tokens of prompt and completion."""
-    text = tokenizer.apply_chat_template([*example["prompt"], *example["completion"]], tokenize=False)
-    return len(tokenizer.encode(text, add_special_tokens=False))
+def _example(row: dict[str, Any], model: "ModelRef", tokenizer: Any) -> dict[str, list[int]]:
+    """Encodes a row; only the tokens of the reply are trained.
+
+    The reply begins at the first token that the conversation and the prompt do not share. That is not always after the
+    prompt: a template can end a prompt with an empty thought, and leave it out of a conversation.
+    """
+    kwargs = model.chat_template_kwargs
+    prompt = encode_chat(tokenizer, row["prompt"], add_generation_prompt=True, chat_template_kwargs=kwargs)
+    reply = Message(role="assistant", content=row["completion"])
+    whole = encode_chat(tokenizer, [*row["prompt"], reply], chat_template_kwargs=kwargs)
+    start = next((k for k, pair in enumerate(zip(prompt, whole, strict=False)) if pair[0] != pair[1]), len(prompt))
+    return {"input_ids": whole, "completion_mask": [0] * start + [1] * (len(whole) - start)}
