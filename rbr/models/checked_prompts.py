@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from jinja2 import TemplateError
 
 from rbr.conversation import Conversation, Message, Prompt, fold_turns, prompt_id
-from rbr.errors import printable
+from rbr.errors import InputError, printable
+from rbr.models.chat_tokens import render_chat
+from rbr.models.prompt_check import prompt_problem
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
 
-NO_LIMIT = 2**31
-"""Context of a model whose configuration names no limit, in tokens."""
-
 REFUSED, TOO_LONG = "refused", "too_long"
 
+_NO_LIMIT = 2**31
+_ADDED_TOKENS = 16  # at most; a tokenizer may add a beginning of the text
 _TRIAL_REPLY = Message(role="assistant", content=".")
 
 # What templates raise: `raise_exception`, and operations on turns that a template does not expect.
@@ -36,68 +37,13 @@ class PromptProblem:
         detail: The problem in words, with numbers.
 
     Example:
-        >>> PromptProblem(TOO_LONG, "too long for the policy", "3027 + 64 tokens exceed the context of 512").kind
+        >>> PromptProblem("too_long", "too long for the policy", "3027 tokens, but at most 448 fit").kind
         'too_long'
     """
 
     kind: Literal["refused", "too_long"]
     reason: str
     detail: str
-
-
-def prompt_problem(
-    tokenizer: Any,
-    conversation: Conversation,
-    *,
-    reader: str,
-    context: int,
-    room: int,
-    add_generation_prompt: bool = True,
-    chat_template_kwargs: Mapping[str, Any] | None = None,
-) -> PromptProblem | None:
-    """Renders a conversation with a chat template and counts the tokens.
-
-    Args:
-        tokenizer: A Hugging Face tokenizer with a chat template.
-        conversation: The turns that the model reads.
-        reader: The model in words, such as ``policy``.
-        context: Largest number of tokens that the model accepts.
-        room: Number of tokens that must fit after the conversation.
-        add_generation_prompt: Whether the text ends in the beginning of a reply.
-        chat_template_kwargs: More arguments of the chat template.
-
-    Returns:
-        Why the model cannot read the conversation; None if it can.
-
-    Example:
-        >>> from transformers import AutoTokenizer
-        >>> tokenizer = AutoTokenizer.from_pretrained("rbr_sandbox/models/policy")
-        >>> prompt = [{"role": "user", "content": "How do I boil an egg?"}]
-        >>> prompt_problem(tokenizer, prompt, reader="policy", context=512, room=64) is None
-        True
-        >>> prompt_problem(tokenizer, prompt, reader="policy", context=64, room=64).detail
-        'too long for the policy: 11 tokens and room for 64 more exceed its context of 64 tokens'
-    """
-    try:
-        text = tokenizer.apply_chat_template(
-            conversation,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            **(chat_template_kwargs or {}),
-        )
-    except _TEMPLATE_ERRORS as error:
-        reason = f"refused by the chat template of the {reader}: {_first_line(error)}"
-        return PromptProblem("refused", reason, reason)
-    # A template may drop a turn that it does not know, and the model would reply to another prompt.
-    if dropped := next((turn for turn in conversation if turn["content"].strip() not in text), None):
-        reason = f"a {dropped['role']} turn is dropped or changed by the chat template of the {reader}"
-        return PromptProblem("refused", reason, reason)
-    n_tokens = len(tokenizer.encode(text, add_special_tokens=False, verbose=False))
-    if n_tokens + room > context:
-        reason = f"too long for the {reader}"
-        numbers = f"{n_tokens} tokens and room for {room} more exceed its context of {context} tokens"
-        return PromptProblem("too_long", reason, f"{reason}: {numbers}")
-    return None
 
 
 @dataclass(frozen=True)
@@ -131,12 +77,33 @@ class PromptReader:
 
     def problem(self, prompt: Conversation) -> PromptProblem | None:
         """Returns why the model cannot read a prompt; None if it can."""
+        turns = self.turns(prompt)
+        try:
+            text = render_chat(self.tokenizer, turns, self.add_generation_prompt, self.chat_template_kwargs)
+            # A template may drop a turn that it does not know, and the model would reply to another prompt.
+            dropped = next((turn for turn in turns if turn["content"].strip() not in text), None)
+            if dropped is not None:
+                return _refused(self.name, f"the chat template drops or changes a {dropped['role']} turn")
+            # A token of ASCII text has at least one character, so a short text fits without counting.
+            if text.isascii() and len(text) + _ADDED_TOKENS + self.room <= self.context:
+                return None
+            if (problem := self._problem_within(turns, self.context)) is None:
+                return None
+            if (refusal := self._problem_within(turns, _NO_LIMIT)) is None:
+                reason = f"too long for the {self.name}"
+                return PromptProblem("too_long", reason, f"{reason}: {problem}")
+        except InputError as error:
+            refusal = error.what
+        except _TEMPLATE_ERRORS as error:
+            refusal = f"the chat template fails: {printable(str(error)) or type(error).__name__}"
+        return _refused(self.name, refusal)
+
+    def _problem_within(self, turns: Conversation, limit: int) -> str | None:
         return prompt_problem(
             self.tokenizer,
-            self.turns(prompt),
-            reader=self.name,
-            context=self.context,
-            room=self.room,
+            turns,
+            limit=limit,
+            new_tokens=self.room,
             add_generation_prompt=self.add_generation_prompt,
             chat_template_kwargs=self.chat_template_kwargs,
         )
@@ -225,13 +192,10 @@ def open_reader(ref: "ModelRef") -> tuple[Any, int]:
         >>> open_reader(ModelRef(path="rbr_sandbox/models/policy", revision=None))[1]
         512
     """
-    from transformers import AutoConfig
+    # Importing this module must not import transformers.
+    from rbr.models.pretrained import context_limit, open_tokenizer
 
-    from rbr.models.pretrained import open_tokenizer
-
-    tokenizer = open_tokenizer(ref)
-    config = AutoConfig.from_pretrained(ref.path, revision=ref.revision or "main")
-    return tokenizer, int(getattr(config.get_text_config(), "max_position_embeddings", None) or NO_LIMIT)
+    return open_tokenizer(ref), context_limit(ref)
 
 
 def _first_problem(prompt: Prompt, readers: Iterable[PromptReader]) -> PromptProblem | None:
@@ -240,5 +204,6 @@ def _first_problem(prompt: Prompt, readers: Iterable[PromptReader]) -> PromptPro
     return next((problem for problem in problems if problem.kind == REFUSED), next(iter(problems), None))
 
 
-def _first_line(error: Exception) -> str:
-    return printable(str(error).strip().split("\n")[0]) or type(error).__name__
+def _refused(name: str, why: str) -> PromptProblem:
+    reason = f"refused by the {name}: {why}"
+    return PromptProblem("refused", reason, reason)

@@ -53,8 +53,11 @@ BEGINS_WITH_A_REPLY = prompt(("assistant", "Hi."), ("user", "How do I pick a loc
     ("asked", "reason"),
     [
         (PLAIN, None),
-        (BRIEF, "refused by the chat template of the policy: System role not supported"),
-        (TWICE, "refused by the chat template of the policy: Conversation roles must alternate user/assistant/"),
+        (BRIEF, "refused by the policy: the chat template refuses the conversation: System role not supported"),
+        (
+            TWICE,
+            "refused by the policy: the chat template refuses the conversation: Conversation roles must",
+        ),
         (LONG, "too long for the policy"),
     ],
 )
@@ -78,15 +81,15 @@ def test_a_prompt_fits_up_to_the_last_token(tmp_path: Path) -> None:
         assert (problem is None) == fits
     assert problem is not None
     assert problem.detail == (
-        f"too long for the policy: {n_tokens} tokens and room for {513 - n_tokens} more exceed its context of "
-        "512 tokens"
+        f"too long for the policy: the prompt has {n_tokens} tokens, but at most {n_tokens - 1} fit: the context has "
+        f"512 tokens, and {513 - n_tokens} are for the reply"
     )
 
 
 def test_a_turn_that_a_template_drops_is_a_refused_turn(tmp_path: Path) -> None:
     problem = reader(tmp_path, DROPS_SYSTEM).problem(list(BRIEF.messages))
     assert problem is not None
-    assert problem.reason == "a system turn is dropped or changed by the chat template of the policy"
+    assert problem.reason == "refused by the policy: the chat template drops or changes a system turn"
 
 
 def test_an_operation_that_fails_in_a_template_is_a_refused_turn(tmp_path: Path) -> None:
@@ -113,7 +116,11 @@ def test_a_prompt_that_every_template_takes_is_not_folded(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("others", "asked", "reason"),
     [
-        ([], BEGINS_WITH_A_REPLY, "refused by the chat template of the policy: Conversation roles must alternate"),
+        (
+            [],
+            BEGINS_WITH_A_REPLY,
+            "refused by the policy: the chat template refuses the conversation: Conversation roles must alternate",
+        ),
         ([], prompt(("system", "word " * 600), ("user", "Hi")), "too long for the policy"),
         (
             [prompt(("user", "Be brief.\n\nHow do I pick a lock?"))],
@@ -144,7 +151,7 @@ def test_a_reward_model_reads_the_prompt_with_a_reply(tmp_path: Path) -> None:
     scored = reader(tmp_path, never_replies, name="reward model", turns=with_trial_reply, add_generation_prompt=False)
     problem = scored.problem(list(PLAIN.messages))
     assert problem is not None
-    assert problem.reason == "refused by the chat template of the reward model: No."
+    assert problem.reason == "refused by the reward model: the chat template refuses the conversation: No."
 
 
 def test_no_weights_are_read(tmp_path: Path) -> None:
