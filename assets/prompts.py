@@ -13,7 +13,7 @@ from assets.prompt_checks import (
     quarantine_check,
     readable_check,
 )
-from rbr.comparisons.categories import assign_categories
+from rbr.comparisons.categories import assign_categories, check_categories
 from rbr.comparisons.prompt_counts import PromptCount, count_prompts, describe_test_counts, describe_training_counts
 from rbr.conversation import Prompt, split_of
 from rbr.errors import InputError, Location
@@ -127,6 +127,8 @@ def labeled_prompts(store: Store, models: Models, progress: Progress) -> dg.Mate
     policy = read_snapshot(store, ContentPolicy)
     grader = grader_in_use(store)
     checked = store.read("checked_prompts")
+    # Before the grader works.
+    check_categories(checked["category"].drop_nulls(), policy, where="data/prompts")
     prompts = checked.filter(pl.col("problem").is_null()).drop("problem")
     unreadable = checked.drop_nulls("problem").select("prompt_id", "messages", pl.col("problem").alias("reason"))
     cells = Cells(store, models, progress, "labeled_prompts")
