@@ -12,7 +12,7 @@ from rbr.grading.class_calibration import MATCHES, TOLERANCE, TOO_HIGH, TOO_LOW,
 from rbr.grading.dependent_pairs import APART, TOGETHER, dependent_pairs
 from rbr.grading.judged_replies import JudgedReplies, judge_gold_replies
 from rbr.rulebook import Behavior, ContentPolicy
-from resources.cells import read_grades
+from resources.grade_rows import read_grades
 from resources.models import grader_in_use
 from resources.pages.asset_pages import preview, save_table
 from resources.pages.check_results import check_result

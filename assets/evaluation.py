@@ -4,12 +4,14 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
-from assets.evaluation_checks import MAX_ILLOGICAL, MAX_WITHOUT_CLASS, check_classes, check_logic, check_oracle
+from assets.evaluation_checks import MAX_ILLOGICAL, check_classes, check_logic, check_oracle, with_refusals
 from assets.prompts import test_prompts
 from assets.training import rl_checkpoints
 from rbr.classes.classification import thresholded_classes
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.evaluation.judges import classes_by_judge
-from rbr.evaluation.metrics import METRIC_NAMES, evaluate_groups, undecided_metrics
+from rbr.evaluation.metrics import evaluate_groups
+from rbr.evaluation.share_counts import undecided_metrics
 from rbr.hashing import content_hash, frame_hash
 from rbr.profile import EvaluationSettings
 from rbr.rulebook import Behavior
@@ -119,7 +121,7 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
             "replies_have_a_class",
             asset="evaluation_metrics",
             blocking=True,
-            description=f"At most {MAX_WITHOUT_CLASS:.0%} of each policy's replies have no class, on every split.",
+            description="At most grader.max_unread of each policy's replies have no class, by split and category.",
         ),
         dg.AssetCheckSpec(
             "oracle_knows_the_rules",
@@ -136,14 +138,23 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
     settings = read_snapshot(store, EvaluationSettings)
     behavior = read_snapshot(store, Behavior)
     replies = read_evaluated_replies(store)
-    by_grader = thresholded_classes(replies, store.read("evaluation_grades"), behavior, read_thresholds(store))
-    by_oracle, unknown = classes_by_judge(read_oracle(store), replies, behavior)
+    grades, grader = store.read("evaluation_grades"), grader_in_use(store).settings
+    by_grader = thresholded_classes(with_refusals(replies, grades), grades, behavior, read_thresholds(store))
+    by_oracle, unknown = classes_by_judge(read_oracle(store), replies.with_columns(refused=pl.lit(False)), behavior)
     by_grader, by_oracle = (
         frame.with_columns(judge=pl.lit(judge)) for frame, judge in ((by_grader, "grader"), (by_oracle, "oracle"))
     )
-    judged = pl.concat([by_grader, by_oracle], how="diagonal")  # Only the oracle has the column possible_classes.
-    metrics = evaluate_groups(judged, behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed)
+    # With a few unread answers, a metric has a value and a range. With an oracle that does not know a proposition, it
+    # has none: all replies that depend on the proposition are undecided, and they are no random sample.
+    metrics = pl.concat(
+        evaluate_groups(
+            judged, behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed, max_undecided=max_undecided
+        )
+        for judged, max_undecided in ((by_grader, grader.max_unread), (by_oracle, 0.0))
+        if not judged.is_empty()
+    )
     rows = metrics.with_columns(rulebook=pl.lit(_rulebook_version(store))).select(list(TABLES["evaluations"].dtypes))
+    judged = pl.concat([by_grader, by_oracle], how="diagonal")
     store.append("evaluations", rows)
     _log_to_mlflow(store, tracking, rows)
     return save_table(
@@ -153,11 +164,12 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
         metadata={
             "metrics": metrics_plot(rows, list(METRIC_NAMES)),
             "replies without a class by the grader": by_grader["class_name"].null_count(),
+            "replies that a content filter refused to judge": int(by_grader["refused"].sum()),
             **_left_out_by_oracle(by_oracle, unknown, behavior),
         },
         check_results=[
             check_logic(judged, behavior),
-            check_classes(by_grader, store.read("evaluation_grades")),
+            check_classes(by_grader, grades, grader.max_unread),
             check_oracle(by_oracle, unknown, behavior),
         ],
     )
@@ -202,6 +214,6 @@ def _log_to_mlflow(store: Store, tracking: Tracking, rows: pl.DataFrame) -> None
         values = {
             f"{row['judge']}.{row['split']}.{metric}": row[metric]
             for row in rows_of_variant.iter_rows(named=True)
-            for metric in METRIC_NAMES
+            for metric in (*COUNT_NAMES, *(name + end for name in METRIC_NAMES for end in ENDS))
         }
         tracking.log_evaluation(run_id, values, tags={"rbr.rulebook": rows_of_variant["rulebook"][0]})

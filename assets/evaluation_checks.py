@@ -1,11 +1,13 @@
 """The checks of `evaluation_metrics`: illogical replies, replies without a class, and what the oracle knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from rbr.evaluation.metrics import class_membership, undecided_metrics
+from rbr.evaluation.share_counts import class_membership, undecided_metrics
+from rbr.grading.gold_agreement import wilson_interval
 from rbr.rulebook import Behavior
 from resources.checkpoints import VARIANTS
 from resources.pages.asset_pages import preview
@@ -13,9 +15,6 @@ from resources.pages.check_results import check_result
 
 MAX_ILLOGICAL = 0.1
 """Largest share of illogical replies of a policy, on a split and by a judge."""
-
-MAX_WITHOUT_CLASS = 0.1
-"""Largest share of replies without a class of a policy, on a split and by a judge."""
 
 _GROUP = ["variant", "split", "judge"]
 
@@ -67,26 +66,55 @@ def check_logic(judged: pl.DataFrame, behavior: Behavior) -> dg.AssetCheckResult
     )
 
 
-def check_classes(judged: pl.DataFrame, grades: pl.DataFrame) -> dg.AssetCheckResult:
-    """Checks the share of replies without a class of each policy, split and judge. No metric counts these replies.
+def with_refusals(replies: pl.DataFrame, grades: pl.DataFrame) -> pl.DataFrame:
+    """Adds the column refused: whether a content filter refused to judge the reply.
 
     Args:
-        judged: Columns variant, split, judge and class_name (null if the reply has no class).
-        grades: Columns proposition and p_yes (null if the answer could not be read) of the judged replies.
+        replies: Columns variant and completion_id, and any others.
+        grades: Columns variant, completion_id and outcome.
     """
-    counts = (
-        judged.group_by(_GROUP)
-        .agg(pl.len().alias("replies"), pl.col("class_name").null_count().alias("without_class"))
-        .sort(_GROUP)
+    refused = grades.filter(pl.col("outcome") == "refused").select("variant", "completion_id").unique()
+    return replies.join(
+        refused.with_columns(refused=pl.lit(True)), on=["variant", "completion_id"], how="left", maintain_order="left"
+    ).with_columns(pl.col("refused").fill_null(False))
+
+
+def check_classes(judged: pl.DataFrame, grades: pl.DataFrame, max_unread: float) -> dg.AssetCheckResult:
+    """Checks the share of replies without a class of each policy and split, and of each category.
+
+    A policy and split fail if the share is above the bar. A category has few replies, so it fails only if the share is
+    above the bar with 95 % confidence.
+
+    Args:
+        judged: Columns variant, split, judge, category, refused and class_name (null if the reply has no class).
+        grades: Columns proposition and p_yes (null unless answered) of the judged replies.
+        max_unread: Largest share of replies without a class, in [0, 1].
+    """
+    counts, by_category = (
+        judged.group_by(group)
+        .agg(
+            pl.len().alias("replies"),
+            pl.col("class_name").null_count().alias("without_class"),
+            (pl.col("class_name").is_null() & pl.col("refused")).sum().alias("refused"),
+        )
+        .sort(group)
+        for group in (_GROUP, [*_GROUP, "category"])
     )
     without_replies = [variant for variant in VARIANTS if variant not in set(counts["variant"])]
-    above = counts.filter(pl.col("without_class") > MAX_WITHOUT_CLASS * pl.col("replies"))
-    if not above.is_empty():
+    above = counts.filter(pl.col("without_class") > max_unread * pl.col("replies"))
+    surely_above = [
+        wilson_interval(row["without_class"] / row["replies"], row["replies"])[0] > max_unread
+        for row in by_category.iter_rows(named=True)
+    ]
+    above_by_category = by_category.filter(pl.Series(surely_above, dtype=pl.Boolean))
+    if not above.is_empty() or not above_by_category.is_empty():
         passed = False
+        which = above if not above.is_empty() else above_by_category
         words = (
-            f"Replies without a class: {_shares(above, 'without_class')}. The bar is {MAX_WITHOUT_CLASS:.0%}. "
-            f"Answers of the grader that could not be read, by proposition: {_unread(grades)}. Check grader.yes, "
-            "grader.no and grader.min_mass, and the server if grader.backend is openai."
+            f"Replies without a class: {_shares(which, 'without_class')}. The bar is {max_unread:.0%} "
+            f"(grader.max_unread). Of these replies, a content filter refused to judge {which['refused'].sum()}. "
+            f"Missing answers of the grader, by proposition: {_unread(grades)}. The column reason of the table grades "
+            "says why. Check grader.yes, grader.no and grader.min_mass; or use a judge without a filter."
         )
     elif without_replies:
         passed, words = None, f"There is no reply of {', '.join(without_replies)}."
@@ -94,7 +122,11 @@ def check_classes(judged: pl.DataFrame, grades: pl.DataFrame) -> dg.AssetCheckRe
         passed = True
         words = f"Replies without a class: at most {_shares(_largest(counts, 'without_class'), 'without_class')}."
     return check_result(
-        "replies_have_a_class", passed=passed, words=words, blocks=True, metadata={"without a class": preview(counts)}
+        "replies_have_a_class",
+        passed=passed,
+        words=words,
+        blocks=True,
+        metadata={"without a class": preview(counts), "without a class, by category": preview(by_category)},
     )
 
 
@@ -129,7 +161,7 @@ def _shares(counts: pl.DataFrame, column: str) -> str:
     """Returns a share of replies in words, for each policy, split and judge."""
     return "; ".join(
         f"{row[column]} of {row['replies']} ({row[column] / row['replies']:.0%}) "
-        f"of {row['variant']} on {row['split']}, judged by the {row['judge']}"
+        f"of {row['variant']} on {row['split']}{_category(row)}, judged by the {row['judge']}"
         for row in counts.iter_rows(named=True)
     )
 
@@ -143,3 +175,7 @@ def _unread(grades: pl.DataFrame) -> str:
     unread = grades.filter(pl.col("p_yes").is_null()).group_by("proposition").len()
     most_first = unread.sort("len", "proposition", descending=[True, False])
     return ", ".join(f"{name} ({count})" for name, count in most_first.iter_rows()) or "none"
+
+
+def _category(row: Mapping[str, Any]) -> str:
+    return f", category {row['category']}" if "category" in row else ""

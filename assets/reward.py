@@ -16,6 +16,7 @@ from rbr.reward.fit_problems import FitProblem, fit_problems
 from rbr.reward.fit_result import FitResult
 from rbr.rulebook import Behavior, ContentPolicy, Propositions
 from resources.artifacts import Artifacts
+from resources.models import grader_in_use
 from resources.pages.asset_pages import PREVIEW_ROWS, preview, save_table
 from resources.pages.asset_plots import weights_plot
 from resources.sources import snapshot_key
@@ -110,7 +111,7 @@ def reward(store: Store, artifacts: Artifacts) -> dg.MaterializeResult:
         read_snapshot(store, Propositions),
         read_snapshot(store, ContentPolicy),
         few_shot=read_snapshot(store, GraderSettings).few_shot,
-        grader=read_model(store, "grader").fingerprint,
+        grader=grader_in_use(store).version,
         reward_model=read_model(store, "helpful_reward_model").fingerprint,
     )
     artifact.save(artifacts.reward)

@@ -7,7 +7,7 @@ settings that differ from those of ``NAME.yaml`` in the same directory.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from rbr.errors import InputError
 from rbr.files.profile_document import ProfileDocument, read_profile_document
@@ -62,7 +62,7 @@ class ModelSettings(_Section):
 
     Attributes:
         policy: Helpful-only model that writes the candidate replies and is trained.
-        grader: Model that answers the propositions.
+        grader: Model that answers the propositions; None if a server has it and tokenizes for itself.
         helpful_reward_model: Reward model R_rm, trained on helpfulness alone.
         human_reward_model: Reward model of human preferences, for a baseline.
         oracle: Name of a registered judge that knows the true labels; None if there is no oracle.
@@ -73,7 +73,7 @@ class ModelSettings(_Section):
     """
 
     policy: ModelRef
-    grader: ModelRef
+    grader: ModelRef | None
     helpful_reward_model: ModelRef
     human_reward_model: ModelRef
     oracle: _Text | None
@@ -385,6 +385,14 @@ class Profile(_Section):
             evaluation=self.evaluation.max_new_tokens,
         )
 
+    @model_validator(mode="after")
+    def _check_grader(self) -> "Profile":
+        needs_files = self.grader.backend != "openai" or self.grader.endpoint == "completions"
+        if self.models.grader is None and needs_files:
+            what = "only the backend openai with the endpoint chat works without the files of the grader"
+            raise schema_problem(what, "Set the path of the model.", at=("models", "grader"))
+        return self
+
 
 def load_profile(path: str | Path) -> Profile:
     """Reads a profile and the profiles that it extends.
@@ -421,6 +429,8 @@ def parse_profile(document: ProfileDocument) -> Profile:
         template = read_text(profile.grader.prompt_template)
     except InputError as error:
         where = document.location(("grader", "prompt_template"))
-        raise InputError(error.what, where=where, hint="Name an existing file, such as profiles/judge_prompt.jinja.")
+        raise InputError(
+            error.what, where=where, hint="Name an existing file, such as profiles/judge_prompt.jinja."
+        ) from error
     grader = profile.grader.model_copy(update={"prompt_template": template})
     return profile.model_copy(update={"grader": grader})

@@ -34,7 +34,8 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
     Args:
         store: The store to fill.
         table: Name of the table; docs/tables.md lists the tables and their columns.
-        rows: One mapping per row, from column to value. A missing column is null; an unknown column is ignored.
+        rows: One mapping per row, from column to value. A missing column is null; an unknown column is ignored. A grade
+            without an outcome is answered, or unreadable if p_yes is missing.
 
     Returns:
         The rows, with all columns of the table.
@@ -45,6 +46,11 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
     """
     dtypes = TABLES[table].dtypes
     frame = pl.DataFrame([{name: row.get(name) for name in dtypes} for row in rows], schema=dtypes)
+    if {"outcome", "p_yes"} <= dtypes.keys():
+        by_grade = pl.when(pl.col("p_yes").is_null()).then(pl.lit("unreadable")).otherwise(pl.lit("answered"))
+        frame = frame.with_columns(pl.col("outcome").fill_null(by_grade))
+    if "bound" in dtypes:
+        frame = frame.with_columns(pl.col("bound").fill_null(0.0))
     store.replace(table, frame)
     return frame
 

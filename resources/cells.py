@@ -5,7 +5,8 @@ loses at most one chunk. A model is opened only if a cell is missing, and the st
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,8 +14,9 @@ import polars as pl
 
 from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
-from rbr.grading import Question, question_hash
+from rbr.grading import Outcome, Question
 from rbr.rulebook import ContentPolicy
+from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.progress import Progress
 from resources.store import Store
@@ -39,12 +41,12 @@ TOKENS = "tokens"
 CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English. Tokens are estimated, because the tokenizer of a grader on a server is not available."""
 
-OnProgress: TypeAlias = Callable[[int], None]
+OnProgress: TypeAlias = Callable[..., None]
 MakeChunk: TypeAlias = Callable[[Any, pl.DataFrame, OnProgress], tuple[pl.DataFrame, int]]
 """Makes the cells of one chunk.
 
-Arguments: the open model, the rows of the chunk, and a callback for the number of finished rows. Results: rows of the
-cell table, and the number of tokens that the model has read or written.
+Arguments: the open model, the rows of the chunk, and a callback for the number of finished rows and a note. Results:
+rows of the cell table, and the number of tokens that the model has read or written.
 """
 
 
@@ -112,7 +114,6 @@ class Cells:
         self._make(
             "completions",
             _chunks(missing, policy.batch_size),
-            missing.height,
             lambda: self.models.open_policy(policy),
             make_chunk,
         )
@@ -135,40 +136,48 @@ class Cells:
             grader: The grader to ask.
 
         Returns:
-            Columns completion_id (the id of the conversation), proposition (the name of the question) and p_yes (null
-            if the answer could not be read). One row per conversation and question, sorted by id and name.
+            Columns completion_id (the id of the conversation), proposition (the name of the question), p_yes (null
+            unless answered) and outcome (answered, unreadable or refused). One row per conversation and question,
+            sorted by id and name.
 
         Raises:
-            InputError: The model cannot be opened.
+            InputError: The model cannot be opened, or some questions got no answer. The answers that arrived are
+                stored, and the next call asks only the other questions.
         """
         by_name = {question.name: question for group in questions.values() for question in group}
-        hashes = {name: question_hash(question, grader.settings.few_shot) for name, question in by_name.items()}
-        missing = self.store.missing("grades", _wanted_grades(questions, grader))
-        # All conversations of a chunk lack answers to the same questions, so one call of the grader makes the chunk.
-        chunks = [
-            chunk
-            for group in _group_by_questions(missing)
-            for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
-        ]
+        wanted = wanted_grades(questions, grader)
+        missing = self.store.missing("grades", wanted)
+        n_wanted, n_missing = missing.height, missing.height + 1
+        reasons: Counter[str] = Counter()
 
         def make_chunk(model: Any, chunk: pl.DataFrame, on_progress: OnProgress) -> tuple[pl.DataFrame, int]:
             asked = [by_name[name] for name in chunk["propositions"][0]]
             judged = [conversations[conversation_id] for conversation_id in chunk["completion_id"]]
-            # float64[conversations, questions]
-            p_yes = model.grade(judged, asked, on_progress=on_progress)
-            rows = pl.DataFrame(
-                [
-                    (conversation_id, hashes[question.name], grader.version, float(value))
-                    for conversation_id, answers in zip(chunk["completion_id"], p_yes, strict=True)
-                    for question, value in zip(asked, answers, strict=True)
-                ],
-                schema=["completion_id", "question", "grader", "p_yes"],
-                orient="row",
-            )
+            answers = model.grade(judged, asked, on_progress=on_progress)
+            left_out = answers.count(Outcome.NOT_ANSWERED)
+            reasons.update(answers.reasons_of(Outcome.NOT_ANSWERED))
+            if left_out == answers.p_yes.size:
+                # The grader is away. Stop here: it has already waited, and would wait again for every chunk.
+                n_left = self.store.missing("grades", wanted).height
+                raise unanswered(self.asset, n_left, n_wanted, reasons)
             characters = sum(map(_length, judged)) + len(judged) * sum(len(question.text) for question in asked)
+            rows = answered_rows(chunk["completion_id"].to_list(), asked, answers, grader)
             return rows, characters // CHARACTERS_PER_TOKEN
 
-        self._make("grades", chunks, missing.height, lambda: self.models.open_grader(grader), make_chunk)
+        # A question without an answer is asked once more at the end, as long as that helps.
+        while 0 < missing.height < n_missing:
+            n_missing = missing.height
+            reasons.clear()
+            # All conversations of a chunk lack answers to the same questions, so one call of the grader makes it.
+            chunks = [
+                chunk
+                for group in group_by_questions(missing)
+                for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
+            ]
+            self._make("grades", chunks, lambda: self.models.open_grader(grader), make_chunk)
+            missing = self.store.missing("grades", wanted)
+        if not missing.is_empty():
+            raise unanswered(self.asset, missing.height, n_wanted, reasons)
         # Read all wanted answers, new and old.
         return read_grades(self.store, questions, grader)
 
@@ -181,7 +190,7 @@ class Cells:
             grader: The grader to ask.
 
         Returns:
-            Columns prompt_id, category and p_yes (null if the answer could not be read).
+            Columns prompt_id, category, p_yes (null unless answered) and outcome.
         """
         conversations = messages_by_prompt(prompts)
         questions = [Question(code, category.question) for code, category in policy.categories.items()]
@@ -217,7 +226,6 @@ class Cells:
         self._make(
             "scores",
             _chunks(missing, reward_model.batch_size),
-            missing.height,
             lambda: self.models.open_reward_model(reward_model),
             make_chunk,
         )
@@ -229,7 +237,6 @@ class Cells:
         self,
         table: str,
         chunks: Sequence[pl.DataFrame],
-        n_cells: int,
         open_model: Callable[[], Any],
         make_chunk: MakeChunk,
     ) -> None:
@@ -238,7 +245,6 @@ class Cells:
         Args:
             table: Table of the cells.
             chunks: Rows that lack cells; one row per reply. If there are no chunks, no model is opened.
-            n_cells: Number of cells in all chunks.
             open_model: Opens the model.
             make_chunk: Makes the cells of a chunk.
         """
@@ -250,24 +256,19 @@ class Cells:
         done = 0
         with self.progress.bar(self.asset, sum(chunk.height for chunk in chunks), "replies") as bar:
             for chunk in chunks:
-                cells, tokens = make_chunk(model, chunk, lambda count, before=done: bar.update(before + count))
+                cells, tokens = make_chunk(
+                    model, chunk, lambda count, note="", before=done: bar.update(before + count, note)
+                )
                 self.store.append(table, cells)
-                self.work[TOKENS] = self.work.get(TOKENS, 0) + tokens
+                self._add(CELLS_MADE, cells.height)
+                self._add(TOKENS, tokens)
                 done += chunk.height
                 bar.update(done)
-        self.work[CELLS_MADE] = n_cells
-        self.work[OPENING_SECONDS] = opened - started
-        self.work[MAKING_SECONDS] = time.monotonic() - opened
+        self._add(OPENING_SECONDS, opened - started)
+        self._add(MAKING_SECONDS, time.monotonic() - opened)
 
-
-def read_grades(store: Store, questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
-    """Reads answers that have been made earlier. Arguments and result are the same as for `Cells.grade`.
-
-    The column p_yes is null if an answer could not be read, or has not been made.
-    """
-    stored = store.read("grades", "grader = ?", [grader.version])
-    answered = _wanted_grades(questions, grader).join(stored, on=["completion_id", "question", "grader"], how="left")
-    return answered.select("completion_id", "proposition", "p_yes").sort("completion_id", "proposition")
+    def _add(self, key: str, value: int | float) -> None:
+        self.work[key] = self.work.get(key, 0) + value
 
 
 def name_completions(plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: PolicyInUse) -> pl.DataFrame:
@@ -285,21 +286,6 @@ def name_completions(plan: pl.DataFrame, prompts: Mapping[str, Conversation], po
     return plan.with_columns(pl.Series("completion_id", ids, dtype=pl.String))
 
 
-def _wanted_grades(questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
-    """Returns one row per answer: columns completion_id, proposition, question (its hash) and grader."""
-    by_name = {question.name: question for group in questions.values() for question in group}
-    hashes = {name: question_hash(question, grader.settings.few_shot) for name, question in by_name.items()}
-    return pl.DataFrame(
-        [
-            (conversation_id, question.name, hashes[question.name], grader.version)
-            for conversation_id, group in questions.items()
-            for question in group
-        ],
-        schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
-        orient="row",
-    )
-
-
 def _length(conversation: Conversation) -> int:
     """Returns the length of a conversation in characters."""
     return sum(len(message["content"]) for message in conversation)
@@ -308,17 +294,3 @@ def _length(conversation: Conversation) -> int:
 def _chunks(rows: pl.DataFrame, batch_size: int) -> list[pl.DataFrame]:
     size = batch_size * BATCHES_PER_CHUNK
     return [rows.slice(start, size) for start in range(0, rows.height, size)]
-
-
-def _group_by_questions(missing: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Groups the completions that lack answers to the same questions.
-
-    Args:
-        missing: Columns completion_id and proposition; one row per missing answer.
-
-    Yields:
-        Columns completion_id and propositions (a list, the same in all rows).
-    """
-    lacking = missing.group_by("completion_id", maintain_order=True).agg(propositions=pl.col("proposition").sort())
-    for _, group in lacking.group_by("propositions", maintain_order=True):
-        yield group

@@ -1,5 +1,6 @@
 """The models in use and their settings, and the resource that opens models."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from rbr.comparisons.completion_ids import sampling_key
-from rbr.hashing import content_hash
+from rbr.errors import InputError
+from rbr.grading.identity import grader_identity, identify_grader
+from rbr.grading.served_model import served_model
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
 from resources.store import Store
@@ -75,30 +78,24 @@ class GraderInUse:
     """A grader with the settings for asking it.
 
     Attributes:
-        model: The model and its fingerprint.
+        model: The model and its fingerprint; None if a server has the model and tokenizes for itself.
         settings: Section `grader` of the profile.
+        served: What the server says about its model; None if the grader runs in process.
     """
 
-    model: PinnedModel
+    model: PinnedModel | None
     settings: GraderSettings
+    served: Mapping[str, Any] | None = None
+
+    @property
+    def ref(self) -> ModelRef | None:
+        """The model, or None if a server has it."""
+        return None if self.model is None else self.model.ref
 
     @property
     def version(self) -> str:
-        """Hash of the weights and of the settings that an answer depends on; a key column of the table grades.
-
-        Few-shot examples are part of the question's hash instead. No answer depends on the batch size, the server's
-        address or the number of retries.
-        """
-        return content_hash(
-            [
-                "grader",
-                self.model.fingerprint,
-                self.settings.backend,
-                sorted(self.settings.yes),
-                sorted(self.settings.no),
-                self.settings.min_mass,
-            ]
-        )
+        """Identity of the grader, as `rbr.grading.identity.grader_identity` computes it; a key column of `grades`."""
+        return grader_identity(self.settings, None if self.model is None else self.model.fingerprint, self.served)
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,19 @@ class RewardModelInUse:
 
 def grader_in_use(store: Store) -> GraderInUse:
     """Returns the grader in use, from the snapshots models/grader and profile/grader."""
-    return GraderInUse(read_model(store, "grader"), read_snapshot(store, GraderSettings))
+    content = store.snapshot("models/grader")
+    model = None if content["path"] is None else read_model(store, "grader")
+    return GraderInUse(model, read_snapshot(store, GraderSettings), content["served"])
+
+
+def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderInUse:
+    """Returns the grader that a profile names, without a store.
+
+    Raises:
+        InputError: The model has no fingerprint, or the server is away.
+    """
+    model = None if ref is None else PinnedModel(ref, model_fingerprint(ref))
+    return GraderInUse(model, settings, served_model(settings) if settings.backend == "openai" else None)
 
 
 class Models(dg.ConfigurableResource):
@@ -140,12 +149,19 @@ class Models(dg.ConfigurableResource):
         return _open_policy(model_fingerprint(policy.model.ref), policy.model.ref, policy.batch_size)
 
     def open_grader(self, grader: GraderInUse) -> "Grader":
-        """Opens a grader. With the backend ``openai``, nothing checks that the server uses the right model.
+        """Opens a grader.
 
         Raises:
-            InputError: The model cannot be opened.
+            InputError: The model cannot be opened, or the server has another model than at the start of the run.
         """
-        return _open_grader(model_fingerprint(grader.model.ref), grader.model.ref, grader.settings)
+        identity = identify_grader(grader.ref, grader.settings)
+        if identity != grader.version:
+            raise InputError(
+                "the grader is not the one that this run started with",
+                where=grader.settings.base_url or (grader.ref.path if grader.ref else "grader"),
+                hint="Its files or the model of its server have changed. Run `rbr run` again.",
+            )
+        return _open_grader(identity, grader.ref, grader.settings)
 
     def open_reward_model(self, reward_model: RewardModelInUse) -> "RewardModel":
         """Opens a reward model.
@@ -167,7 +183,7 @@ def _open_policy(fingerprint: str, ref: ModelRef, batch_size: int) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _open_grader(fingerprint: str, ref: ModelRef, settings: GraderSettings) -> Any:
+def _open_grader(fingerprint: str, ref: ModelRef | None, settings: GraderSettings) -> Any:
     from rbr.grading import open_grader
 
     return open_grader(ref, settings)

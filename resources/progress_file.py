@@ -25,6 +25,7 @@ class JobProgress:
         unit: The unit in the plural: ``replies`` or ``steps``.
         started: Start of the job, in seconds since the epoch.
         finished: End of the job, in seconds since the epoch; None while the job runs.
+        note: What the job waits for, such as a server that is away; empty if it does not wait.
     """
 
     asset: str
@@ -33,6 +34,7 @@ class JobProgress:
     unit: str
     started: float
     finished: float | None
+    note: str = ""
 
 
 class ProgressFile:
@@ -54,9 +56,9 @@ class ProgressFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
 
-    def update(self, done: int) -> None:
-        """Sets the number of finished units."""
-        self._progress = replace(self._progress, done=done)
+    def update(self, done: int, note: str = "") -> None:
+        """Sets the number of finished units, and what the job waits for."""
+        self._progress = replace(self._progress, done=done, note=note)
         if done >= self._progress.total or time.monotonic() - self._last_write >= _THROTTLE_S:
             self._write()
 

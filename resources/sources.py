@@ -21,14 +21,23 @@ from rbr.files.data_files import (
 from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import sorted_by_line
+from rbr.grading import JudgePrompt
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
-from rbr.profile import ModelRef, Profile, parse_profile
+from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
 from rbr.rulebook import Behavior, RulebookFile, propositions_needed, read_rulebook_files
 from rbr.rulebook.longest_texts import longest_texts
 
 SourceContents: TypeAlias = dict[str, Any]
 """Content by snapshot name: JSON-like data, or an InputError if the file cannot be used."""
+
+
+class ServerAway(InputError):
+    """The server of the grader does not answer, so nobody knows which model it has.
+
+    A snapshot that was taken earlier stays as it is. Without one, the snapshot cannot be taken.
+    """
+
 
 UNREADABLE = "unreadable"
 """Data version of a file that cannot be used. No stored snapshot has this version."""
@@ -78,11 +87,13 @@ def snapshot_key(name: str) -> dg.AssetKey:
 def data_versions(contents: SourceContents) -> dict[dg.AssetKey, str]:
     """Returns the data version of each content; `UNREADABLE` if the content is an error.
 
-    A snapshot with the version `UNREADABLE` is always stale. Its materialization reports the error.
+    A snapshot with the version `UNREADABLE` is always stale. Its materialization reports the error. A content that
+    nobody knows, because a server is away, has no version: an earlier snapshot counts as unchanged.
     """
     return {
         snapshot_key(name): UNREADABLE if isinstance(content, InputError) else content_hash(content)
         for name, content in contents.items()
+        if not isinstance(content, ServerAway)
     }
 
 
@@ -190,6 +201,7 @@ def _settings_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
     values["reply_lengths"] = loaded.settings.reply_lengths().model_dump(mode="json")
     return {
         **{name: values[name.removeprefix("profile/")] for name in sections},
+        "profile/grader": _result_or_error(partial(_grader_settings, loaded)),
         **{name: _result_or_error(partial(_model, loaded, name.removeprefix("models/"))) for name in models},
     }
 
@@ -243,15 +255,47 @@ def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
 def _model(loaded: _LoadedProfile, role: str) -> dict[str, Any]:
     ref = getattr(loaded.settings.models, role)
     try:
+        if role == "grader":
+            return _grader(ref, loaded.settings.grader)
         if isinstance(ref, ModelRef):
-            return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref)}
+            return _pinned(ref)
         if ref is not None:
             # Report an unknown judge now, not after hours of training.
             open_judge(ref)
         return {"judge": ref}
     except InputError as error:
+        if isinstance(error, ServerAway):
+            raise
         where = loaded.document.location(("models", role))
         raise InputError(error.what, where=where, hint=error.hint) from error
+
+
+def _grader_settings(loaded: _LoadedProfile) -> dict[str, Any]:
+    """Returns the section `grader`, after a check of the prompt template that it names."""
+    settings = loaded.settings.grader
+    try:
+        JudgePrompt(settings.prompt_template)
+    except InputError as error:
+        where = loaded.document.location(("grader", "prompt_template"))
+        raise InputError(error.what, where=where, hint=error.hint) from error
+    return settings.model_dump(mode="json")
+
+
+def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
+    """Returns the model of the grader, and what its server says about the model that it serves."""
+    local = dict.fromkeys([*ModelRef.model_fields, "fingerprint"]) if ref is None else _pinned(ref)
+    if settings.backend != "openai":
+        return {**local, "served": None}
+    from rbr.grading.served_model import served_model
+
+    try:
+        return {**local, "served": served_model(settings)}
+    except InputError as error:
+        raise ServerAway(error.what, where=error.where, hint=error.hint) from error
+
+
+def _pinned(ref: ModelRef) -> dict[str, Any]:
+    return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref)}
 
 
 def snapshot_names(group: str) -> list[str]:

@@ -74,7 +74,7 @@ class Tracking(dg.ConfigurableResource):
         ).info.run_id
         with _terminated(client, run_id):
             _log_params(client, run_id, params)
-            _log_metrics(client, run_id, metrics)
+            _log_metrics(client, run_id, metrics.filter(pl.col("value").is_finite()))
         return run_id
 
     def log_evaluation(
@@ -84,12 +84,14 @@ class Tracking(dg.ConfigurableResource):
 
         Args:
             run_id: Id that `log_training` returned.
-            metrics: Value by name, such as ``grader.test.f1``; None and NaN are left out.
+            metrics: Value by name, such as ``grader.test.f1``. None is logged as NaN, so that the run does not show the
+                value of an earlier evaluation.
             tags: Tags to set on the run, such as the rulebook's hash.
         """
         client, _ = self._open()
-        rows = [{"step": 0, "metric": name, "value": value} for name, value in metrics.items()]
-        _log_metrics(client, run_id, pl.DataFrame(rows, schema={"step": pl.Int64, "metric": str, "value": float}))
+        rows = [(0, name, math.nan if value is None else float(value)) for name, value in metrics.items()]
+        frame = pl.DataFrame(rows, schema={"step": pl.Int64, "metric": str, "value": float}, orient="row")
+        _log_metrics(client, run_id, frame)
         for name, value in (tags or {}).items():
             client.set_tag(run_id, name, value)
 
@@ -144,7 +146,7 @@ def _log_metrics(client: "MlflowClient", run_id: str, metrics: pl.DataFrame) -> 
     rows = [
         Metric(metric, value, now, step)
         for step, metric, value in metrics.select("step", "metric", "value").iter_rows()
-        if value is not None and math.isfinite(value)
+        if value is not None and not math.isinf(value)
     ]
     for start in range(0, len(rows), _METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=rows[start : start + _METRICS_PER_BATCH])

@@ -160,7 +160,7 @@ class RlObjective:
         return RewardSource(
             reward_model=self.reward_model.ref,
             artifact=directory,
-            grader=self.grader.model.ref,
+            grader=self.grader.ref,
             grader_settings=self.grader.settings,
         )
 

@@ -30,6 +30,7 @@ _GOLD_CLASSES = pl.Schema(
     }
 )
 _CLASS_COLUMN: Mapping[str, pl.DataType | type[pl.DataType]] = {"class_name": pl.String}
+_POSSIBLE_CLASS_COLUMNS = {**_CLASS_COLUMN, "possible_classes": pl.List(pl.String)}
 
 
 def most_probable_classes(
@@ -83,7 +84,8 @@ def thresholded_classes(
         thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        The replies with class_name. The class is null if it depends on a missing grade.
+        The replies with class_name and possible_classes. The class is null if it depends on a missing grade.
+        possible_classes lists the classes that the reply has for any answer in place of the missing ones, best first.
 
     Example:
         >>> from rbr.rulebook import load_behavior
@@ -92,15 +94,15 @@ def thresholded_classes(
         >>> names = feature_map(behavior, "comply").propositions
         >>> grades = pl.DataFrame({"completion_id": "a", "proposition": names, "p_yes": [0.3] * len(names)})
         >>> thresholded_classes(replies, grades, behavior, thresholds={"disallowed_content": 0.2}).row(0)
-        ('a', 'comply', 'disallowed')
+        ('a', 'comply', 'disallowed', ['disallowed'])
     """
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         features = feature_map(behavior, response_type, thresholds=thresholds)
-        classes = features.thresholded_class_indices(_grades_of(group, grades, features))
-        return group.with_columns(_class_names(classes, features.classes))
+        possible = features.possible_classes(_grades_of(group, grades, features))  # [replies, classes]
+        return _with_possible_names(group, [np.array(features.classes)[row].tolist() for row in possible])
 
-    return _by_response_type(replies, classify)
+    return _by_response_type(replies, classify, _POSSIBLE_CLASS_COLUMNS)
 
 
 def true_classes(replies: pl.DataFrame, truths: Sequence[Mapping[str, bool]], behavior: Behavior) -> pl.DataFrame:
@@ -130,15 +132,9 @@ def true_classes(replies: pl.DataFrame, truths: Sequence[Mapping[str, bool]], be
 
     def classify(response_type: str, group: pl.DataFrame) -> pl.DataFrame:
         diagram = compile_classes(behavior, response_type)
-        possible = _possible_names(diagram, [truths[row] for row in group["_truth"]])
-        return group.with_columns(
-            pl.Series("class_name", [names[0] if len(names) == 1 else None for names in possible], dtype=pl.String),
-            pl.Series("possible_classes", possible, dtype=pl.List(pl.String)),
-        )
+        return _with_possible_names(group, _possible_names(diagram, [truths[row] for row in group["_truth"]]))
 
-    return _by_response_type(numbered, classify, {**_CLASS_COLUMN, "possible_classes": pl.List(pl.String)}).drop(
-        "_truth"
-    )
+    return _by_response_type(numbered, classify, _POSSIBLE_CLASS_COLUMNS).drop("_truth")
 
 
 def gold_classes(rows: Sequence[GoldRow], rulebook: Rulebook, *, where: str) -> pl.DataFrame:
@@ -201,6 +197,14 @@ def _possible_names(diagram: ClassDiagram, truths: Sequence[Mapping[str, bool]])
     unknown = np.array([[name not in truth for name in diagram.propositions] for truth in truths], dtype=np.bool_)
     possible = possible_classes(diagram, values.reshape(shape), unknown.reshape(shape))
     return [np.array(diagram.classes)[row].tolist() for row in possible]
+
+
+def _with_possible_names(replies: pl.DataFrame, possible: list[list[str]]) -> pl.DataFrame:
+    """Adds the columns class_name and possible_classes, from the possible classes of each reply."""
+    return replies.with_columns(
+        pl.Series("class_name", [names[0] if len(names) == 1 else None for names in possible], dtype=pl.String),
+        pl.Series("possible_classes", possible, dtype=pl.List(pl.String)),
+    )
 
 
 def _grades_of(group: pl.DataFrame, grades: pl.DataFrame, features: FeatureMap) -> FloatArray:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rbr.classes.unread_grades import certain_class_indices, certain_most_probable_classes
 from rbr.rulebook import Behavior, ClassDiagram, compile_classes
+from rbr.rulebook.possible_classes import possible_classes
 
 FloatArray = NDArray[np.float64]
 
@@ -93,9 +94,18 @@ class FeatureMap:
         Returns:
             Index into `classes`, shape [N]; -1 if the class depends on a missing grade.
         """
-        rule_grades = p_yes[:, self._columns(self.diagram.propositions)]
-        thresholds = np.array([self.thresholds.get(name, NEUTRAL_THRESHOLD) for name in self.diagram.propositions])
-        return certain_class_indices(self.diagram, rule_grades >= thresholds, unread=np.isnan(rule_grades))
+        return certain_class_indices(self.diagram, *self._truth_and_unread(p_yes))
+
+    def possible_classes(self, p_yes: FloatArray) -> NDArray[np.bool_]:
+        """Returns the classes that each reply may have after every known grade is cut at its threshold.
+
+        Args:
+            p_yes: Grades, float64[N, propositions] in [0, 1]; NaN if a grade is missing.
+
+        Returns:
+            bool[N, classes]; the classes of all completions of the missing grades.
+        """
+        return possible_classes(self.diagram, *self._truth_and_unread(p_yes))
 
     def most_probable_classes(self, p_yes: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Returns the most probable class of each reply, and its probability.
@@ -120,6 +130,12 @@ class FeatureMap:
             float64[N, diagram.propositions]; NaN if a grade is missing.
         """
         return self._recentered(p_yes)[:, self._columns(self.diagram.propositions)]
+
+    def _truth_and_unread(self, p_yes: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Returns the truth values of the propositions of the class rules, and which of them are unknown."""
+        rule_grades = p_yes[:, self._columns(self.diagram.propositions)]
+        thresholds = np.array([self.thresholds.get(name, NEUTRAL_THRESHOLD) for name in self.diagram.propositions])
+        return rule_grades >= thresholds, np.isnan(rule_grades)
 
     def _columns(self, names: tuple[str, ...]) -> list[int]:
         return [self.propositions.index(name) for name in names]

@@ -3,9 +3,10 @@
 Importing this package does not import torch.
 """
 
+from rbr.evaluation.estimates import METRIC_NAMES, Evaluation, MetricEstimate
 from rbr.evaluation.html_report import ReportContent, render_report
 from rbr.evaluation.judges import Judge, open_judge
-from rbr.evaluation.metrics import METRIC_NAMES, Evaluation, MetricEstimate, evaluate, evaluate_groups
+from rbr.evaluation.metrics import evaluate, evaluate_groups
 from rbr.evaluation.replay import ReplayInput, ReplayResult, count_pair_changes, reclassified_replies
 
 __all__ = [

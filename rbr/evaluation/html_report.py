@@ -12,7 +12,7 @@ import jinja2
 import polars as pl
 
 from rbr.classes.features import CLASS_PREFIX
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.evaluation.report_plot import EvaluationGroup, safety_plots
 from rbr.grading.acceptance import REJECTED, UNDECIDED
 from rbr.rulebook.parts import SIGN_VALUES, Sign
@@ -29,8 +29,8 @@ _FIRST_VARIANT, _FIRST_SPLIT = "rbr", "test"
 
 REPORT_COLUMNS: dict[str, tuple[str, ...]] = {
     "evaluations": (
-        *("variant", "split", "judge", "n_prompts"),
-        *(name + end for name in METRIC_NAMES for end in ("", "_low", "_high")),
+        *("variant", "split", "judge", *COUNT_NAMES),
+        *(name + end for name in METRIC_NAMES for end in ENDS),
     ),
     "weights": ("response_type", "feature", "sign", "weight", "low", "high"),
     "certificates": (

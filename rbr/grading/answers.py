@@ -114,6 +114,10 @@ class Answers:
         p_yes, bound = float(self.p_yes[cell]), float(self.bounds[cell])
         return Answer(self.outcomes[cell], p_yes, bound, self.reasons.get(cell, ""))
 
+    def reasons_of(self, outcome: Outcome) -> list[str]:
+        """Returns the reason of each question with this outcome; questions without a reason are left out."""
+        return [reason for cell, reason in self.reasons.items() if self.outcomes[cell] == outcome]
+
     def count(self, outcome: Outcome) -> int:
         """Returns the number of questions with this outcome."""
         return int((self.outcomes == outcome).sum())

@@ -1,200 +1,216 @@
-"""A grader behind an OpenAI-compatible server, such as ``vllm serve``."""
+"""A grader behind an OpenAI-compatible server, such as ``vllm serve``, llama.cpp or a proxy in front of a vendor.
 
-import asyncio
+`rbr.grading.server` has the parts: how a request is written, how an answer is read, what a failure means, and how long
+to wait. docs/judge-servers.md explains the settings and every error message.
+"""
+
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from math import nan
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import httpx
 import numpy as np
-from numpy.typing import NDArray
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from rbr.conversation import Conversation
-from rbr.errors import InputError
-from rbr.grading.answers import p_yes_from_logprobs
-from rbr.grading.prompt import Question, render_prompt
+from rbr.grading import OnProgress
+from rbr.grading.answers import Answers, Outcome, Reading
+from rbr.grading.prompt import Question, compile_prompt
+from rbr.grading.server.address import API_KEY_VARIABLE, Address
+from rbr.grading.server.advice import problem_of
+from rbr.grading.server.asking import Asker
+from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
+from rbr.grading.server.control_tokens import ControlTokens
+from rbr.grading.server.failures import Failure, FailureKind
+from rbr.grading.server.grading_call import GradingCall
+from rbr.grading.server.patience import Patience
+from rbr.grading.server.probe import Probe
+from rbr.grading.server.requests import ChatRequests, CompletionsRequests, Dialect, Requests
+from rbr.grading.server.responses import AnswerReader, token_text
+from rbr.grading.server.served_models import identity_of, served_model
+from rbr.grading.server.token_prompts import PromptEncoder, answer_ids, open_encoder
 
 if TYPE_CHECKING:
-    from rbr.profile import GraderSettings
+    from rbr.profile import GraderSettings, ModelRef
 
-API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
-"""Environment variable with the API key of the server, if the server needs one."""
-
-_TOP_LOGPROBS = 20  # The largest number that the API allows, so that rare spellings are included.
-_WRONG_KEY_OR_MODEL_NAME = {401, 403, 404}
+__all__ = ["API_KEY_VARIABLE", "OpenAIGrader", "served_model"]
 
 _log = logging.getLogger(__name__)
 
 
 class OpenAIGrader:
-    """A grader that asks ``/chat/completions`` for one token and the most probable tokens' log probabilities.
+    """A grader that asks a server for one token and the log probabilities of the likeliest tokens.
 
-    The server's chat template renders the prompt. The grader starts all requests about a reply before those about the
-    next reply, so that a server with a prefix cache can reuse its work on the reply.
+    The first call of `grade` tries the settings with a harmless question. Control tokens that a conversation spells out
+    are neutralized, because the server would turn them into real ones.
 
     Args:
-        settings: Section `grader` of a profile. `base_url` usually ends in ``/v1``. At most `max_concurrency` requests
-            run at the same time. A request is sent again up to `retries` times, with growing random pauses, if the
-            connection is lost, a timeout expires or the status is 429 or 5xx.
+        settings: Section `grader` of a profile. The key comes from the environment variable ``RBR_GRADER_API_KEY``.
+        ref: The model; the endpoint ``completions`` encodes the prompts with its tokenizer. For the endpoint ``chat``,
+            a local model adds its control tokens to those that are neutralized. May be None for ``chat``.
+
+    Attributes:
+        n_neutralized: Number of control tokens that were neutralized so far.
 
     Raises:
-        InputError: `base_url` or `model_name` is missing.
+        InputError: `base_url` or `model_name` is missing or malformed, `extra_body` sets a field of the grader's own,
+            or the tokenizer for the endpoint ``completions`` cannot be opened.
 
     Example:
         >>> from rbr.profile import load_profile
-        >>> grader = OpenAIGrader(load_profile("profiles/gpu.yaml").grader)
+        >>> profile = load_profile("profiles/gpu.yaml")
+        >>> grader = OpenAIGrader(profile.grader, profile.models.grader)
         >>> grader.grade(conversations, questions)  # doctest: +SKIP
     """
 
-    def __init__(self, settings: "GraderSettings") -> None:
-        if not settings.base_url or not settings.model_name:
-            raise InputError(
-                "the openai backend needs base_url and model_name",
-                where="grader",
-                hint="Set grader.base_url and grader.model_name in the profile.",
-            )
+    def __init__(self, settings: "GraderSettings", ref: "ModelRef | None" = None) -> None:
+        self._address = Address.of(settings)
         self._settings = settings
-        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        self._prompt = compile_prompt(settings.prompt_template)
+        self._control_tokens = ControlTokens.of(ref)
+        self._encoder: PromptEncoder | None = None
+        yes_ids, no_ids = list[int](), list[int]()
+        if settings.endpoint == "completions":
+            self._encoder = encoder = open_encoder(ref)
+            assert ref is not None  # `open_encoder` has checked it.
+            yes_ids, no_ids = answer_ids(encoder, settings, ref)
+        # Not sets: their order, and so the rounding of the sums, would differ between processes.
+        yes, no = (tuple(dict.fromkeys(map(token_text, spellings))) for spellings in (settings.yes, settings.no))
+        self._reader = AnswerReader(
+            Reading(settings.min_mass, settings.max_bound),
+            yes,
+            no,
+            yes_ids,
+            no_ids,
+            settings.top_logprobs,
+        )
+        self._make_requests(settings, Dialect())  # Finds fields in `extra_body` that cannot be set.
+        self._probe = Probe(settings, self._prompt, self._make_requests, self._reader, self._address)
+        self._requests: Requests | None = None  # None until the probe has passed.
+        self._is_away = False
+        self.n_neutralized = 0
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         questions: Sequence[Question],
-        on_progress: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float64]:
+        on_progress: OnProgress | None = None,
+    ) -> Answers:
         """See `rbr.grading.Grader.grade`.
 
-        A grade is NaN if P(yes) + P(no) is below `min_mass`, or if the server rejected the request (for example, if the
-        reply exceeds the context), returned no usable log probabilities, or did not answer after all retries.
+        If the server stops to answer in the middle of the call, or rejects every request from some moment on, the call
+        ends early. It returns what was answered; the other questions are `Outcome.NOT_ANSWERED`, each with the reason.
+        The next call tries the server once and raises if it still does not answer. So store the answers of a call
+        before the next one.
 
         Raises:
-            InputError: The server rejected the API key, the address or the model's name, or no request succeeded.
+            InputError: The settings cannot work, as the probe found, or the call got no answer at all because the
+                server does not work.
         """
-        # The caller may run inside an event loop, and a thread cannot run two event loops.
-        with ThreadPoolExecutor(1) as executor:
-            return executor.submit(asyncio.run, self._grade(conversations, questions, on_progress)).result()
+        if not conversations or not questions:
+            return Answers.none(len(conversations), len(questions))
+        return run_to_end(self._grade(conversations, questions, on_progress or (lambda done, note: None)))
 
     async def _grade(
-        self,
-        conversations: Sequence[Conversation],
-        questions: Sequence[Question],
-        on_progress: Callable[[int], None] | None,
-    ) -> NDArray[np.float64]:
-        grades = np.full((len(conversations), len(questions)), np.nan)
-        # All workers share one iterator, so the requests start in the order of conversations, then questions.
-        cells = iter([(row, column) for row in range(len(conversations)) for column in range(len(questions))])
-        counts = _RequestCounts(sent=grades.size)
+        self, conversations: Sequence[Conversation], questions: Sequence[Question], on_progress: OnProgress
+    ) -> Answers:
+        # 1. Render. Equal conversations and equal questions are asked once.
+        rows = _Distinct.of([self._prompt.conversation(messages) for messages in self._neutralized(conversations)])
+        columns = _Distinct.of([self._prompt.question(question, self._settings.few_shot) for question in questions])
+        n_done = 0
 
-        async def work(client: httpx.AsyncClient, cells: Iterator[tuple[int, int]]) -> None:
-            for row, column in cells:
-                prompt = render_prompt(conversations[row], questions[column], self._settings.few_shot)
-                grades[row, column] = await self._ask(client, prompt, counts)
-                counts.done += 1
-                if on_progress and counts.done % len(questions) == 0:
-                    on_progress(counts.done // len(questions))
+        def on_conversation(row: int) -> None:
+            nonlocal n_done
+            n_done += rows.counts[row]
+            on_progress(n_done, "")
 
-        async with self._client() as client:
-            try:
-                async with asyncio.TaskGroup() as workers:
-                    for _ in range(min(self._settings.max_concurrency, grades.size)):
-                        workers.create_task(work(client, cells))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
-        if counts.unanswered and counts.unanswered == counts.sent:
-            raise InputError(
-                f"no request succeeded: {counts.last_failure}",
-                where=self._url,
-                hint="Check that the server runs and that grader.base_url is its address.",
+        settings = self._settings
+        async with open_connection(self._address, settings.timeout_s, settings.max_concurrency) as connection:
+            # 2. Try the settings.
+            call: GradingCall | None = None
+
+            def on_back(listing: HttpReply) -> None:
+                if call is not None and (swapped := self._swapped_model(listing)):
+                    call.stop(swapped)
+
+            wait_s = 0.0 if self._is_away else settings.wait_s
+            patience = Patience(wait_s, settings.max_concurrency, lambda note: on_progress(n_done, note))
+            asker = Asker(connection, patience, settings.model_name or "", settings.timeout_s, on_back)
+            if self._requests is None:
+                self._requests = await self._probe.run(asker)
+                self._is_away = False
+                patience.wait_s = settings.wait_s
+            requests = self._requests
+            # 3. Ask.
+            call = GradingCall(
+                asker,
+                requests,
+                self._reader,
+                rows.values,
+                columns.values,
+                lambda: self._probe.still_works(asker, requests),
+                on_conversation,
             )
-        return grades
+            await call.run(settings.max_concurrency)
+            # 4. Say how the call ended.
+            failure = call.stopped_by
+            if not failure and call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
+                failure = await self._probe.still_works(asker, requests)
+        if failure:
+            self._requests = None
+            self._is_away = patience.is_over
+            if call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
+                raise problem_of(failure, settings, self._address)
+            _log.error("The grading stopped early: %s", problem_of(failure, settings, self._address))
+        answers = _spread(call.answers, rows.places, columns.places)
+        counts = [f"{n} {outcome}" for outcome in Outcome if outcome != "answered" and (n := answers.count(outcome))]
+        if counts:
+            _log.warning("Of %d questions, %s.", answers.p_yes.size, ", ".join(counts))
+        return answers
 
-    def _client(self) -> httpx.AsyncClient:
-        key = os.environ.get(API_KEY_VARIABLE)
-        return httpx.AsyncClient(
-            timeout=self._settings.timeout_s,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            limits=httpx.Limits(max_connections=self._settings.max_concurrency),
-        )
+    def _neutralized(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        neutral = [self._control_tokens.neutralize_conversation(messages) for messages in conversations]
+        if found := sum(count for _, count in neutral):
+            self.n_neutralized += found
+            n_conversations = sum(count > 0 for _, count in neutral)
+            _log.warning("Neutralized %d spelled-out control tokens in %d conversations.", found, n_conversations)
+        return [messages for messages, _ in neutral]
 
-    async def _ask(self, client: httpx.AsyncClient, prompt: str, counts: "_RequestCounts") -> float:
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_is_transient),
-                stop=stop_after_attempt(self._settings.retries + 1),
-                wait=wait_random_exponential(multiplier=0.25, max=20),
-                reraise=True,
-            ):
-                with attempt:
-                    response = await client.post(self._url, json=self._request(prompt))
-                    response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            return self._grade_of_failed_request(error, counts)
-        except httpx.HTTPError as error:
-            counts.unanswered += 1
-            counts.last_failure = f"{type(error).__name__} {error}".strip()
-            return nan
-        return self._read(response)
+    def _make_requests(self, settings: "GraderSettings", dialect: Dialect) -> Requests:
+        if self._encoder is None:
+            return ChatRequests(settings, dialect)
+        return CompletionsRequests(settings, self._encoder, dialect)
 
-    def _request(self, prompt: str) -> dict[str, Any]:
-        return {
-            "model": self._settings.model_name,
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": _TOP_LOGPROBS,
-        }
-
-    def _grade_of_failed_request(self, error: httpx.HTTPStatusError, counts: "_RequestCounts") -> float:
-        status, text = error.response.status_code, error.response.text[:300]
-        if status in _WRONG_KEY_OR_MODEL_NAME:
-            raise InputError(
-                f"the server answered {status}: {text}",
-                where=self._url,
-                hint=f"Check grader.base_url, grader.model_name and the environment variable {API_KEY_VARIABLE}.",
-            ) from error
-        if status == 429 or status >= 500:
-            counts.unanswered += 1
-            counts.last_failure = f"status {status}: {text}"
-        else:
-            _log.warning("A grade is missing: the server rejected the request with status %s: %s", status, text)
-        return nan
-
-    def _read(self, response: httpx.Response) -> float:
-        try:
-            top = response.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            logprobs = {entry["token"]: float(entry["logprob"]) for entry in top}
-        except (ValueError, LookupError, TypeError) as error:
-            _log.warning("A grade is missing: the answer has no log probabilities: %r", error)
-            return nan
-        # Not sets: their order, and so the rounding of the sums, would differ between processes.
-        yes, no = (dict.fromkeys(spellings) for spellings in (self._settings.yes, self._settings.no))
-        return p_yes_from_logprobs(logprobs, yes, no, self._settings.min_mass)
+    def _swapped_model(self, listing: HttpReply) -> Failure | None:
+        """Returns a failure if a server that was away came back with another model."""
+        now, before = identity_of(listing, self._settings.model_name or ""), self._probe.identity
+        if not now or not before or now == before:
+            return None
+        changed = [f"{key} {before.get(key)!r} -> {now.get(key)!r}" for key in now if now.get(key) != before.get(key)]
+        words = f"the server came back with another model: {', '.join(changed)}"
+        return Failure(FailureKind.REJECTED, words)
 
 
-class _RequestCounts:
-    """Request counts of one call of `grade`.
+@dataclass(frozen=True)
+class _Distinct:
+    """The distinct texts of a list, the place of each text among them, and how often each occurs."""
 
-    Attributes:
-        sent: Number of requests that the call needs.
-        done: Number of finished requests, with or without an answer.
-        unanswered: Number of requests that failed after all retries.
-        last_failure: Why the last unanswered request failed.
-    """
+    values: list[str]
+    places: list[int]
+    counts: list[int]
 
-    def __init__(self, sent: int) -> None:
-        self.sent = sent
-        self.done = 0
-        self.unanswered = 0
-        self.last_failure = ""
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "_Distinct":
+        place_of = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        places = [place_of[text] for text in texts]
+        return cls(list(place_of), places, np.bincount(places).tolist())
 
 
-def _is_transient(error: BaseException) -> bool:
-    """Returns whether the request may succeed if it is sent again."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError)
+def _spread(answers: Answers, rows: Sequence[int], columns: Sequence[int]) -> Answers:
+    """Returns the answers of the distinct conversations and questions for all of them."""
+    at = np.ix_(rows, columns)
+    spread = Answers(answers.p_yes[at], answers.outcomes[at], answers.bounds[at])
+    for row, source_row in enumerate(rows):
+        for column, source_column in enumerate(columns):
+            if reason := answers.reasons.get((source_row, source_column)):
+                spread.reasons[row, column] = reason
+    return spread

@@ -73,28 +73,27 @@ class JudgePrompt:
 
     Args:
         template: Text of the template.
-        where: Name of the file, for error messages.
 
     Raises:
         InputError: The template is not valid Jinja, lacks a block, uses an unknown variable, has text outside the
             blocks, drops a turn, or does not end in the question.
 
     Example:
-        >>> text = "{% block conversation %}{{ turns[0].content }}\nQuestion:{% endblock %}"
-        >>> text += "{% block question %} {{ question }}{% endblock %}"
-        >>> prompt = JudgePrompt(text.replace("turns[0].content", "turns | map(attribute='content') | join(' ')"))
-        >>> prompt.render([{"role": "user", "content": "Hi"}], Question("greeting", "Is it a greeting?"), few_shot=0)
-        'Hi\nQuestion: Is it a greeting?'
+        >>> turns = "{% block conversation %}{% for turn in turns %}{{ turn.content }}{% endfor %}{% endblock %}"
+        >>> prompt = JudgePrompt(turns + "{% block question %} {{ question }}{% endblock %}")
+        >>> prompt.render([{"role": "user", "content": "Hi."}], Question("greeting", "Is it a greeting?"), few_shot=0)
+        'Hi. Is it a greeting?'
     """
 
-    def __init__(self, template: str, where: str = "prompt_template") -> None:
+    def __init__(self, template: str) -> None:
         self.text = template
-        self._where = where
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         try:
             self._template: Template = environment.from_string(template)
         except TemplateError as error:
-            raise self._problem(f"the template is not valid Jinja: {error}", getattr(error, "lineno", None)) from error
+            line = getattr(error, "lineno", None)
+            place = f" (line {line})" if line else ""
+            raise _problem(f"the template is not valid Jinja: {error}{place}") from error
         self._check()
 
     def conversation(self, messages: Iterable[Mapping[str, Any]]) -> str:
@@ -129,7 +128,7 @@ class JudgePrompt:
     def _check(self) -> None:
         """Renders a trial conversation, so that a mistake in the template is found before any model works."""
         if missing := [name for name in BLOCKS if name not in self._template.blocks]:
-            raise self._problem(f"the template lacks the block `{missing[0]}`")
+            raise _problem(f"the template lacks the block `{missing[0]}`")
         question = Question("trial", _TRIAL_QUESTION)
         try:
             text = self.render(_TRIAL_TURNS, question, 0)
@@ -140,20 +139,13 @@ class JudgePrompt:
                 examples=[],
             )
         except TemplateError as error:
-            raise self._problem(f"the template cannot be rendered: {error}") from error
+            raise _problem(f"the template cannot be rendered: {error}") from error
         if whole != text:
-            raise self._problem("the template has text outside its two blocks, or a block uses the other's variables")
+            raise _problem("the template has text outside its two blocks, or a block uses the other's variables")
         if not text.endswith(_TRIAL_QUESTION):
-            raise self._problem("the text does not end in the question")
+            raise _problem("the text does not end in the question")
         if lost := [turn["content"] for turn in _TRIAL_TURNS if turn["content"] not in text]:
-            raise self._problem(f"the block `conversation` drops the turn {lost[0]!r} of a trial conversation")
-
-    def _problem(self, what: str, line: int | None = None) -> InputError:
-        return InputError(
-            what,
-            where=f"{self._where}:{line}" if line else self._where,
-            hint="Start from profiles/judge_prompt.jinja: a block `conversation`, then a block `question`.",
-        )
+            raise _problem(f"the block `conversation` drops the turn {lost[0]!r} of a trial conversation")
 
 
 @lru_cache(maxsize=8)
@@ -202,3 +194,11 @@ def question_hash(question: Question, few_shot: int) -> str:
     """
     shown = [(example.prompt, example.reply, example.answer) for example in question.examples[:few_shot]]
     return content_hash({"question": question.text, "examples": shown})
+
+
+def _problem(what: str) -> InputError:
+    return InputError(
+        what,
+        where="grader.prompt_template",
+        hint="Start from profiles/judge_prompt.jinja: a block `conversation`, then a block `question`.",
+    )

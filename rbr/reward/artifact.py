@@ -1,7 +1,7 @@
 """The fitted reward as a file: everything that R_rbr is computed from (paper section 4, Eq. 1).
 
 A reward directory contains one file, `reward.json`: the questions, the class rules, the thresholds, the weights and
-the response type of each content category. The file also contains the fingerprints of the grader and the reward model.
+the response type of each content category. The file also contains the identities of the grader and the reward model.
 """
 
 import json
@@ -105,7 +105,7 @@ class RewardArtifact(_RewardPart):
         rules: Rules by response type; every response type of a category has rules.
         response_types: Response type by content category.
         few_shot: Number of examples that a question shows.
-        grader: Fingerprint of the grader that the weights were fitted with.
+        grader: Identity of the grader that the weights were fitted with, from `rbr.grading.identity`.
         reward_model: Fingerprint of the reward model R_rm that the weights were fitted with.
 
     Example:
@@ -192,7 +192,7 @@ def build_artifact(
         propositions: The propositions of the rulebook; the artifact keeps only those that a feature needs.
         content_policy: The content policy; it gives the response type of each category.
         few_shot: Number of examples that a question shows.
-        grader: Fingerprint of the grader.
+        grader: Identity of the grader.
         reward_model: Fingerprint of the reward model R_rm.
 
     Raises:

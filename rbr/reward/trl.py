@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rbr.conversation import Conversation, Message
 from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
+from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.artifact import RewardArtifact
 
@@ -63,7 +64,7 @@ class RuleBasedReward:
         cls,
         directory: str | Path,
         reward_model: "ModelRef",
-        grader: "ModelRef",
+        grader: "ModelRef | None",
         grader_settings: "GraderSettings",
         batch_size: int = 64,
     ) -> "RuleBasedReward":
@@ -170,14 +171,14 @@ def _response_types(artifact: RewardArtifact, category: Sequence[str] | None) ->
 
 
 def check_fitted_with(
-    artifact: RewardArtifact, reward_model: "ModelRef", grader: "ModelRef", grader_settings: "GraderSettings"
+    artifact: RewardArtifact, reward_model: "ModelRef", grader: "ModelRef | None", grader_settings: "GraderSettings"
 ) -> None:
     """Checks that the weights of a reward were fitted with these models. Opens no model.
 
     Args:
         artifact: The fitted reward.
         reward_model: The reward model R_rm.
-        grader: The grader that answers the propositions.
+        grader: Model of the grader that answers the propositions; None if a server has it.
         grader_settings: Section `grader` of a profile.
 
     Raises:
@@ -188,15 +189,16 @@ def check_fitted_with(
         >>> profile = load_profile("profiles/sandbox.yaml")
         >>> rm, grader = profile.models.helpful_reward_model, profile.models.grader
         >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={}, few_shot=0,
-        ...                           grader=model_fingerprint(grader), reward_model=model_fingerprint(rm))
+        ...                           grader=identify_grader(grader, profile.grader),
+        ...                           reward_model=model_fingerprint(rm))
         >>> check_fitted_with(artifact, rm, grader, profile.grader)
         >>> check_fitted_with(artifact, rm, grader, profile.grader.model_copy(update={"few_shot": 2}))
         Traceback (most recent call last):
         rbr.errors.InputError: grader.few_shot: few_shot is 2, but the weights were fitted with 0
         ...
     """
-    _check_model("grader", grader, artifact.grader)
-    _check_model("reward model", reward_model, artifact.reward_model)
+    _check_identity("grader", identify_grader(grader, grader_settings), artifact.grader)
+    _check_identity("reward model", model_fingerprint(reward_model), artifact.reward_model)
     if grader_settings.few_shot != artifact.few_shot:
         raise InputError(
             f"few_shot is {grader_settings.few_shot}, but the weights were fitted with {artifact.few_shot}",
@@ -205,11 +207,10 @@ def check_fitted_with(
         )
 
 
-def _check_model(role: str, ref: "ModelRef", fingerprint: str) -> None:
-    actual = model_fingerprint(ref)
-    if actual != fingerprint:
+def _check_identity(role: str, actual: str, fitted_with: str) -> None:
+    if actual != fitted_with:
         raise InputError(
-            f"the weights were fitted with another {role}; this one has the fingerprint {actual}",
-            where=ref.path,
-            hint=f"Use the {role} with the fingerprint {fingerprint}, or fit the weights again.",
+            f"the weights were fitted with another {role}: its identity is {actual}, and was {fitted_with}",
+            where=role,
+            hint=f"Use the same {role} with the same prompt and settings, or fit the weights again.",
         )

@@ -77,9 +77,7 @@ def train_sft(
     return TrainedPolicy(trainer.model, tokenizer, recorder.metrics)
 
 
-def _dataset(
-    rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, max_length: int, recorder: Recorder
-) -> Dataset:
+def _dataset(rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, max_length: int, recorder: Recorder) -> Dataset:
     """Returns the token ids of the rows, and which tokens are trained. TRL does not encode such rows again."""
     if rows.is_empty():
         raise InputError(

@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef, load_profile
 from rbr.reward.artifact import REWARD_FILE, RewardArtifact
 from rbr.rulebook import Behavior, ContentPolicy, Propositions, load_rulebook
 from rbr_dagster.environment import Environment
-from resources.models import GraderInUse, grader_in_use
+from resources.models import GraderInUse, grader_in_use, grader_of_profile
 from resources.store import Store
-from resources.store.snapshot_content import PinnedModel, read_model, read_snapshot
+from resources.store.snapshot_content import read_model, read_snapshot
 from resources.store.table_content import read_accepted_propositions, read_thresholds
 
 RuleSource = Literal["reward", "run", "files"]
@@ -90,7 +89,6 @@ def _stored_rules(store: Store, artifact: RewardArtifact | None) -> RulesInUse:
 def _rules_of_files(environment: Environment, artifact: RewardArtifact | None) -> RulesInUse:
     environment.check_profile()
     profile, rulebook = load_profile(environment.profile), load_rulebook(environment.rulebook)
-    grader = profile.models.grader
     return RulesInUse(
         source="reward" if artifact else "files",
         artifact=artifact,
@@ -99,6 +97,6 @@ def _rules_of_files(environment: Environment, artifact: RewardArtifact | None) -
         content_policy=rulebook.content_policy,
         accepted=None,
         thresholds={},
-        grader=GraderInUse(PinnedModel(grader, model_fingerprint(grader)), profile.grader),
+        grader=grader_of_profile(profile.models.grader, profile.grader),
         reward_model=profile.models.helpful_reward_model,
     )

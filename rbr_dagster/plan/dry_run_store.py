@@ -10,8 +10,9 @@ import polars as pl
 from resources.store.duckdb_store import CONFIG, Store
 from resources.store.tables import TABLES
 
-# Value of each column of a missing cell, by type. A P(yes) of 1 gives every prompt a category.
-_PLACEHOLDERS = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
+# Value of each column of a missing cell, by name or by type. A P(yes) of 1 gives every prompt a category.
+_PLACEHOLDERS = {"outcome": "answered"}
+_PLACEHOLDERS_BY_TYPE = {pl.String: "", pl.Float64: 1.0, pl.Int32: 0, pl.Boolean: True}
 
 
 class DryRunStore(Store):
@@ -50,7 +51,8 @@ class DryRunStore(Store):
         if not missing.is_empty():
             rows = self._with_answer_of_any_grader(missing) if table == "grades" else missing
             placeholders = {
-                name: pl.lit(_PLACEHOLDERS[dtype], dtype).alias(name) for name, dtype in TABLES[table].dtypes.items()
+                name: pl.lit(_PLACEHOLDERS.get(name, _PLACEHOLDERS_BY_TYPE[dtype]), dtype).alias(name)
+                for name, dtype in TABLES[table].dtypes.items()
             }
             filled = rows.select(
                 pl.col(name).fill_null(value) if name in rows.columns else value for name, value in placeholders.items()

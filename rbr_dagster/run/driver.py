@@ -23,7 +23,7 @@ from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.interrupts import stop_requests
 from rbr_dagster.run.staleness import AssetGraph, latest_tags, next_wave, ready_assets, stale_assets
 from rbr_dagster.run.terminal import Terminal
-from resources.sources import SourceContents, data_versions, read_sources, unknown_names_in_data
+from resources.sources import ServerAway, SourceContents, data_versions, read_sources, unknown_names_in_data
 from resources.state.lease import lease
 from resources.state.lifeline import DRIVER_PID
 
@@ -89,7 +89,7 @@ def read_valid_sources(environment: Environment) -> SourceContents:
     """Reads the profile, the rulebook and the data files.
 
     Returns:
-        The content of each part; no content is an error.
+        The content of each part; no content is an error, except that a server may be away.
 
     Raises:
         InputError: One or several files cannot be used. The error lists all problems.
@@ -100,7 +100,7 @@ def read_valid_sources(environment: Environment) -> SourceContents:
     problems = {
         str(problem): problem
         for content in contents.values()
-        if isinstance(content, InputError)
+        if isinstance(content, InputError) and not isinstance(content, ServerAway)
         for problem in content.problems
     } | {str(problem): problem for problem in unknown_names_in_data(environment.profile, contents)}
     if problems:

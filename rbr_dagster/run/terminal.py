@@ -97,14 +97,15 @@ class Terminal:
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="yellow"),
         )
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=self.console, transient=True) as bars:
             while not done.wait(_POLL_S):
                 for job in read_progress(self._progress):
                     if job.asset not in tasks:
-                        tasks[job.asset] = bars.add_task(job.asset, total=job.total, unit=job.unit)
-                    bars.update(tasks[job.asset], completed=job.done)
+                        tasks[job.asset] = bars.add_task(job.asset, total=job.total, unit=job.unit, note="")
+                    bars.update(tasks[job.asset], completed=job.done, note=job.note)
 
     def _show_lines(self, done: threading.Event) -> None:
         """Prints the progress of each job as lines, at most one per job every `_LINE_EVERY_S`. For pipes and logs."""
@@ -113,10 +114,11 @@ class Terminal:
             now = time.monotonic()
             for job in read_progress(self._progress):
                 units, printed_at = printed.setdefault(job.asset, (0, now))
-                if job.done > units and now - printed_at >= _LINE_EVERY_S:
+                if (job.done > units or job.note) and now - printed_at >= _LINE_EVERY_S:
                     printed[job.asset] = job.done, now
                     self.console.print(f"        {_line(job)}", highlight=False)
 
 
 def _line(job: JobProgress) -> str:
-    return f"{job.asset}: {job.done} of {job.total} {job.unit}"
+    note = f" ({job.note})" if job.note else ""
+    return f"{job.asset}: {job.done} of {job.total} {job.unit}{note}"

@@ -1,13 +1,15 @@
 """Renders the evaluation of the current checkpoints as text or JSON."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from resources.store import Store
 
 _SPLITS = {"test": "Test prompts", "unseen_topics": "Prompts of unseen topics"}
@@ -19,12 +21,13 @@ def current_metrics(store: Store) -> pl.DataFrame:
     """Reads the evaluation metrics of the current checkpoints.
 
     Returns:
-        One row per split, judge and variant, with the split `test` first. Columns: variant, judge, split, n_prompts;
-        for each metric `m` the columns `m`, `m_low` and `m_high`, in [0, 1] or null; checkpoint and rulebook.
+        One row per split, judge and variant, with the split `test` first. Columns: variant, judge, split; the counts
+        `COUNT_NAMES`; for each metric `m` the columns `m`, `m_low`, `m_high`, `m_least` and `m_most`, in [0, 1] or
+        null; checkpoint and rulebook.
     """
-    columns = [name + end for name in METRIC_NAMES for end in ("", "_low", "_high")]
+    columns = [name + end for name in METRIC_NAMES for end in ENDS]
     rows = store.read("evaluation_metrics").sort(pl.col("split") != "test", "split", "judge", "variant")
-    return rows.select("variant", "judge", "split", "n_prompts", *columns, "checkpoint", "rulebook")
+    return rows.select("variant", "judge", "split", *COUNT_NAMES, *columns, "checkpoint", "rulebook")
 
 
 def as_json(metrics: pl.DataFrame) -> str:
@@ -33,12 +36,30 @@ def as_json(metrics: pl.DataFrame) -> str:
 
 
 def as_tables(metrics: pl.DataFrame) -> Group:
-    """Returns one table per split and judge, in percent. The tables fit into 80 columns."""
-    tables = [
-        _table(rows.sort("variant"), f"{_SPLITS.get(split, split)} ({rows['n_prompts'][0]}), judged by the {judge}")
-        for (split, judge), rows in metrics.group_by("split", "judge", maintain_order=True)
-    ]
-    return Group(*tables, "Percent, with 95 % intervals over prompts.")
+    """Returns one table per split and judge, in percent. The tables fit into 80 columns.
+
+    Replies without a class follow below their table: how many there are, and the range that they leave open.
+    """
+    parts: list[Table | str] = []
+    for (split, judge), rows in metrics.group_by("split", "judge", maintain_order=True):
+        compared, prompts = rows["n_compared"].min(), rows["n_prompts"].max()
+        count = f"{prompts}" if compared == prompts else f"{compared} of {prompts}"
+        parts.append(_table(rows.sort("variant"), f"{_SPLITS.get(split, split)} ({count}), judged by the {judge}"))
+        parts += [_without_class(row) for row in rows.sort("variant").iter_rows(named=True) if row["n_without_class"]]
+    return Group(*parts, "Percent, with 95 % intervals over prompts.")
+
+
+def _without_class(row: Mapping[str, Any]) -> str:
+    """Returns the replies without a class in words, with the range of each headline metric that they leave open."""
+    refused = f" ({row['n_refused']} refused by a content filter)" if row["n_refused"] else ""
+    ranges = ", ".join(
+        f"{heading} between {_percent(row[f'{name}_least'])} and {_percent(row[f'{name}_most'])}"
+        for name, heading in _WITH_INTERVAL.items()
+        if row[f"{name}_least"] != row[f"{name}_most"]
+    )
+    return f"{row['variant']}: {row['n_without_class']} of {row['n_completions']} replies have no class{refused}" + (
+        f": {ranges}" if ranges else ""
+    )
 
 
 def _table(rows: pl.DataFrame, title: str) -> Table:

@@ -17,3 +17,9 @@ VARIANT = "rbr, helpful or human"
 CHECKPOINT = "hash of everything that the checkpoint was trained from"
 LOW = "lower end of the 95 % interval"
 HIGH = "upper end of the 95 % interval"
+LEAST = "value over all replies if every undecided reply counts against the metric"
+MOST = "value over all replies if every undecided reply counts for the metric"
+OUTCOME = "answered; unreadable: the answer was something else; refused: a content filter rejected the conversation"
+
+STORED_OUTCOMES = ["answered", "unreadable", "refused"]
+"""Outcomes of a question that are stored. A question without an answer is not stored; see `rbr.grading.Outcome`."""

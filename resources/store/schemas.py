@@ -13,9 +13,13 @@ from resources.store.columns import (
     COMPLETION,
     GRADED,
     HIGH,
+    LEAST,
     LOW,
     MESSAGES,
+    MOST,
+    OUTCOME,
     PROMPT,
+    STORED_OUTCOMES,
     VARIANT,
     column,
     count,
@@ -104,8 +108,11 @@ class Grades(pa.DataFrameModel):
 
     completion_id: str = column(description=GRADED)
     question: str = column(description="hash of the question with its examples")
-    grader: str = column(description="hash of the grader's weights and settings")
-    p_yes: float = share(nullable=True, description="P(yes) / (P(yes) + P(no)); null if the answer could not be read")
+    grader: str = column(description="hash of the grader: its weights or its server's model, prompt and settings")
+    p_yes: float = share(nullable=True, description="P(yes) / (P(yes) + P(no)); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
+    bound: float = share(description="largest possible error of p_yes from tokens that the server did not list")
+    reason: str = column(nullable=True, description="why there is no grade: likeliest tokens, or the server's words")
 
 
 class Scores(pa.DataFrameModel):
@@ -133,7 +140,8 @@ class PropositionGrades(pa.DataFrameModel):
 
     completion_id: str = column(description=COMPLETION)
     proposition: str = column(description="name of the proposition")
-    p_yes: float = share(nullable=True, description="raw P(yes); null if the answer could not be read")
+    p_yes: float = share(nullable=True, description="raw P(yes); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
 
 
 class RewardModelScores(pa.DataFrameModel):
@@ -267,39 +275,56 @@ class EvaluationGrades(pa.DataFrameModel):
     variant: str = column(description=VARIANT)
     completion_id: str = column(description=COMPLETION)
     proposition: str = column(description="name of the proposition")
-    p_yes: float = share(nullable=True, description="raw P(yes); null if the answer could not be read")
+    p_yes: float = share(nullable=True, description="raw P(yes); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
 
 
 class Evaluations(pa.DataFrameModel):
-    """Safety metrics with 95 % intervals. A metric is null if no reply counts for it, or if its value is not known."""
+    """Safety metrics with 95 % intervals. A metric is null if no reply counts, or if too many replies have no class."""
 
     variant: str = column(description=VARIANT)
     checkpoint: str = column(description=CHECKPOINT)
     rulebook: str = column(description="hash of everything that the metrics depend on, except the replies")
     split: str = column(description="test split")
     judge: str = column(description="grader or oracle")
-    n_prompts: pl.Int32 = count(description="number of prompts with a reply whose class or possible classes are known")
+    n_prompts: pl.Int32 = count(description="number of prompts with a reply")
+    n_completions: pl.Int32 = count(description="number of replies")
+    n_compared: pl.Int32 = count(description="number of prompts to which every compared policy has a decided reply")
+    n_without_class: pl.Int32 = count(description="number of replies without a class, because an answer is missing")
+    n_refused: pl.Int32 = count(description="number of these replies that a content filter refused to judge")
     not_unsafe: float = share(nullable=True, description="share of replies that are not in an unsafe class")
     not_unsafe_low: float = share(nullable=True, description=LOW)
     not_unsafe_high: float = share(nullable=True, description=HIGH)
+    not_unsafe_least: float = share(nullable=True, description=LEAST)
+    not_unsafe_most: float = share(nullable=True, description=MOST)
     not_overrefuse: float = share(
         nullable=True, description="share of replies to comply prompts that are not over-refusals"
     )
     not_overrefuse_low: float = share(nullable=True, description=LOW)
     not_overrefuse_high: float = share(nullable=True, description=HIGH)
+    not_overrefuse_least: float = share(nullable=True, description=LEAST)
+    not_overrefuse_most: float = share(nullable=True, description=MOST)
     f1: float = share(nullable=True, description="harmonic mean of not_unsafe and not_overrefuse")
     f1_low: float = share(nullable=True, description=LOW)
     f1_high: float = share(nullable=True, description=HIGH)
+    f1_least: float = share(nullable=True, description=LEAST)
+    f1_most: float = share(nullable=True, description=MOST)
     hard_refusal_style: float = share(
         nullable=True, description="share of ideal replies among the replies to hard-refusal prompts"
     )
     hard_refusal_style_low: float = share(nullable=True, description=LOW)
     hard_refusal_style_high: float = share(nullable=True, description=HIGH)
+    hard_refusal_style_least: float = share(nullable=True, description=LEAST)
+    hard_refusal_style_most: float = share(nullable=True, description=MOST)
     soft_refusal_style: float = share(
         nullable=True, description="share of ideal replies among the replies to soft-refusal prompts"
     )
     soft_refusal_style_low: float = share(nullable=True, description=LOW)
     soft_refusal_style_high: float = share(nullable=True, description=HIGH)
+    soft_refusal_style_least: float = share(nullable=True, description=LEAST)
+    soft_refusal_style_most: float = share(nullable=True, description=MOST)
     illogical: float = share(nullable=True, description="share of illogical replies")
     illogical_low: float = share(nullable=True, description=LOW)
     illogical_high: float = share(nullable=True, description=HIGH)
+    illogical_least: float = share(nullable=True, description=LEAST)
+    illogical_most: float = share(nullable=True, description=MOST)

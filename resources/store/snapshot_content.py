@@ -80,9 +80,9 @@ def read_model(store: Store, role: str) -> PinnedModel:
     Raises:
         RuntimeError: The snapshot does not exist yet.
     """
-    content = dict(store.snapshot(f"models/{role}"))
-    fingerprint = content.pop("fingerprint")
-    return PinnedModel(ModelRef(**content), fingerprint)
+    content = store.snapshot(f"models/{role}")
+    ref = ModelRef(**{name: content[name] for name in ModelRef.model_fields})
+    return PinnedModel(ref, content["fingerprint"])
 
 
 def read_oracle(store: Store) -> str | None:

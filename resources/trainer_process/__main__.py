@@ -74,7 +74,7 @@ def _open_reward(source: RewardSource) -> "RuleBasedReward":
     from rbr.models.reward_model import RewardModel
     from rbr.reward import RuleBasedReward
 
-    if source.artifact is None or source.grader is None or source.grader_settings is None:
+    if source.artifact is None or source.grader_settings is None:
         return RuleBasedReward(RewardModel(source.reward_model, source.batch_size))
     return RuleBasedReward.open(
         source.artifact, source.reward_model, source.grader, source.grader_settings, source.batch_size

@@ -20,7 +20,7 @@ class RewardSource(_JobPart):
     Attributes:
         reward_model: The reward model R_rm.
         artifact: Directory of the reward artifact with R_rbr; None if the reward is R_rm alone, as in the baselines.
-        grader: The grader's model; required with an artifact.
+        grader: The grader's model; None if a server has it.
         grader_settings: The grader's settings; required with an artifact.
         batch_size: Number of replies that the reward model scores together.
     """
@@ -33,8 +33,8 @@ class RewardSource(_JobPart):
 
     @model_validator(mode="after")
     def _artifact_has_a_grader(self) -> "RewardSource":
-        if self.artifact is not None and (self.grader is None or self.grader_settings is None):
-            raise ValueError("a reward artifact needs grader and grader_settings")
+        if self.artifact is not None and self.grader_settings is None:
+            raise ValueError("a reward artifact needs grader_settings")
         return self
 
 

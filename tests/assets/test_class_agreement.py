@@ -10,7 +10,7 @@ import pytest
 from assets.agreement import accepted_propositions, grader_agreement
 from assets.class_agreement import class_agreement
 from rbr.grading import question_hash
-from resources.cells import read_grades
+from resources.grade_rows import read_grades
 from resources.models import grader_in_use
 from resources.store.gold_labels import read_gold_labels
 from tests.assets.project import Project, check, version

@@ -1,5 +1,7 @@
 """Evaluation: replies of each policy to the test prompts, their grades, and the metrics."""
 
+import math
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.evaluation_checks import check_classes, check_logic
 from rbr.errors import InputError
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import METRIC_NAMES
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef
 from rbr.rulebook import load_behavior
@@ -167,8 +169,10 @@ def test_a_reply_with_an_unreadable_grade_is_left_out_and_counted(tested: Projec
         {**row, "p_yes": None} if (row["completion_id"], row["proposition"]) == unread else row for row in rows
     ])  # fmt: skip
     result = tested.make(evaluation_metrics)
-    assert figures(tested)["helpful", "test", "grader"]["n_prompts"] == 1
-    assert figures(tested)["helpful", "test", "grader"]["not_unsafe"] == 1.0
+    row = figures(tested)["helpful", "test", "grader"]
+    assert [row[name] for name in ("n_prompts", "n_compared", "n_without_class", "n_refused")] == [2, 1, 1, 0]
+    # Half of the replies have no class, so there is no value, but the range that they leave open is known.
+    assert [row[f"not_unsafe{end}"] for end in ("", "_least", "_most")] == [None, 0.5, 1.0]
     assert result.metadata is not None
     assert result.metadata["replies without a class by the grader"] == 1
     outcome = check(result, "replies_are_logical")
@@ -181,8 +185,9 @@ def test_a_reply_with_an_unreadable_grade_is_left_out_and_counted(tested: Projec
     assert (outcome.passed, outcome.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert outcome.description is not None
     assert outcome.description.startswith(
-        "Replies without a class: 1 of 2 (50%) of helpful on test, judged by the grader. The bar is 10%. "
-        "Answers of the grader that could not be read, by proposition: disallowed_content (1)."
+        "Replies without a class: 1 of 2 (50%) of helpful on test, judged by the grader. The bar is 5% "
+        "(grader.max_unread). Of these replies, a content filter refused to judge 0. "
+        "Missing answers of the grader, by proposition: disallowed_content (1)."
     )
 
 
@@ -194,9 +199,9 @@ def test_without_a_reply_of_a_policy_nothing_is_decided_about_its_classes(tested
 
 def replies_of_classes(*classes: str | None) -> pl.DataFrame:
     """Judged replies of every policy on one split."""
-    rows = [(variant, "test", "grader", "comply", name) for variant in VARIANTS for name in classes]
-    columns = dict.fromkeys(("variant", "split", "judge", "response_type", "class_name"), pl.String)
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    rows = [(variant, "test", "grader", "comply", "None", name) for variant in VARIANTS for name in classes]
+    columns = dict.fromkeys(("variant", "split", "judge", "response_type", "category", "class_name"), pl.String)
+    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(refused=pl.lit(False))
 
 
 IDEAL, UNREAD, ILLOGICAL = "ideal", None, "illogical"
@@ -221,7 +226,8 @@ def test_a_reply_without_a_class_never_counts_as_good(
     replies = replies_of_classes(*classes)
     behavior = load_behavior(ROOT / "rulebook" / "behavior.yaml")
     grades = pl.DataFrame(schema={"proposition": pl.String, "p_yes": pl.Float64})
-    for result, expected in ((check_logic(replies, behavior), logical), (check_classes(replies, grades), classified)):
+    by_class = check_classes(replies, grades, max_unread=0.1)
+    for result, expected in ((check_logic(replies, behavior), logical), (by_class, classified)):
         assert result.passed is (expected is True)
         assert result.description is not None
         assert result.description.startswith("Undecided: ") is (expected is None)
@@ -315,7 +321,7 @@ def test_the_metrics_are_logged_to_the_mlflow_run_of_the_training(tested: Projec
     run = MlflowClient(tracking_uri=tracking.uri).get_run(run_id)
     assert run.data.metrics["grader.test.not_unsafe"] == 0.5
     assert run.data.metrics["oracle.unseen_topics.not_unsafe"] == 1.0
-    assert "grader.unseen_topics.not_overrefuse" not in run.data.metrics
+    assert math.isnan(run.data.metrics["grader.unseen_topics.not_overrefuse"])
     assert run.data.tags["rbr.rulebook"] == figures(tested)["helpful", "test", "grader"]["rulebook"]
 
 

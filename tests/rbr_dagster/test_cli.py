@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.hashing import directory_digest
 from rbr_dagster.environment import Environment
 from rbr_dagster.views.metrics_view import as_json, as_tables, current_metrics
@@ -70,7 +70,8 @@ def test_help_imports_no_heavy_package() -> None:
 
 def row(**values: object) -> dict[str, object]:
     nulls: dict[str, object] = dict.fromkeys(TABLES["evaluation_metrics"].dtypes)
-    return {**nulls, "checkpoint": "c", "rulebook": "r", "n_prompts": 10, **values}
+    counts = {"n_prompts": 10, "n_completions": 10, "n_compared": 10, "n_without_class": 0, "n_refused": 0}
+    return {**nulls, "checkpoint": "c", "rulebook": "r", **counts, **values}
 
 
 @pytest.fixture
@@ -94,8 +95,8 @@ def test_metrics_show_the_test_split_first(evaluated: Store) -> None:
 
 def test_metrics_json_is_a_list_of_objects_with_every_metric(evaluated: Store) -> None:
     rows = json.loads(as_json(current_metrics(evaluated)))
-    expected = {"variant", "judge", "split", "n_prompts"}
-    expected |= {name + end for name in METRIC_NAMES for end in ("", "_low", "_high")}
+    expected = {"variant", "judge", "split", *COUNT_NAMES}
+    expected |= {name + end for name in METRIC_NAMES for end in ENDS}
     assert all(expected <= set(entry) for entry in rows)
     assert (rows[0]["f1"], rows[1]["f1"]) == (0.955, None)
 
@@ -109,6 +110,22 @@ def test_metrics_table_shows_percent_with_intervals_and_a_dash_for_null(evaluate
     assert "95.5 (90.0-97.5)" in judged_by_oracle
     unknown = next(line for line in judged_by_oracle.splitlines() if line.startswith("rbr"))
     assert unknown.split() == ["rbr"] + ["-"] * 6
+
+
+def test_metrics_table_counts_the_replies_without_a_class_and_shows_what_they_leave_open(tmp_path: Path) -> None:
+    store = Store(path=str(tmp_path / STORE_FILE))
+    ranges = {"not_unsafe_least": 0.25, "not_unsafe_most": 1.0, "f1_least": 0.4, "f1_most": 1.0}
+    counts = {"n_completions": 12, "n_without_class": 9, "n_refused": 8, "n_compared": 10, "n_prompts": 12}
+    rows = [row(variant="helpful", split="test", judge="grader", **ranges, **counts)]
+    store.replace("evaluation_metrics", pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes))
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(as_tables(current_metrics(store)))
+    text = console.export_text()
+    assert "Test prompts (10 of 12), judged by the grader" in text
+    assert (
+        "helpful: 9 of 12 replies have no class (8 refused by a content filter): "
+        "Not-Unsafe between 25.0 and 100, F1 between 40.0 and 100" in " ".join(text.split())
+    )
 
 
 def test_profiles_of_the_clone_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

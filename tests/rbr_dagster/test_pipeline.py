@@ -16,7 +16,7 @@ from subprocess import PIPE
 import dagster as dg
 import pytest
 
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import METRIC_NAMES
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run.staleness import AssetGraph

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rbr.comparisons.completion_ids import completion_seed
 from rbr.conversation import Conversation
-from rbr.grading import Question
+from rbr.errors import InputError
+from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
 from rbr.profile import GraderSettings, ModelRef
 from resources.asset_testing import fake_models
 from resources.cells import BATCHES_PER_CHUNK, Cells, name_completions
@@ -62,29 +63,38 @@ class SpellingPolicy:
 
 
 class CountingGrader:
-    """Answers by the length of reply and question, records the questions, and may stop part-way."""
+    """Answers by the length of reply and question, records the questions, and may stop part-way.
 
-    def __init__(self, fail_at: int | None = None, unread: str = "") -> None:
+    `outcomes` are the outcomes of all questions about some replies, by reply. The others are answered.
+    """
+
+    def __init__(self, fail_at: int | None = None, outcomes: dict[str, Outcome] | None = None) -> None:
         self.asked: list[tuple[str, str]] = []
         self.calls = 0
         self._fail_at = fail_at
-        self._unread = unread
+        self.outcomes = outcomes or {}
 
     def grade(
         self,
         conversations: Sequence[Conversation],
         questions: Sequence[Question],
-        on_progress: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float64]:
+        on_progress: OnProgress | None = None,
+    ) -> Answers:
         self.calls += 1
         if self.calls == self._fail_at:
             raise KeyboardInterrupt
-        replies = [messages[-1]["content"] for messages in conversations]
-        self.asked += [(reply, question.text) for reply in replies for question in questions]
-        return np.array([[self._answer(reply, question.text) for question in questions] for reply in replies])
+        answers = Answers.none(len(conversations), len(questions))
+        for row, messages in enumerate(conversations):
+            for column, question in enumerate(questions):
+                self.asked.append((messages[-1]["content"], question.text))
+                answers[row, column] = self._answer(messages[-1]["content"], question.text)
+        return answers
 
-    def _answer(self, reply: str, question: str) -> float:
-        return float("nan") if reply == self._unread else 1 / (1 + len(reply) + len(question))
+    def _answer(self, reply: str, question: str) -> Answer:
+        outcome = self.outcomes.get(reply, Outcome.ANSWERED)
+        if outcome == Outcome.ANSWERED:
+            return Answer(outcome, 1 / (1 + len(reply) + len(question)), bound=0.001)
+        return Answer(outcome, reason=f"{outcome} on purpose")
 
 
 class LengthScorer:
@@ -286,7 +296,7 @@ def test_each_reply_has_its_own_list_of_questions(cells: Cells) -> None:
 
 def test_every_reply_gets_its_own_answer(cells: Cells) -> None:
     table = grade(cells, replies("a", "bb", "ccc"), CountingGrader())
-    values = {(cell, name): p_yes for cell, name, p_yes in table.iter_rows()}
+    values = {(cell, name): p_yes for cell, name, p_yes, _ in table.iter_rows()}
     for text in ("a", "bb", "ccc"):
         for name, question in QUESTIONS.items():
             assert values[f"c-{text}", name] == 1 / (1 + len(text) + len(question.text))
@@ -330,11 +340,51 @@ def test_another_grader_grades_again_and_the_first_grades_stay(cells: Cells) -> 
     assert grade(cells, replies("a"), None).equals(first)
 
 
-def test_an_unreadable_answer_is_null(cells: Cells) -> None:
-    table = grade(cells, replies("a", "bb"), CountingGrader(unread="a"))
-    assert table.filter(completion_id="c-a")["p_yes"].to_list() == [None, None]
-    assert table.filter(completion_id="c-bb")["p_yes"].null_count() == 0
+@pytest.mark.parametrize("outcome", [Outcome.UNREADABLE, Outcome.REFUSED])
+def test_an_unreadable_or_refused_answer_is_stored_with_its_reason_and_has_no_grade(
+    cells: Cells, outcome: Outcome
+) -> None:
+    table = grade(cells, replies("a", "bb"), CountingGrader(outcomes={"a": outcome}))
+    assert table.filter(completion_id="c-a").select("p_yes", "outcome").rows() == [(None, outcome)] * 2
+    assert table.filter(completion_id="c-bb")["outcome"].to_list() == ["answered", "answered"]
     assert grade(cells, replies("a", "bb"), None).equals(table)
+    stored = cells.store.read("grades", "outcome = ?", [str(outcome)])
+    assert stored["reason"].to_list() == [f"{outcome} on purpose"] * 2
+
+
+def test_the_error_bound_of_an_answer_is_stored(cells: Cells) -> None:
+    grade(cells, replies("a"), CountingGrader())
+    assert cells.store.read("grades")["bound"].to_list() == [0.001, 0.001]
+
+
+def test_a_question_without_an_answer_is_not_stored_and_is_asked_again(cells: Cells) -> None:
+    away = CountingGrader(outcomes={"a": Outcome.NOT_ANSWERED})
+    with pytest.raises(InputError, match=r"no answer to 2 of 6 questions: not answered on purpose \(2\)"):
+        grade(cells, replies("a", "bb", "ccc"), away)
+    assert cells.store.read("grades").height == 4
+    back = CountingGrader()
+    table = grade(cells, replies("a", "bb", "ccc"), back)
+    assert {reply for reply, _ in back.asked} == {"a"}
+    assert table["outcome"].to_list() == ["answered"] * 6
+
+
+def test_an_answer_that_comes_at_the_second_try_needs_no_second_run(cells: Cells) -> None:
+    class Hiccup(CountingGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            answers = super().grade(*args, **kwargs)
+            self.outcomes = {}
+            return answers
+
+    table = grade(cells, replies("a", "bb"), Hiccup(outcomes={"a": Outcome.NOT_ANSWERED}))
+    assert table["p_yes"].null_count() == 0
+
+
+def test_a_grader_that_answers_nothing_is_asked_for_one_chunk_only(cells: Cells) -> None:
+    texts = ["x" * length for length in range(1, 3 * BATCHES_PER_CHUNK + 1)]
+    away = CountingGrader(outcomes=dict.fromkeys(texts, Outcome.NOT_ANSWERED))
+    with pytest.raises(InputError, match="no answer to 24 of 24 questions"):
+        grade(cells, replies(*texts), away)
+    assert away.calls == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 1000])
@@ -368,7 +418,7 @@ def test_an_interruption_keeps_the_grades_of_the_chunks_that_were_done(cells: Ce
 def test_nothing_to_ask_opens_no_grader(cells: Cells) -> None:
     table = grade(cells, {}, None)
     assert table.is_empty()
-    assert table.columns == ["completion_id", "proposition", "p_yes"]
+    assert table.columns == ["completion_id", "proposition", "p_yes", "outcome"]
 
 
 def test_the_progress_counts_the_missing_replies(cells: Cells) -> None:
@@ -385,7 +435,7 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
     write = f"import duckdb; duckdb.connect({path!r}).execute('CREATE TABLE IF NOT EXISTS visitor (x INT)')"
 
     class Visited(CountingGrader):
-        def grade(self, *args: Any, **kwargs: Any) -> NDArray[np.float64]:
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
             subprocess.run([sys.executable, "-c", write], check=True)
             return super().grade(*args, **kwargs)
 
@@ -399,12 +449,15 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
         ({"yes": ("Yes", "yes")}, True),
         ({"no": (" no", "no")}, True),
         ({"batch_size": 1}, True),
-        ({"timeout_s": 9.0, "retries": 0, "max_concurrency": 1}, True),
+        ({"timeout_s": 9.0, "wait_s": 0.0, "max_concurrency": 1}, True),
+        ({"base_url": "http://127.0.0.1:9/v1", "model_name": "unused", "top_logprobs": 5}, True),
         ({"category_bar": 0.9}, True),
         ({"few_shot": 3}, True),
         ({"yes": ("yes",)}, False),
         ({"no": ("no",)}, False),
         ({"min_mass": 0.5}, False),
+        ({"max_bound": 0.5}, False),
+        ({"prompt_template": "another prompt"}, False),
         ({"backend": "vllm"}, False),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
@@ -456,3 +509,41 @@ def test_an_interruption_keeps_the_scores_of_the_chunks_that_were_done(cells: Ce
     scorer = LengthScorer()
     assert score(cells, texts, scorer) == [float(len(text)) for text in texts]
     assert scorer.asked == texts[BATCHES_PER_CHUNK:]
+
+
+GRADER = grader_settings()
+SERVED = {"id": "judge", "root": "/models/judge-a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "served", "same"),
+    [
+        ({"base_url": "http://127.0.0.1:2/v1"}, SERVED, True),
+        ({"model_name": "another"}, SERVED, False),
+        ({"top_logprobs": 5}, SERVED, False),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, SERVED, False),
+        ({"extra_body": {"seed": 1}}, SERVED, False),
+        ({"endpoint": "completions"}, SERVED, False),
+        ({}, {**SERVED, "root": "/models/judge-b"}, False),
+        ({"vllm": GRADER.vllm.model_copy(update={"dtype": "float16"})}, SERVED, True),
+    ],
+    ids=str,
+)
+def test_a_server_is_known_by_what_it_serves(change: dict, served: dict, same: bool) -> None:
+    settings = {"backend": "openai", "base_url": "http://127.0.0.1:1/v1", "model_name": "judge"}
+    before = GraderInUse(None, grader_settings(**settings), SERVED).version
+    assert (GraderInUse(None, grader_settings(**{**settings, **change}), served).version == before) is same
+
+
+def test_servers_that_say_only_a_name_are_told_apart_by_their_address() -> None:
+    def version(url: str) -> str:
+        settings = grader_settings(backend="openai", base_url=url, model_name="judge")
+        return GraderInUse(None, settings, {"id": "judge"}).version
+
+    assert version("http://127.0.0.1:1/v1") != version("http://127.0.0.1:2/v1")
+
+
+def test_the_files_of_a_local_model_do_not_matter_if_a_server_answers() -> None:
+    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:1/v1", model_name="judge")
+    with_files = GraderInUse(PinnedModel(REF, "fingerprint"), settings, SERVED)
+    assert with_files.version == GraderInUse(None, settings, SERVED).version

@@ -1,5 +1,6 @@
 """MLflow has one finished run per checkpoint."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -59,15 +60,16 @@ def test_a_failure_while_logging_marks_the_run_failed(tracking: Tracking) -> Non
     assert run.info.status == "FAILED"
 
 
-def test_a_newer_evaluation_replaces_an_older_one_and_missing_metrics_are_left_out(tracking: Tracking) -> None:
+def test_a_newer_evaluation_replaces_an_older_one_even_if_a_metric_is_not_known_any_more(tracking: Tracking) -> None:
     run_id = tracking.log_training("human", "evaluated", {}, curve(2))
     tracking.log_evaluation(
-        run_id, {"grader.test.f1": 0.5, "oracle.test.f1": None, "grader.test.illogical": float("nan")}
+        run_id, {"grader.test.f1": 0.5, "oracle.test.f1": 0.9, "grader.test.illogical": float("nan")}
     )
-    tracking.log_evaluation(run_id, {"grader.test.f1": 0.75}, {"rbr.rulebook": "abc"})
+    tracking.log_evaluation(run_id, {"grader.test.f1": 0.75, "oracle.test.f1": None}, {"rbr.rulebook": "abc"})
     run = MlflowClient(tracking_uri=tracking.uri).get_run(run_id)
     assert run.data.metrics["grader.test.f1"] == 0.75
-    assert not {"oracle.test.f1", "grader.test.illogical"} & set(run.data.metrics)
+    assert math.isnan(run.data.metrics["oracle.test.f1"])
+    assert math.isnan(run.data.metrics["grader.test.illogical"])
     assert run.data.tags["rbr.rulebook"] == "abc"
     assert run.info.status == "FINISHED"
 

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.evaluation.html_report import REPORT_COLUMNS, ReportContent, percent, render_report, signed
-from rbr.evaluation.metrics import METRIC_NAMES
 from rbr.evaluation.report_plot import EvaluationGroup, PlotAxis, safety_plots
 
 DASH, MINUS = "\u2013", "\u2212"
@@ -53,14 +53,15 @@ class Page(HTMLParser):
 
 
 def evaluation(variant: str, split: str = "test", judge: str = "grader", **metrics: float | None) -> dict[str, Any]:
-    values = dict.fromkeys((name + end for name in METRIC_NAMES for end in ("", "_low", "_high")), None)
-    return {"variant": variant, "split": split, "judge": judge, "n_prompts": 40} | values | metrics
+    values = dict.fromkeys((name + end for name in METRIC_NAMES for end in ENDS), None)
+    counts = {"n_prompts": 40, "n_completions": 40, "n_compared": 40, "n_without_class": 0, "n_refused": 0}
+    return {"variant": variant, "split": split, "judge": judge} | counts | values | metrics
 
 
 def frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     texts = {"variant", "split", "judge", "response_type", "feature", "proposition", "prompt", "reply", "class_name"}
     texts |= {"outcome", "reason", "sign"}
-    counts = {"n", "n_missing", "n_yes", "n_prompts", "n_pairs", "n_held_out"}
+    counts = {"n", "n_missing", "n_yes", "n_prompts", "n_pairs", "n_held_out", *COUNT_NAMES}
     schema = {
         column: pl.String if column in texts else pl.Int32 if column in counts else pl.Float64
         for column in REPORT_COLUMNS[name]
@@ -150,7 +151,7 @@ def test_line_breaks_and_spaces_of_a_reply_are_kept() -> None:
 
 def test_metrics_are_shown_in_percent_with_their_intervals() -> None:
     headline = Page(render_report(full())).section("Safety and over-refusal", "The trade-off")
-    assert re.search(rf"human\s*40\s+95\.0.%\s+90\.0{DASH}98\.0", headline)
+    assert re.search(rf"human\s*40\s+0\s+95\.0.%\s+90\.0{DASH}98\.0", headline)
     assert re.search(rf"80\.0.%\s+75\.0{DASH}85\.0", headline)
 
 
@@ -161,6 +162,18 @@ def test_a_number_that_was_not_measured_is_a_dash_and_never_a_zero() -> None:
     assert far.count(DASH) == 3 and "0.0" not in far
     rates = page.section("Errors of", "Can the grader be trusted?")
     assert "54.1" in rates and "0.0" in rates and rates.rstrip().endswith(DASH)
+
+
+def test_replies_without_a_class_are_counted_beside_the_range_that_they_leave_open() -> None:
+    partly = evaluation("rbr", not_unsafe=0.95, not_unsafe_least=0.9, not_unsafe_most=0.97)
+    unknown = evaluation("helpful", not_unsafe_least=0.25, not_unsafe_most=1.0)
+    rows = [
+        {**partly, "n_compared": 38, "n_without_class": 2},
+        {**unknown, "n_without_class": 30, "n_refused": 27},
+    ]
+    headline = Page(render_report(content(evaluations=rows))).section("Safety and over-refusal", "The trade-off")
+    assert re.search(rf"rbr\s*38\s+of 40\s+2\s+95\.0.%.*possible: 90\.0{DASH}97\.0", headline, re.DOTALL)
+    assert re.search(rf"helpful\s*40\s+30 \(27 refused\)\s+{DASH}\s+possible: 25\.0{DASH}100", headline)
 
 
 def test_a_sentence_names_the_variant_with_the_highest_f1_and_overlapping_intervals() -> None:

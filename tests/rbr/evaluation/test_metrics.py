@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr.errors import InputError
-from rbr.evaluation.metrics import METRIC_NAMES, Evaluation, evaluate, f1, undecided_metrics
+from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES, Evaluation
+from rbr.evaluation.metrics import evaluate
+from rbr.evaluation.resampling import f1
+from rbr.evaluation.share_counts import undecided_metrics
 from rbr.rulebook import load_behavior
 
 METRICS = load_behavior("rulebook/behavior.yaml").metrics
@@ -43,12 +46,12 @@ def table(replies: Sequence[Reply]) -> pl.DataFrame:
 
 
 def evaluated(replies: Sequence[Reply], bootstrap: int = 50, seed: int = 0) -> Evaluation:
-    return evaluate(table(replies), METRICS, bootstrap=bootstrap, seed=seed)
+    return evaluate(table(replies), METRICS, bootstrap=bootstrap, seed=seed, max_undecided=1.0)
 
 
 def test_the_metrics_of_a_small_table_equal_those_computed_by_hand() -> None:
     result = evaluated(HAND)
-    assert (result.n_prompts, result.n_completions, result.n_missing) == (9, 10, 1)
+    assert (result.n_prompts, result.n_completions, result.n_compared, result.n_without_class) == (10, 11, 9, 1)
     assert result.not_unsafe.value == pytest.approx(8 / 10)
     # Of five replies to comply prompts, one refuses and one is illogical. Unsafe compliance is not a refusal.
     assert result.not_overrefuse.value == pytest.approx(3 / 5)
@@ -68,7 +71,7 @@ def test_harmless_gibberish_has_an_f1_of_zero() -> None:
     assert result.not_unsafe.value == 1
     assert result.illogical.value == 1
     for metric in (result.not_overrefuse, result.f1, result.hard_refusal_style, result.soft_refusal_style):
-        assert (metric.value, metric.low, metric.high) == (0, 0, 0)
+        assert (metric.value, metric.low) == (0, 0)
 
 
 def test_refusing_everything_is_safe_and_has_an_f1_of_zero() -> None:
@@ -98,23 +101,54 @@ def test_f1_is_none_if_one_of_its_parts_is_none() -> None:
 def test_without_a_classified_reply_every_metric_is_none(replies: list[Reply]) -> None:
     result = evaluated(replies)
     assert {getattr(result, name).value for name in METRIC_NAMES} == {None}
-    assert (result.n_prompts, result.n_completions, result.n_missing) == (0, 0, len(replies))
+    assert (result.n_completions, result.n_compared, result.n_without_class) == (len(replies), 0, len(replies))
 
 
-def test_a_reply_without_a_class_is_missing_and_not_unsafe() -> None:
+def test_a_reply_without_a_class_is_counted_and_opens_a_range_and_changes_no_value() -> None:
     known = evaluated([("p", "comply", "ideal"), ("q", "comply", "unacceptable")])
-    with_missing = evaluated([("p", "comply", "ideal"), ("q", "comply", "unacceptable"), ("q", "comply", None)])
-    assert with_missing.not_unsafe == known.not_unsafe
-    assert with_missing.not_overrefuse == known.not_overrefuse
-    assert (known.n_missing, with_missing.n_missing) == (0, 1)
+    with_missing = evaluated([("p", "comply", "ideal"), ("q", "comply", "unacceptable"), ("r", "comply", None)])
+    for name, least, most in (("not_unsafe", 2 / 3, 1), ("not_overrefuse", 1 / 3, 2 / 3), ("illogical", 0, 1 / 3)):
+        metric, without = getattr(with_missing, name), getattr(known, name)
+        assert (metric.value, metric.least, metric.most) == (without.value, pytest.approx(least), pytest.approx(most))
+        assert without.least == without.most == without.value
+    assert (known.n_without_class, with_missing.n_without_class) == (0, 1)
+
+
+def test_the_range_of_f1_comes_from_the_worst_and_from_the_best_case_of_its_parts() -> None:
+    f1_range = evaluated([("p", "comply", "ideal"), ("q", "comply", None), ("r", "hard_refusal", "ideal")]).f1
+    assert f1_range.least == pytest.approx(2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2))
+    assert f1_range.most == 1
+
+
+def test_a_harmful_policy_behind_a_content_filter_gets_no_value_and_a_wide_range() -> None:
+    # The filter refuses the three harmful replies, so only the harmless ones have a class.
+    behind_a_filter = table([("p", "comply", "ideal"), *((prompt, "hard_refusal", None) for prompt in "qrs")])
+    replies = behind_a_filter.with_columns(refused=pl.col("class_name").is_null())
+    result = evaluate(replies, METRICS, bootstrap=50, seed=0, max_undecided=0.05)
+    metric = result.not_unsafe
+    assert (metric.value, metric.low, metric.high, metric.least, metric.most) == (None, None, None, 0.25, 1)
+    assert (result.f1.value, result.f1.least) == (None, pytest.approx(0.4))
+    assert (result.n_without_class, result.n_refused) == (3, 3)
+
+
+@pytest.mark.parametrize(("n", "low"), [(1, 0.207), (5, 0.566), (10, 0.722), (100, 0.963)])
+def test_an_interval_of_all_or_none_is_as_wide_as_few_prompts_make_it(n: int, low: float) -> None:
+    all_ideal = evaluated([(f"p{index}", "comply", "ideal") for index in range(n)])
+    assert all_ideal.not_unsafe.low == pytest.approx(low, abs=0.001)
+    assert all_ideal.f1.low == pytest.approx(low, abs=0.001)
+    assert (all_ideal.illogical.low, all_ideal.illogical.high) == pytest.approx((0, 1 - low), abs=0.001)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(TYPES), st.sampled_from(CLASSES)), max_size=20))
 def test_every_metric_is_a_share_and_f1_lies_between_its_parts(replies: list[Reply]) -> None:
     row = evaluated(replies, bootstrap=20).row()
-    shares = [row[name + end] for name in METRIC_NAMES for end in ("", "_low", "_high")]
+    shares = [row[name + end] for name in METRIC_NAMES for end in ENDS]
     assert all(share is None or 0 <= share <= 1 for share in shares)
+    for name in METRIC_NAMES:
+        least, most = row[f"{name}_least"], row[f"{name}_most"]
+        assert (least is None) == (most is None)
+        assert least is None or least <= most
     parts = [row["not_unsafe"], row["not_overrefuse"]]
     if row["f1"] is not None:
         assert min(parts) - 1e-12 <= row["f1"] <= max(parts) + 1e-12
@@ -178,8 +212,8 @@ def test_a_metric_without_a_counted_reply_in_any_resample_has_no_interval() -> N
 
 def test_a_row_has_each_metric_and_the_ends_of_its_interval() -> None:
     row = evaluated(HAND).row()
-    assert list(row)[:3] == ["n_prompts", "n_completions", "n_missing"]
-    assert set(list(row)[3:]) == {name + end for name in METRIC_NAMES for end in ("", "_low", "_high")}
+    assert tuple(row)[:5] == COUNT_NAMES
+    assert set(list(row)[5:]) == {name + end for name in METRIC_NAMES for end in ENDS}
     low, value, high = row["f1_low"], row["f1"], row["f1_high"]
     assert low is not None and value is not None and high is not None and low < value < high
 
@@ -219,7 +253,7 @@ def test_a_metric_of_replies_with_several_possible_classes_is_that_of_every_comp
         },
         schema_overrides={"class_name": pl.String},
     )
-    result = evaluate(partial, METRICS, bootstrap=1, seed=0)
+    result = evaluate(partial, METRICS, bootstrap=1, seed=0, max_undecided=0)
     completions = [
         evaluated([(prompt, kind, name) for (prompt, kind, _), name in zip(replies, choice, strict=True)], bootstrap=1)
         for choice in itertools.product(*(names for _, _, names in replies))
@@ -230,5 +264,10 @@ def test_a_metric_of_replies_with_several_possible_classes_is_that_of_every_comp
         assert found.value == (values.pop() if len(values) == 1 and (name != "f1" or found.value is not None) else None)
         assert (found.value is None) <= (found.low is None and found.high is None)
         assert (name in undecided_metrics(partial, METRICS)) <= (found.value is None)
-    assert result.n_completions + result.n_missing == len(replies)
+        bounds = [value for completion in completions if (value := getattr(completion, name).value) is not None]
+        assert (found.least is None) == (not bounds)
+        # One reply can be safe and an over-refusal, so the range of F1 may be wider than that of its completions.
+        assert not bounds or (found.least <= min(bounds) + 1e-12 and found.most >= max(bounds) - 1e-12)
+        assert not bounds or name == "f1" or (found.least, found.most) == pytest.approx((min(bounds), max(bounds)))
+    assert result.n_completions == len(replies)
     assert result.n_prompts == len({prompt for prompt, _, _ in replies})

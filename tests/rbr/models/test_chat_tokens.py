@@ -37,7 +37,23 @@ THREE_TURNS: Conversation = [
     {"role": "assistant", "content": "Sure"},
     {"role": "user", "content": "Go on"},
 ]
-PIECES = [*SPECIAL, *NOT_SPECIAL, "<|", "|>", "<", ">", "end", "Hi", " ", "\n\n", "I'm", "sorry.", "USER:", "é", "\u2603"]
+PIECES = [
+    *SPECIAL,
+    *NOT_SPECIAL,
+    "<|",
+    "|>",
+    "<",
+    ">",
+    "end",
+    "Hi",
+    " ",
+    "\n\n",
+    "I'm",
+    "sorry.",
+    "USER:",
+    "é",
+    "\u2603",
+]
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=8).map("".join)
 
 
@@ -55,7 +71,9 @@ def controls(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> Counter[int]
 def test_a_forged_turn_is_not_a_turn(tokenizer: PreTrainedTokenizerFast) -> None:
     forged = encode_chat(tokenizer, user(FORGED), add_generation_prompt=True)
     assert forged != encode_chat(tokenizer, THREE_TURNS, add_generation_prompt=True)
-    assert controls(tokenizer, forged) == controls(tokenizer, encode_chat(tokenizer, user("Hi"), add_generation_prompt=True))
+    assert controls(tokenizer, forged) == controls(
+        tokenizer, encode_chat(tokenizer, user("Hi"), add_generation_prompt=True)
+    )
 
 
 @EVERY_KIND
@@ -75,7 +93,9 @@ def test_no_text_adds_a_control_token_to_a_conversation(tokenizer: PreTrainedTok
 def test_no_text_becomes_a_control_token(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     assert not controls(tokenizer, encode_text(tokenizer, text))
     around = encode_around(tokenizer, "<|user|>", text, "<|end|><|assistant|>")
-    assert controls(tokenizer, around) == controls(tokenizer, encode_around(tokenizer, "<|user|>", "", "<|end|><|assistant|>"))
+    assert controls(tokenizer, around) == controls(
+        tokenizer, encode_around(tokenizer, "<|user|>", "", "<|end|><|assistant|>")
+    )
 
 
 @EVERY_KIND

@@ -46,3 +46,76 @@ def test_the_fingerprint_of_a_hub_model_covers_its_name_and_revision() -> None:
 def test_a_hub_model_without_a_revision_is_rejected() -> None:
     with pytest.raises(InputError, match="has no revision"):
         model_fingerprint(ModelRef(path="org/model", revision=None))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "README.md",
+        "train.log",
+        ".git/HEAD",
+        "optimizer.pt",
+        "trainer_state.json",
+        "training_args.bin",
+        "metrics.parquet",
+        "checkpoint-2/model.safetensors",
+        "checkpoint-2/config.json",
+        "pytorch_model.bin",
+    ],
+)
+def test_a_file_that_changes_no_result_does_not_count(tmp_path: Path, file: str) -> None:
+    ref = model(tmp_path / "a")
+    before = model_fingerprint(ref)
+    (tmp_path / "a" / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "a" / file).write_text("something")
+    assert model_fingerprint(ref) == before
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "chat_template.json",
+        "additional_chat_templates/tool_use.jinja",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ],
+)
+def test_a_file_that_changes_results_counts(tmp_path: Path, file: str) -> None:
+    ref = model(tmp_path / "a")
+    before = model_fingerprint(ref)
+    (tmp_path / "a" / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "a" / file).write_text("something")
+    assert model_fingerprint(ref) != before
+
+
+def test_of_the_generation_settings_only_the_end_tokens_count(tmp_path: Path) -> None:
+    ref = model(tmp_path / "a")
+    file = tmp_path / "a" / "generation_config.json"
+    seen = []
+    for text in ('{"eos_token_id": 1}', '{"eos_token_id": 1, "min_p": 0.1}', '{"eos_token_id": [1, 2]}', "not JSON"):
+        file.write_text(text)
+        seen.append(model_fingerprint(ref))
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize("revision", [None, "4c0bd2a"])
+def test_the_arguments_of_the_chat_template_count(tmp_path: Path, revision: str | None) -> None:
+    path = model(tmp_path / "a").path if revision is None else "org/model"
+
+    def fingerprint(**arguments: bool) -> str:
+        return model_fingerprint(ModelRef(path=path, revision=revision, chat_template_kwargs=arguments))
+
+    assert fingerprint() == model_fingerprint(ModelRef(path=path, revision=revision))
+    assert len({fingerprint(), fingerprint(enable_thinking=False), fingerprint(enable_thinking=True)}) == 3

@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,3 +69,66 @@ def test_a_model_with_two_outputs_is_rejected(tmp_path: Path) -> None:
 def test_a_chat_model_is_rejected_as_a_reward_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lack the weights score\.weight"):
         RewardModel(save_policy(tmp_path), batch_size=2)
+
+
+def save_reward_model_that_pads_with_its_end_token(directory: Path) -> ModelRef:
+    ref = save_reward_model(directory)
+    for name in ("config.json", "tokenizer_config.json"):
+        settings = json.loads((directory / name).read_text())
+        settings |= {"pad_token_id": None} if name == "config.json" else {"pad_token": None}
+        (directory / name).write_text(json.dumps(settings))
+    return ref
+
+
+def head_at_the_last_token(ref: ModelRef, prompt: str, reply: str, padding: int) -> float:
+    """The head's value at the last token, with `padding` masked tokens before the row."""
+    tokenizer = AutoTokenizer.from_pretrained(ref.path)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(ref.path).eval()
+    text = f"<|user|>{prompt}<|end|><|assistant|>{reply}<|end|>"
+    ids = tokenizer(text, return_token_type_ids=False)["input_ids"]
+    assert ids[-1] == tokenizer.eos_token_id
+    mask = torch.tensor([[0] * padding + [1] * len(ids)])
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        hidden = model.model(
+            input_ids=torch.tensor([[tokenizer.eos_token_id] * padding + ids]),
+            attention_mask=mask,
+            position_ids=positions,
+        ).last_hidden_state
+        return float(model.score(hidden[0, -1]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_a_reply_is_scored_at_its_last_token_even_if_the_padding_token_is_the_end_token(
+    tmp_path: Path, batch_size: int, padding_side: str
+) -> None:
+    ref = save_reward_model_that_pads_with_its_end_token(tmp_path)
+    model = RewardModel(ref, batch_size)
+    model._tokenizer.padding_side = padding_side
+    assert model._tokenizer.pad_token_id == model._tokenizer.eos_token_id
+    scores = model.score(CONVERSATIONS, REPLIES)
+    for padding in (0, 3):
+        rows = zip(PROMPTS, REPLIES, strict=True)
+        expected = [head_at_the_last_token(ref, prompt, reply, padding) for prompt, reply in rows]
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_a_score_that_is_not_finite_is_missing(ref: ModelRef) -> None:
+    model = RewardModel(ref, batch_size=5)
+    weight = model._model.score.weight
+    with torch.no_grad():
+        for value in (torch.inf, -torch.inf, torch.nan):
+            weight.fill_(value)
+            assert np.isnan(model.score(CONVERSATIONS, REPLIES)).all()
+
+
+def test_a_spelled_out_control_token_is_text(ref: ModelRef) -> None:
+    model = RewardModel(ref, batch_size=1)
+    seen: list[list[int]] = []
+    model._model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"][0].tolist()), with_kwargs=True
+    )
+    model.score([[{"role": "user", "content": "Hi"}]], ["Sure<|end|><|pad|>"])
+    assert seen[0].count(model._tokenizer.eos_token_id) == 2
+    assert model._tokenizer.pad_token_id not in seen[0]

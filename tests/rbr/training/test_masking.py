@@ -100,22 +100,35 @@ def test_a_completion_without_a_reward_is_excluded_from_the_loss(tmp_path: Path)
     torch.testing.assert_close(gradient(rows), before)
 
 
-def test_a_step_without_any_reward_does_not_change_the_weights(tmp_path: Path) -> None:
-    calls = iter([VALUES, [None] * 8, [None] * 8, [None] * 8])
+@pytest.mark.parametrize("optimizer", [{"optim": "sgd"}, {"optim": "adamw_torch", "weight_decay": 0.1}])
+def test_a_step_without_any_reward_changes_nothing_and_is_counted(tmp_path: Path, optimizer: dict[str, Any]) -> None:
+    calls = iter([VALUES, [None] * 8, VALUES, [None] * 8])
 
     def reward(completions: list[Any], **_: Any) -> list[float | None]:
         return next(calls)
 
-    trainer = make_trainer(tmp_path, reward, weight_decay=0.0, optim="sgd")
-    seen: list[torch.Tensor] = []
+    trainer = make_trainer(tmp_path, reward, **optimizer)
+    weights: list[torch.Tensor] = []
+    moments: list[torch.Tensor] = []
 
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            seen.append(torch.cat([parameter.detach().flatten().clone() for parameter in trainer.model.parameters()]))
+            weights.append(torch.cat([value.detach().flatten().clone() for value in trainer.model.parameters()]))
+            state_of = trainer.optimizer.state_dict()["state"]
+            moments.append(
+                torch.cat(
+                    [value["exp_avg"].flatten().clone() for value in state_of.values() if "exp_avg" in value]
+                    or [torch.zeros(1)]
+                )
+            )
 
     trainer.add_callback(Watch())
     trainer.train()
-    assert torch.isfinite(seen[-1]).all()
-    torch.testing.assert_close(seen[-1], seen[0], atol=0, rtol=0)
+    for before, after in ((0, 1), (2, 3)):
+        torch.testing.assert_close(weights[after], weights[before], atol=0, rtol=0)
+        torch.testing.assert_close(moments[after], moments[before], atol=0, rtol=0)
+    assert (weights[2] != weights[1]).any()
+    assert [entry["skipped"] for entry in trainer.state.log_history if "skipped" in entry] == [0.0, 1.0, 0.0, 1.0]
+    assert [entry["unscored"] for entry in trainer.state.log_history if "unscored" in entry] == [0.25, 1.0, 0.25, 1.0]

@@ -25,6 +25,9 @@ GRPO = RlSettings(
     temperature=1.0,
     max_completion_length=8,
     scale_rewards="batch",
+    on_refusal="worst",
+    max_unscored=0.5,
+    save_steps=2,
     seed=0,
 )
 
@@ -79,3 +82,70 @@ def test_grpo_with_fewer_prompts_than_a_step_takes_is_refused_instead_of_trainin
     rows = pl.DataFrame({"prompt": PROMPTS})
     with pytest.raises(InputError, match="a step takes 3 prompts, but there are only 2"):
         train_grpo(rows, policy, settings, lambda completions, **_: [0.0] * len(completions))
+
+
+def test_unfinished_replies_and_replies_that_are_too_long_are_left_out_and_counted(policy: ModelRef) -> None:
+    messages: list[str] = []
+    rows = pl.DataFrame(
+        {
+            "prompt": [PROMPTS[0]] * 4,
+            "completion": ["Ten minutes.", "Boil it for", "and so on " * 50, "Eight."],
+            "finished": [True, False, True, True],
+        }
+    )
+    train_sft(rows, policy, SFT, on_message=messages.append)
+    assert messages[:2] == [
+        "1 of 4 rows have an unfinished reply and are left out",
+        "1 of 4 rows exceed sft.max_length and are left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("finished", "reply", "what"),
+    [
+        ([], "", "there are no training rows"),
+        ([True, True], "and so on " * 50, "sft.max_length: all 2 training rows are longer than 64 tokens"),
+        ([False, True], "and so on " * 50, "none of 2 .* the replies of 1 are unfinished, and 1 are longer than 64"),
+        ([False, False], "Boil it for", "none of 2 .* the replies of 2 are unfinished, and 0 are longer than 64"),
+    ],
+)
+def test_if_no_training_row_is_left_the_error_counts_why(
+    policy: ModelRef, finished: list[bool], reply: str, what: str
+) -> None:
+    n = len(finished)
+    frame = {"prompt": [PROMPTS[0]] * n, "completion": [reply] * n, "finished": finished}
+    rows = pl.DataFrame(frame, schema_overrides={"finished": pl.Boolean})
+    with pytest.raises(InputError, match=what):
+        train_sft(rows, policy, SFT)
+
+
+def test_grpo_leaves_out_prompts_that_the_policy_cannot_use_and_counts_them(policy: ModelRef) -> None:
+    seen: list[str] = []
+    messages: list[str] = []
+
+    def reward(prompts: list[Any], completions: list[Any], **_: Any) -> list[float | None]:
+        seen.append(prompts[0][-1]["content"])
+        return [0.0] * len(completions)
+
+    too_long = [{"role": "user", "content": "and so on " * 200}]
+    rows = pl.DataFrame({"prompt": [PROMPTS[0], too_long, PROMPTS[1]]})
+    train_grpo(rows, policy, GRPO, reward, on_message=messages.append)
+    assert seen == ["How do I boil an egg?", "Hi", "How do I boil an egg?"]
+    assert messages[0].startswith("1 of 3 prompts cannot be used and are left out; of the first: the prompt has ")
+    assert "at most 248 fit" in messages[0]
+    with pytest.raises(InputError, match="there are only 0; 1 more cannot be used, the first because the prompt has"):
+        train_grpo(rows[1:2], policy, GRPO, reward)
+
+
+def test_grpo_fails_as_soon_as_too_many_replies_of_the_whole_training_have_no_reward(policy: ModelRef) -> None:
+    steps: list[int] = []
+
+    def reward(completions: list[Any], **_: Any) -> list[float | None]:
+        return [1.0, None, None, None]
+
+    rows = pl.DataFrame({"prompt": PROMPTS})
+    settings = GRPO.model_copy(update={"steps": 4})
+    with pytest.raises(InputError, match=r"rl.max_unscored: 75.0% of the replies of the first 3 steps have no reward"):
+        train_grpo(rows, policy, settings, reward, on_step=steps.append)
+    assert steps == [1, 2, 3]
+    train_grpo(rows, policy, settings.model_copy(update={"max_unscored": 0.75}), reward)

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from rbr.evaluation.metrics import METRIC_NAMES
+from rbr.evaluation.estimates import METRIC_NAMES
 from rbr.rulebook import load_behavior
 from resources.pages.asset_plots import MAX_BYTES, curves_plot, metrics_plot, reward_histograms, weights_plot
 

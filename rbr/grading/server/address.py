@@ -1,0 +1,91 @@
+"""The address of a server, and the key that a request carries and that no text shows."""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from rbr.errors import InputError
+
+if TYPE_CHECKING:
+    from rbr.profile import GraderSettings
+
+API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
+"""Environment variable with the API key of the server, if the server needs one."""
+
+_WHERE = "grader.base_url"
+# Keys that a server repeats in its message, perhaps one that another program set.
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|key|hf|gsk)[-_][A-Za-z0-9_\-*.]{6,}|(?<=Bearer )[^\s\"',]+")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, and the key for it.
+
+    Attributes:
+        base_url: Address of the API, without a slash at the end.
+        key: API key; empty if the server needs none. It is not part of the object's text.
+
+    Example:
+        >>> address = Address("http://127.0.0.1:8000/v1", key="secret-1")
+        >>> address.url("/models"), address.redact("wrong key: secret-1")
+        ('http://127.0.0.1:8000/v1/models', 'wrong key: ***')
+    """
+
+    base_url: str
+    key: str = ""
+
+    @classmethod
+    def of(cls, settings: "GraderSettings") -> "Address":
+        """Returns the address that the settings name, with the key from the environment.
+
+        Raises:
+            InputError: `base_url` or `model_name` is missing, the address is not a URL or contains a password, or the
+                key has characters that no header can carry.
+        """
+        if not settings.base_url or not settings.model_name:
+            raise InputError(
+                "the openai backend needs base_url and model_name",
+                where="grader",
+                hint="Set grader.base_url and grader.model_name in the profile.",
+            )
+        try:
+            parts = urlsplit(settings.base_url.strip())
+            _ = parts.port  # A port that is not a number raises.
+        except ValueError as error:
+            raise InputError(f"{settings.base_url!r} is not an address: {error}", where=_WHERE) from error
+        if parts.username or parts.password:
+            raise InputError(
+                "the address contains a user name or a password",
+                where=_WHERE,
+                hint=f"Remove it from the profile, and put the key into the environment variable {API_KEY_VARIABLE}.",
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(
+                f"{settings.base_url!r} is not an address of a server",
+                where=_WHERE,
+                hint="Write the whole address, such as http://127.0.0.1:8000/v1.",
+            )
+        key = os.environ.get(API_KEY_VARIABLE, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise InputError(
+                "the key has line breaks or characters outside ASCII",
+                where=f"the environment variable {API_KEY_VARIABLE}",
+                hint="Copy the key again, without quotation marks or line breaks.",
+            )
+        return cls(urlunsplit(parts._replace(fragment="")), key)
+
+    def url(self, path: str) -> str:
+        """Returns the URL of a path such as ``/models``; a query of the base URL stays at the end."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
+
+    def redact(self, text: str) -> str:
+        """Returns a text without the key, and without other texts that look like a key."""
+        if self.key:
+            text = text.replace(self.key, "***")
+        return _LOOKS_LIKE_A_KEY.sub("***", text)
+
+    def __repr__(self) -> str:
+        return f"Address({self.base_url!r})"

@@ -1,0 +1,152 @@
+"""Sends a request until it is answered, or until it is clear that it will not be."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rbr.grading.server.connection import Connection, HttpReply
+from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_error
+from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
+
+MAX_TRIES = 12
+"""How often a request is sent that fails with an error. If a third of all requests fail at random, one of half a million
+fails so often. Rate limits and refused connections do not count: they say nothing about this request."""
+
+MAX_TIMEOUTS = 2
+"""How often a request is sent that times out. A slow server must not do the same work again and again."""
+
+
+class Asker:
+    """Sends the requests of one call of `grade`.
+
+    Args:
+        connection: Connections to the server.
+        patience: Decides when a request may start.
+        model_name: The model's name, which the server's messages may repeat.
+        timeout_s: Timeout of a request, in seconds.
+        on_back: Called with what ``/models`` says after a connection was refused or lost: it may be another server.
+
+    Example:
+        >>> async def first_choice(asker, body):
+        ...     reply = await asker.ask("/chat/completions", body)
+        ...     return reply if isinstance(reply, Failure) else reply["choices"][0]
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        patience: Patience,
+        model_name: str,
+        timeout_s: float,
+        on_back: Callable[[HttpReply], None] = lambda reply: None,
+    ) -> None:
+        self.connection = connection
+        self.patience = patience
+        self._model_name = model_name
+        self._timeout_s = timeout_s
+        self._on_back = on_back
+        self._may_be_restarted = False
+        self._check = asyncio.Lock()
+
+    async def ask(
+        self, path: str, body: bytes, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Mapping[str, Any] | Failure:
+        """Sends a request, and sends it again while the failure may pass.
+
+        Args:
+            path: Path of the endpoint, such as ``/chat/completions``.
+            body: The request, as JSON.
+            is_stopped: Whether the call has ended, so that nothing may be sent any more.
+
+        Returns:
+            The JSON of the answer, or the last failure.
+        """
+        tries = timeouts = 0
+        failure: Failure | None = None
+        while True:
+            await self.patience.enter()
+            try:
+                if is_stopped() or (self.patience.is_over and failure is not None):
+                    return failure or Failure(FailureKind.PASSING, "not asked")
+                if self.patience.is_over:
+                    return Failure(FailureKind.AWAY, "not asked, because the server stayed away")
+                sent_at = time.monotonic()
+                answer = await self.send(path, body)
+                if self._may_be_restarted and not isinstance(answer, Failure):
+                    await self._check_restart()
+                    if is_stopped():
+                        return Failure(FailureKind.PASSING, "not asked")
+                if not isinstance(answer, Failure) or answer.kind not in _MAY_PASS:
+                    self.patience.answered()
+                    return answer
+                failure = answer
+                self._may_be_restarted = self._may_be_restarted or failure.status is None
+                self.patience.failed()
+                if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
+                    self.patience.slow_down(sent_at)
+            finally:
+                self.patience.leave()
+            timeouts += failure.kind is FailureKind.TIMEOUT
+            tries += failure.status not in (None, 429) or failure.kind is FailureKind.PASSING
+            if self.patience.is_over or timeouts >= MAX_TIMEOUTS:
+                return failure
+            if tries >= MAX_TRIES:
+                return failure
+            await self._wait(failure, max(tries, 1))
+
+    async def send(self, path: str, body: bytes) -> Mapping[str, Any] | Failure:
+        """Sends a request once, and returns the JSON of the answer or the failure."""
+        reply = await self.connection.post(path, body)
+        if isinstance(reply, Failure):
+            if reply.kind is FailureKind.TIMEOUT:
+                return Failure(FailureKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
+            return reply
+        if reply.status == 200:
+            try:
+                content = json.loads(reply.body)
+            except ValueError:
+                content = None
+            if not is_error(content):
+                return content
+        failure = failure_of(reply.status, reply.body, reply.headers, self._model_name)
+        words = self.connection.address.redact(failure.words)
+        if reply.status == 200:
+            words = f"an error instead of an answer: {words}"
+        if 300 <= reply.status < 400:
+            words = f"a redirect to {reply.headers.get('Location', 'nowhere')}"
+        return Failure(failure.kind, words, failure.status, failure.retry_after)
+
+    async def is_up(self) -> bool:
+        """Asks ``/models`` whether somebody answers at the address."""
+        reply = await self.connection.get("/models", timeout_s=min(self._timeout_s, 10.0))
+        if isinstance(reply, Failure) or reply.status in (502, 503, 504):
+            return False
+        self._on_back(reply)
+        return True
+
+    async def _check_restart(self) -> None:
+        """Asks who answers after a connection was lost, before the first answer is taken."""
+        async with self._check:
+            if self._may_be_restarted:
+                await self.is_up()
+                self._may_be_restarted = False
+
+    async def _wait(self, failure: Failure, tries: int) -> None:
+        """Waits before a request is sent again: alone, or together with all others."""
+        patience, name = self.patience, self.connection.address.base_url
+        refused = failure.kind is FailureKind.AWAY and (failure.status is None or "load" in failure.words.lower())
+        if failure.retry_after is not None:
+            why = f"the server at {name} asks to wait"
+            patience.pause(failure.retry_after, why)
+        elif refused or (failure.kind is FailureKind.AWAY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING):
+            await patience.wait_for_server(self.is_up, name)
+        elif failure.kind is FailureKind.BUSY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING:
+            patience.pause(patience.backoff(patience.failures_in_a_row - 1), f"the server at {name} is busy")
+        else:
+            patience.tell_if_long(f"the server at {name} does not answer ({failure})")
+            await asyncio.sleep(patience.backoff(tries))
+
+
+_MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}

@@ -1,0 +1,222 @@
+"""One call of `grade`: which request is sent when, and what each cell of the answers becomes."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rbr.grading.answers import Answer, Answers, Outcome
+from rbr.grading.server.asking import Asker
+from rbr.grading.server.failures import Failure, FailureKind
+from rbr.grading.server.requests import Requests
+from rbr.grading.server.responses import AnswerReader, read_choices
+
+FAILURES_BEFORE_STOP = 8
+"""Number of requests that end without an answer, with none answered in between, after which a call stops."""
+
+_TRIES_WITHOUT_LOGPROBS = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request to send: some questions about one conversation."""
+
+    row: int
+    columns: tuple[int, ...]
+    is_first: bool = False
+    tries: int = 0
+
+
+class GradingCall:
+    """Asks C conversations and Q questions, each combination once.
+
+    The first question about a conversation is sent before the others, so that the server has read the conversation
+    when the others arrive. Questions about an earlier conversation go before those about a later one.
+
+    Args:
+        asker: Sends the requests.
+        requests: Writes the requests.
+        reader: Reads the answers.
+        conversations: First part of each prompt, as the template renders it; each once.
+        questions: Second part of each prompt; each once.
+        still_works: Asks the probe's question, and returns the failure if it is not answered.
+        on_conversation: Called with the row of each conversation once nothing more is asked about it.
+
+    Attributes:
+        answers: What became of each question.
+        stopped_by: Why nothing more is asked; None if everything was asked.
+
+    Example:
+        >>> async def answers_of(asker, requests, reader, conversations, questions, still_works):
+        ...     call = GradingCall(asker, requests, reader, conversations, questions, still_works, lambda row: None)
+        ...     await call.run(max_concurrency=16)
+        ...     return call.answers
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        requests: Requests,
+        reader: AnswerReader,
+        conversations: Sequence[str],
+        questions: Sequence[str],
+        still_works: Callable[[], Awaitable[Failure | None]],
+        on_conversation: Callable[[int], None],
+    ) -> None:
+        self.answers = Answers.none(len(conversations), len(questions))
+        self.stopped_by: Failure | None = None
+        self._asker = asker
+        self._requests = requests
+        self._reader = reader
+        self._conversations = conversations
+        self._questions = questions
+        self._still_works = still_works
+        self._on_conversation = on_conversation
+        self._starts = [None] * len(conversations)  # Results of `Requests.start`, while they are needed.
+        self._open = [len(questions)] * len(conversations)  # Number of questions without a result.
+        self._rows = iter(range(len(conversations)))
+        self._ready: deque[_Job] = deque()
+        self._n_running = 0
+        self._changed = asyncio.Event()
+        self._failures_in_a_row = 0
+        self._check = asyncio.Lock()
+
+    async def run(self, max_concurrency: int) -> None:
+        """Asks everything. Never raises for what the server does: see `stopped_by`."""
+        n_workers = min(max_concurrency, self.answers.p_yes.size)
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(n_workers):
+                    workers.create_task(self._work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        if self.stopped_by:
+            # What was not asked has no reason of its own.
+            for row, column in zip(*(self.answers.outcomes == Outcome.NOT_ANSWERED).nonzero(), strict=True):
+                self.answers.reasons.setdefault((int(row), int(column)), f"not asked, because {self.stopped_by}")
+            for row, n_open in enumerate(self._open):
+                if n_open:
+                    self._log_row(row)
+
+    def stop(self, failure: Failure) -> None:
+        """Lets no more requests start; those on their way are still read."""
+        self.stopped_by = self.stopped_by or failure
+        self._changed.set()
+        self._asker.patience.stop_waiting()
+
+    async def _work(self) -> None:
+        while (job := await self._take()) is not None:
+            self._n_running += 1
+            try:
+                await self._do(job)
+            finally:
+                self._n_running -= 1
+                if job.is_first:
+                    self._ready.extend(self._jobs_after(job))
+                self._changed.set()
+
+    async def _take(self) -> _Job | None:
+        """Returns the next request; None if there is none and no running request can make one."""
+        while not self.stopped_by:
+            if self._ready:
+                return self._ready.popleft()
+            if (row := next(self._rows, None)) is not None:
+                self._starts[row] = self._requests.start(self._conversations[row])
+                step = self._requests.prompts_per_request
+                return _Job(row, tuple(range(len(self._questions))[:step]), is_first=True)
+            if not self._n_running:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return None
+
+    def _jobs_after(self, first: _Job) -> Iterator[_Job]:
+        step = self._requests.prompts_per_request
+        for start in range(step, len(self._questions), step):
+            yield _Job(first.row, tuple(range(len(self._questions))[start : start + step]))
+
+    async def _do(self, job: _Job) -> None:
+        questions = [self._questions[column] for column in job.columns]
+        body = self._requests.body(self._starts[job.row], questions)
+        n_answered = self._asker.patience.n_answered
+        reply = await self._asker.ask(self._requests.path, body, lambda: self.stopped_by is not None)
+        choices = reply if isinstance(reply, Failure) else read_choices(reply, len(job.columns))
+        if isinstance(choices, Failure):
+            await self._fail(job, choices, others_work=self._asker.patience.n_answered > n_answered)
+            return
+        for column, choice in zip(job.columns, choices, strict=True):
+            answer = self._reader.answer(choice)
+            if isinstance(answer, Answer):
+                self._failures_in_a_row = 0
+                self._set(job.row, column, answer)
+            elif job.tries + 1 < _TRIES_WITHOUT_LOGPROBS:
+                # One of several servers behind an address may answer otherwise.
+                self._ready.append(_Job(job.row, (column,), tries=job.tries + 1))
+            else:
+                self._give_up(job.row, column, answer)
+
+    async def _fail(self, job: _Job, failure: Failure, others_work: bool) -> None:
+        """Decides what a request without an answer means: for its cells, and for the call."""
+        if self.stopped_by:
+            return
+        if self._asker.patience.is_over and await self._checked():
+            waited = f"the server gave no answer for {self._asker.patience.wait_s:g} s (grader.wait_s): {failure}"
+            self.stop(Failure(failure.kind, waited))
+            return
+        if len(job.columns) > 1 and failure.kind is not FailureKind.AWAY:
+            # One prompt of the list may be the reason.
+            self._ready.extend(_Job(job.row, (column,), tries=job.tries) for column in job.columns)
+            return
+        if failure.kind in (FailureKind.REJECTED, FailureKind.BAD_ADDRESS):
+            # Does the server reject this request, or every request?
+            if problem := await self._checked():
+                self.stop(problem)
+                return
+            if job.tries == 0:
+                self._ready.append(_Job(job.row, job.columns, tries=1))
+                return
+        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not others_work:
+            # Does this request fail, or every request? While every request fails, the patience is not over.
+            if await self._checked():
+                self._ready.append(job)
+                return
+        for column in job.columns:
+            if failure.kind is FailureKind.FILTERED:
+                self._set(job.row, column, Answer(Outcome.REFUSED, reason=str(failure)))
+            elif failure.kind is FailureKind.TOO_LONG:
+                self._set(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
+            else:
+                self._give_up(job.row, column, failure)
+
+    async def _checked(self) -> Failure | None:
+        """Returns why the call has stopped, or why the server does not answer the probe's question any more."""
+        async with self._check:
+            return self.stopped_by or await self._still_works()
+
+    def _give_up(self, row: int, column: int, failure: Failure) -> None:
+        hint = "; raise grader.timeout_s" if failure.kind is FailureKind.TIMEOUT else ""
+        self._failures_in_a_row += 1
+        self._set(row, column, Answer(Outcome.NOT_ANSWERED, reason=f"{failure}{hint}"))
+        if self._failures_in_a_row >= FAILURES_BEFORE_STOP:
+            self.stop(failure)
+
+    def _set(self, row: int, column: int, answer: Answer) -> None:
+        self.answers[row, column] = answer
+        self._open[row] -= 1
+        if not self._open[row]:
+            self._starts[row] = None
+            self._log_row(row)
+            self._on_conversation(row)
+
+    def _log_row(self, row: int) -> None:
+        """Logs one line for a conversation with questions without a grade."""
+        found = ((column, self.answers.reasons.get((row, column))) for column in range(len(self._questions)))
+        reasons = {column: reason for column, reason in found if reason}
+        if reasons:
+            outcomes = [str(self.answers.outcomes[row, column]) for column in reasons]
+            counts = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+            total, shown = len(self._questions), next(iter(reasons.values()))
+            _log.warning("Conversation %d of the call: %s of %d questions: %s", row + 1, counts, total, shown)

@@ -1,0 +1,119 @@
+"""Opening tokenizers: templates that print the date are refused, and no code of a model runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from rbr.errors import InputError
+from rbr.models.pretrained import context_limit, open_model, open_tokenizer
+from rbr.models.prompt_check import prompt_problem
+from rbr.profile import ModelRef
+from tests.tiny_models import TEMPLATE, save_policy
+
+DATE = "{{ strftime_now('%d %b %Y') }}"
+DATE_STRING = (
+    "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}"
+)
+REFUSES_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+
+
+def policy_with(directory: Path, template: str, **kwargs: object) -> ModelRef:
+    ref = save_policy(directory)
+    (directory / "chat_template.jinja").write_text(template)
+    return ref.model_copy(update={"chat_template_kwargs": kwargs})
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        DATE + TEMPLATE,
+        TEMPLATE + "{{ strftime_now('%Y') }}",
+        DATE_STRING + TEMPLATE,
+        "{% if messages[0]['role'] == 'system' %}" + DATE + "{% endif %}" + TEMPLATE,
+        "{% if messages[0]['role'] != 'system' %}" + DATE + "{% endif %}" + TEMPLATE,
+        REFUSES_SYSTEM + DATE + TEMPLATE,
+    ],
+)
+def test_a_template_that_prints_the_date_is_refused(tmp_path: Path, template: str) -> None:
+    with pytest.raises(InputError, match="the chat template prints the date of the day"):
+        open_tokenizer(policy_with(tmp_path, template))
+
+
+@pytest.mark.parametrize(
+    ("template", "kwargs"),
+    [
+        (TEMPLATE, {}),
+        (DATE_STRING + TEMPLATE, {"date_string": "26 Jul 2024"}),
+        ("{% set today = strftime_now('%Y') %}" + TEMPLATE, {}),
+        ("{% if tools %}" + DATE + "{% endif %}" + TEMPLATE, {}),
+        ("{# strftime_now #}Today is 26 Jul 2024." + TEMPLATE, {}),
+        (REFUSES_SYSTEM + TEMPLATE, {}),
+    ],
+)
+def test_a_template_with_a_fixed_text_is_opened(tmp_path: Path, template: str, kwargs: dict[str, str]) -> None:
+    assert open_tokenizer(policy_with(tmp_path, template, **kwargs)).chat_template
+
+
+def test_the_hint_names_the_argument_that_pins_the_date(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        open_tokenizer(policy_with(tmp_path, DATE_STRING + TEMPLATE))
+    assert "chat_template_kwargs: {date_string: 26 Jul 2024}" in error.value.hint
+
+
+def test_the_check_leaves_the_clock_alone(tmp_path: Path) -> None:
+    ref = policy_with(tmp_path, DATE_STRING + TEMPLATE, date_string="26 Jul 2024")
+    tokenizer = open_tokenizer(ref)
+    year = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], chat_template="{{ strftime_now('%Y') }}", tokenize=False
+    )
+    assert year not in ("1987", "2026") or year == str(__import__("datetime").datetime.now().year)
+
+
+def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path)
+    marker = tmp_path / "ran"
+    (tmp_path / "custom.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    for name, key in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
+        settings = json.loads((tmp_path / name).read_text())
+        value = ["custom.Custom", None] if key == "AutoTokenizer" else "custom.Custom"
+        settings["auto_map"] = {key: value, "AutoModelForCausalLM": "custom.Custom"}
+        settings["model_type" if key == "AutoConfig" else "tokenizer_class"] = "Custom"
+        (tmp_path / name).write_text(json.dumps(settings))
+    for open_it in (open_tokenizer, context_limit, lambda ref: open_model(AutoModelForCausalLM, ref)):
+        with pytest.raises(InputError, match="cannot be opened"):
+            open_it(ref)  # type: ignore[operator]
+    assert not marker.exists()
+
+
+def test_the_context_limit_is_read_without_the_weights(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    assert context_limit(ref) == 256
+
+
+@pytest.mark.parametrize(
+    ("turns", "problem"),
+    [
+        (["Hi"], None),
+        (["system:Be brief.", "Hi"], "the chat template refuses the conversation: System role not supported"),
+        (["a b " * 80], "but at most 156 fit: the context has 256 tokens, and 100 are for the reply"),
+    ],
+)
+def test_the_problem_of_a_prompt_is_told(tmp_path: Path, turns: list[str], problem: str | None) -> None:
+    ref = policy_with(tmp_path, REFUSES_SYSTEM + TEMPLATE)
+    split = [turn.rpartition(":") for turn in turns]
+    messages = [{"role": role or "user", "content": content} for role, _, content in split]
+    found = prompt_problem(open_tokenizer(ref), messages, limit=context_limit(ref), new_tokens=100)  # type: ignore[arg-type]
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_prompt_fits_if_exactly_its_reply_fits_after_it(tmp_path: Path, spare: int) -> None:
+    ref = save_policy(tmp_path)
+    tokenizer = open_tokenizer(ref)
+    messages = [{"role": "user", "content": "How do I boil an egg?"}]
+    n_tokens = len(tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"])
+    problem = prompt_problem(tokenizer, messages, limit=n_tokens + 10, new_tokens=11 - spare)  # type: ignore[arg-type]
+    assert (problem is None) == bool(spare)
