@@ -1,6 +1,7 @@
 """The files that a user edits: one profile, one rulebook directory, and the data files that the profile names."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -132,27 +133,26 @@ def unknown_names_in_data(profile: str | Path, contents: SourceContents) -> list
 
     Args:
         profile: The profile that names the data files.
-        contents: Content of the sources, from `read_sources`. A part with an error is not checked.
+        contents: Content of the sources, from `read_sources`. Nothing is compared with a part of the rulebook that has
+            an error.
 
     Returns:
         One problem per name and line, with file and line.
     """
     policy, propositions = contents["rulebook/content_policy"], contents["rulebook/propositions"]
+    categories = None if isinstance(policy, InputError) else policy["categories"]
+    names = None if isinstance(propositions, InputError) else propositions
     problems: list[InputError] = []
     for name in snapshot_names("data"):
         rows = contents[name]
-        if isinstance(rows, InputError):
-            continue
         # Read the file again only for a problem: the content has no line numbers, because the order of lines has no
-        # meaning.
-        if not isinstance(policy, InputError):
-            known = policy["categories"]
-            if {row["category"] for row in rows} - {None, *known}:
-                problems += unknown_categories(located_categories(_data_file(profile, name)), known)
-        if not isinstance(propositions, InputError) and any(
-            row.get("labels", {}).keys() - propositions for row in rows
-        ):
-            problems += misspelled_labels(located_labels(_data_file(profile, name)), propositions)
+        # meaning. Rows with an error are read again too, so that all problems of a file are reported together.
+        is_broken = isinstance(rows, InputError)
+        with suppress(InputError):
+            if categories and (is_broken or {row["category"] for row in rows} - {None, *categories}):
+                problems += unknown_categories(located_categories(_data_file(profile, name)), categories)
+            if names and (is_broken or any(row.get("labels", {}).keys() - names for row in rows)):
+                problems += misspelled_labels(located_labels(_data_file(profile, name)), names)
     return sorted_by_line(problems)
 
 

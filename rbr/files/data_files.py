@@ -6,6 +6,7 @@ prompts that differ in nothing else are the same prompt.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -88,7 +89,7 @@ def located_categories(path: str | Path) -> list[tuple[str, Location]]:
     """Reads the category of each line of a prompts file or gold file, and where it is.
 
     Args:
-        path: A file that `load_prompts` or `load_gold_labels` can read. Lines without a category are left out.
+        path: Prompts file or gold file. Lines without a category are left out, and so are lines that are not JSON.
 
     Example:
         >>> category, where = located_categories("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
@@ -106,10 +107,10 @@ def located_labels(path: str | Path) -> list[dict[str, Location]]:
     """Reads the names of the propositions that each line of a gold file labels, and where they are.
 
     Args:
-        path: A file that `load_gold_labels` can read.
+        path: Gold file. Lines that are not JSON are left out.
 
     Returns:
-        For each line, the location of each label by proposition.
+        For each other line, the location of each label by proposition.
 
     Example:
         >>> labels = located_labels("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
@@ -117,7 +118,11 @@ def located_labels(path: str | Path) -> list[dict[str, Location]]:
         '1 labels.apology'
     """
     return [
-        {name: document.location((key, name)) for key in ("labels", "propositions") for name in content.get(key, {})}
+        {
+            name: document.location((key, name))
+            for key in ("labels", "propositions")
+            for name in (content[key] if isinstance(content.get(key), dict) else ())
+        }
         for document, content in _objects(path)
     ]
 
@@ -146,9 +151,10 @@ def _prompt_line(document: JsonDocument) -> "_PromptLine":
 def _objects(path: str | Path) -> Iterator[tuple[JsonDocument, dict[str, Any]]]:
     """Yields each line of a file and its content. Lines that are no JSON object are left out."""
     for number, text in _lines(path):
-        document = parse_json(text, str(path), line=number, hint="")
-        if isinstance(document.content, dict):
-            yield document, document.content
+        with suppress(InputError):
+            document = parse_json(text, str(path), line=number, hint="")
+            if isinstance(document.content, dict):
+                yield document, document.content
 
 
 def _read_rows(

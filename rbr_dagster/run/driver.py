@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from rbr.errors import InputError
+from rbr.files.schema_errors import sorted_by_line
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run import waves
@@ -104,7 +105,7 @@ def read_valid_sources(environment: Environment) -> SourceContents:
         for problem in content.problems
     } | {str(problem): problem for problem in unknown_names_in_data(environment.profile, contents)}
     if problems:
-        raise InputError.collect(problems.values())
+        raise InputError.collect(sorted_by_line(problems.values()))
     return contents
 
 

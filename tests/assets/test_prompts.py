@@ -86,7 +86,7 @@ def test_a_prompt_is_quarantined_if_an_answer_that_could_change_its_category_was
     assert "The reasons: no answer could be read (1)." in outcome.description
     lost = check(result, "answers_about_categories_are_read")
     assert not lost.passed and lost.severity == dg.AssetCheckSeverity.ERROR
-    assert "K-C: 1 of 5 (20.0%); K-R: 1 of 9 (11.1%); None: 1 of 4 (25.0%)" in lost.description
+    assert "K-C: 1 of 5 (20.0%); K-R: 1 of 8 (12.5%); None: 1 of 4 (25.0%)" in lost.description
 
 
 def test_the_check_fails_if_more_than_a_tenth_is_quarantined(project: Project) -> None:
