@@ -1,34 +1,105 @@
-"""Prompts: their categories, and the split into training prompts and test prompts."""
+"""Prompts: can every model read them, their categories, and the split into training prompts and test prompts."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
-from rbr.comparisons.categories import assign_categories
+from assets.prompt_checks import (
+    MAX_QUARANTINED,
+    SETTING_OF_KIND,
+    missing_answers_check,
+    quarantine_check,
+    readable_check,
+)
+from rbr.comparisons.categories import assign_categories, check_categories
 from rbr.comparisons.prompt_counts import PromptCount, count_prompts, describe_test_counts, describe_training_counts
-from rbr.conversation import split_of
+from rbr.conversation import Prompt, split_of
+from rbr.errors import InputError, Location
+from rbr.files.schema_errors import sorted_by_line
 from rbr.hashing import content_hash, frame_hash
-from rbr.profile import EvaluationSettings, FitSettings, SynthesisSettings
+from rbr.models.checked_prompts import CheckedPrompt, check_prompts
+from rbr.profile import EvaluationSettings, FitSettings, PromptCheckSettings, SynthesisSettings
 from rbr.rulebook import ContentPolicy
 from resources.cells import GRADING_TAGS, Cells
-from resources.models import Models, grader_in_use
-from resources.pages.asset_pages import PREVIEW_ROWS, preview, save_table
+from resources.models import MODEL_TAGS, Models, grader_in_use
+from resources.pages.asset_pages import preview, save_table
 from resources.pages.check_results import check_result
 from resources.progress import Progress
-from resources.sources import snapshot_key
+from resources.prompt_readers import prompt_readers
+from resources.sources import Sources, locate_prompts, snapshot_key
 from resources.store import Store
 from resources.store.snapshot_content import read_data_prompts, read_snapshot
-
-MAX_QUARANTINED = 0.1
+from resources.store.tables import TABLES
 
 
 @dg.asset(
     group_name="prompts",
-    code_version="2",
-    tags=GRADING_TAGS,
+    code_version="1",
+    # Tokenizers load slow libraries, which the process of the driver does not need.
+    tags=MODEL_TAGS,
     deps=[
         snapshot_key("data/prompts"),
+        snapshot_key("models/policy"),
+        snapshot_key("models/grader"),
+        snapshot_key("models/helpful_reward_model"),
+        snapshot_key("models/human_reward_model"),
+        snapshot_key("profile/grader"),
+        snapshot_key("profile/prompt_check"),
+        snapshot_key("profile/reply_lengths"),
+        # Not propositions and synthesis: an edit of other texts must not check the prompts again.
+        snapshot_key("rulebook/longest_texts"),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "models_can_read_every_prompt",
+            asset="checked_prompts",
+            description="No chat template refuses a prompt, and every prompt fits into the context of every model.",
+        )
+    ],
+)
+def checked_prompts(store: Store, sources: Sources) -> dg.MaterializeResult:
+    """Prompts of the data file, checked against the chat template and the context of each model that reads them.
+
+    Only tokenizers and configurations are opened. The section `prompt_check` of the profile says what happens to a
+    prompt that a model cannot read: it is quarantined, or folded and used, or the run stops.
+    """
+    settings = read_snapshot(store, PromptCheckSettings)
+    prompts = [
+        Prompt(row["prompt_id"], tuple(json.loads(row["messages"])), row["category"], row["held_out"])
+        for row in read_data_prompts(store).iter_rows(named=True)
+    ]
+    checked = check_prompts(prompts, prompt_readers(store), fold=settings.on_refused_turns == "fold")
+    unreadable = [result for result in checked if result.problem]
+    # Read the lines of the data file only to name prompts in words: the order of the lines has no meaning.
+    places = locate_prompts(sources.profile) if unreadable else {}
+    _stop_if_wanted(unreadable, settings, places)
+    rows = [
+        {
+            "prompt_id": result.used.prompt_id,
+            "messages": json.dumps(list(result.used.messages), ensure_ascii=False),
+            "category": result.used.category,
+            "held_out": result.used.held_out,
+            "problem": result.problem.reason if result.problem else None,
+        }
+        for result in checked
+    ]
+    return save_table(
+        store,
+        "checked_prompts",
+        pl.DataFrame(rows, schema=TABLES["checked_prompts"].dtypes),
+        metadata={"quarantined": len(unreadable), "folded": sum(result.is_folded for result in checked)},
+        check_results=[readable_check(unreadable, len(checked), places)],
+    )
+
+
+@dg.asset(
+    group_name="prompts",
+    code_version="3",
+    tags=GRADING_TAGS,
+    deps=[
+        checked_prompts,
         snapshot_key("rulebook/content_policy"),
         snapshot_key("profile/grader"),
         snapshot_key("models/grader"),
@@ -37,30 +108,44 @@ MAX_QUARANTINED = 0.1
         dg.AssetCheckSpec(
             "few_prompts_are_quarantined",
             asset="labeled_prompts",
-            description=f"At most {MAX_QUARANTINED:.0%} of the prompts are left out because their category is open.",
-        )
+            description=f"At most {MAX_QUARANTINED:.0%} of the prompts are quarantined.",
+        ),
+        dg.AssetCheckSpec(
+            "answers_about_categories_are_read",
+            asset="labeled_prompts",
+            blocking=True,
+            description="Few prompts are left out because the answer about a category is missing.",
+        ),
     ],
 )
 def labeled_prompts(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """Prompts with category and response type. If the data file gives no category, the grader assigns one.
 
-    If the P(yes) of a prompt's best category is below `grader.category_bar`, or if an answer that could change the
-    category could not be read, the prompt goes to the table quarantined_prompts, with the reason.
+    A prompt goes to the table quarantined_prompts, with the reason, if a model cannot read it, if the P(yes) of its
+    best category is below `grader.category_bar`, or if an answer that could change the category is missing.
     """
     policy = read_snapshot(store, ContentPolicy)
     grader = grader_in_use(store)
-    prompts = read_data_prompts(store)
+    checked = store.read("checked_prompts")
+    # Before the grader works.
+    check_categories(checked["category"].drop_nulls(), policy, where="data/prompts")
+    prompts = checked.filter(pl.col("problem").is_null()).drop("problem")
+    unreadable = checked.drop_nulls("problem").select("prompt_id", "messages", pl.col("problem").alias("reason"))
     cells = Cells(store, models, progress, "labeled_prompts")
     grades = cells.grade_categories(prompts.filter(pl.col("category").is_null()), policy, grader)
-    labeled, quarantined = assign_categories(prompts, grades, policy, grader.settings.category_bar)
-    store.replace("quarantined_prompts", quarantined.drop("held_out"))
+    labeled, undecided = assign_categories(prompts, grades, policy, grader.settings.category_bar)
+    quarantined = pl.concat([undecided.drop("held_out", "missing"), unreadable], how="diagonal").sort("prompt_id")
+    store.replace("quarantined_prompts", quarantined)
     return save_table(
         store,
         "labeled_prompts",
         labeled,
         extra_version=frame_hash(quarantined),
         metadata={"categories": _counts(labeled), "quarantined": quarantined.height, **cells.work},
-        check_results=[_quarantine_check(quarantined, prompts.height, grader.settings.category_bar)],
+        check_results=[
+            quarantine_check(quarantined, set(unreadable["prompt_id"]), checked.height, grader.settings.category_bar),
+            missing_answers_check(labeled, undecided, list(policy.categories), grader.settings.max_unread),
+        ],
     )
 
 
@@ -153,7 +238,7 @@ def check_prompt_counts(counts: Sequence[PromptCount], quarantined: int) -> list
         counts: The counts, from `read_prompt_counts`.
         quarantined: Number of quarantined prompts. They are not counted, so they may be the cause of a low count.
     """
-    cause = f" Quarantined prompts are not counted: {quarantined}. The check of labeled_prompts says why."
+    cause = f" Quarantined prompts are not counted: {quarantined}. The checks of labeled_prompts say why."
     return [
         check_result(
             name,
@@ -197,37 +282,19 @@ def _as_frame(counts: Sequence[PromptCount]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _quarantine_check(quarantined: pl.DataFrame, n_prompts: int, category_bar: float) -> dg.AssetCheckResult:
-    name = "few_prompts_are_quarantined"
-    if n_prompts == 0:
-        words = "There is no prompt. Add prompts to the data file that the profile names in `prompts`."
-        return check_result(name, passed=None, words=words, blocks=False, metadata={"share": None})
-    share = quarantined.height / n_prompts
-    words = (
-        f"{quarantined.height} of {n_prompts} prompts ({share:.0%}) are quarantined and used nowhere; the bar is "
-        f"{MAX_QUARANTINED:.0%}."
-    )
-    if share:
-        reasons = quarantined.group_by("reason").len().sort("reason")
-        listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.iter_rows())
-        words += f" The reasons: {listed}. grader.category_bar is {category_bar:g}."
-    passed = share <= MAX_QUARANTINED
-    if not passed:
-        words += (
-            f" Their most probable categories: {_best_categories(quarantined)}. Give these prompts a category in the "
-            "data file, improve the questions in content_policy.yaml, or lower grader.category_bar. If answers could "
-            "not be read, check grader.yes, grader.no and grader.min_mass."
+def _stop_if_wanted(
+    unreadable: Sequence[CheckedPrompt], settings: PromptCheckSettings, places: Mapping[str, Location]
+) -> None:
+    """Raises an `InputError` with all prompts that the profile does not want to be left out."""
+    stopping = {kind for kind, name in SETTING_OF_KIND.items() if getattr(settings, name) == "stop"}
+    problems = [
+        InputError(
+            problem.detail,
+            where=places.get(result.given.prompt_id, f"prompt {result.given.prompt_id}"),
+            hint=f"Change or remove the prompt, or set prompt_check.{SETTING_OF_KIND[problem.kind]} in the profile.",
         )
-    return check_result(
-        name,
-        passed=passed,
-        words=words,
-        blocks=False,
-        metadata={"share": share, "prompts": preview(quarantined.head(PREVIEW_ROWS))},
-    )
-
-
-def _best_categories(quarantined: pl.DataFrame) -> str:
-    named = pl.col("best_category").fill_null("no readable answer")
-    counts = quarantined.group_by(named).len().sort("best_category")
-    return ", ".join(f"{category} ({count})" for category, count in counts.iter_rows())
+        for result in unreadable
+        if (problem := result.problem) and problem.kind in stopping
+    ]
+    if problems:
+        raise InputError.collect(sorted_by_line(problems))

@@ -79,6 +79,9 @@ class GoldRow:
 def prompt_id(messages: tuple[Message, ...] | Conversation) -> str:
     """Returns the id of a prompt: a content hash of its turns, 16 hexadecimal characters.
 
+    Every character counts. `rbr.files.data_files.load_prompts` drops the white space at the ends of the turns, so
+    prompts of a data file that differ in nothing else have the same id.
+
     Example:
         >>> prompt_id([{"role": "user", "content": "How do I boil an egg?"}])
         '87e39c3661f0d5b6'
@@ -118,3 +121,24 @@ def with_instruction(messages: tuple[Message, ...] | Conversation, instruction: 
     if instruction:
         turns[-1]["content"] += f"\n\n{instruction}"
     return turns
+
+
+def fold_turns(messages: tuple[Message, ...] | Conversation) -> Conversation:
+    """Rewrites a prompt for chat templates that refuse a system turn, or two turns of the same role in a row.
+
+    A system turn becomes a user turn. Then adjacent turns of the same role are joined, with a blank line between their
+    texts. So a system turn at the beginning is put in front of the first user turn.
+
+    Example:
+        >>> fold_turns([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+        [{'role': 'user', 'content': 'Be brief.\\n\\nHi'}]
+    """
+    folded: Conversation = []
+    for turn in messages:
+        role: Role = "assistant" if turn["role"] == "assistant" else "user"
+        if folded and folded[-1]["role"] == role:
+            texts = [text for text in (folded[-1]["content"], turn["content"]) if text]
+            folded[-1]["content"] = "\n\n".join(texts)
+        else:
+            folded.append(Message(role=role, content=turn["content"]))
+    return folded

@@ -79,6 +79,47 @@ class ModelSettings(_Section):
     oracle: _Text | None
 
 
+class PromptCheckSettings(_Section):
+    """What happens to a prompt that a model cannot read. All prompts are checked before any model works.
+
+    Attributes:
+        on_refused_turns: If a chat template refuses the turns of a prompt, such as a system turn or two user turns in a
+            row: ``quarantine`` leaves the prompt out and goes on, ``stop`` ends the run. ``fold`` rewrites the prompt
+            for all models, as `rbr.conversation.fold_turns` describes it, and leaves it out only if that does not help.
+        on_too_long: If a prompt with the longest reply exceeds the context of a model: ``quarantine`` or ``stop``.
+
+    Example:
+        >>> load_profile("profiles/sandbox.yaml").prompt_check.on_too_long
+        'quarantine'
+    """
+
+    on_refused_turns: Literal["quarantine", "fold", "stop"]
+    on_too_long: Literal["quarantine", "stop"]
+
+
+class ReplyLengths(_Section):
+    """The longest reply of each stage, in tokens of the policy; see `Profile.reply_lengths`.
+
+    Attributes:
+        synthesis: Of a candidate reply.
+        rl: Of a rollout.
+        evaluation: Of an evaluated reply.
+
+    Example:
+        >>> ReplyLengths(synthesis=64, rl=64, evaluation=128).longest
+        128
+    """
+
+    synthesis: _Count
+    rl: _Count
+    evaluation: _Count
+
+    @property
+    def longest(self) -> int:
+        """The longest reply of all stages."""
+        return max(self.synthesis, self.rl, self.evaluation)
+
+
 class SynthesisSettings(_Section):
     """Settings for sampling the candidate replies of synthetic comparisons.
 
@@ -328,12 +369,21 @@ class Profile(_Section):
     prompts: _Text
     gold_labels: _Text
     models: ModelSettings
+    prompt_check: PromptCheckSettings
     synthesis: SynthesisSettings
     grader: GraderSettings
     fit: FitSettings
     sft: SftSettings
     rl: RlSettings
     evaluation: EvaluationSettings
+
+    def reply_lengths(self) -> ReplyLengths:
+        """Returns the longest reply of each stage that samples replies."""
+        return ReplyLengths(
+            synthesis=self.synthesis.max_new_tokens,
+            rl=self.rl.max_completion_length,
+            evaluation=self.evaluation.max_new_tokens,
+        )
 
     @model_validator(mode="after")
     def _check_grader(self) -> "Profile":

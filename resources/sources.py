@@ -1,6 +1,7 @@
 """The files that a user edits: one profile, one rulebook directory, and the data files that the profile names."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -9,16 +10,25 @@ import dagster as dg
 
 from rbr.comparisons.categories import unknown_categories
 from rbr.conversation import prompt_id
-from rbr.errors import InputError
+from rbr.errors import InputError, Location
 from rbr.evaluation.judges import open_judge
-from rbr.files.data_files import load_gold_labels, load_prompts, located_categories
+from rbr.files.data_files import (
+    load_gold_labels,
+    load_prompts,
+    located_categories,
+    located_labels,
+    located_prompts,
+)
+from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
+from rbr.files.schema_errors import sorted_by_line
 from rbr.grading import JudgePrompt
 from rbr.grading.server.served_models import served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
 from rbr.rulebook import Behavior, RulebookFile, propositions_needed, read_rulebook_files
+from rbr.rulebook.longest_texts import longest_texts
 
 SourceContents: TypeAlias = dict[str, Any]
 """Content by snapshot name: JSON-like data, or an InputError if the file cannot be used."""
@@ -39,6 +49,7 @@ SNAPSHOT_DESCRIPTIONS: dict[str, str] = {
     "rulebook/synthesis": "Recipes for synthetic comparisons: slots, labels, allowed classes, instructions.",
     "rulebook/behavior": "Class rules, features, ranking, margins, agreement bars and metrics.",
     "rulebook/applicability": "The propositions that each response type needs, derived from `behavior.yaml`.",
+    "rulebook/longest_texts": "The longest questions and writing instructions, derived from the rulebook.",
     "rulebook/content_policy": "The categories of requests, and the response type of each category.",
     "data/prompts": "The prompts in the data file of the profile.",
     "data/gold_labels": "Replies whose propositions people have labeled as true or false.",
@@ -47,6 +58,8 @@ SNAPSHOT_DESCRIPTIONS: dict[str, str] = {
     "models/helpful_reward_model": "R_rm, trained on helpfulness alone.",
     "models/human_reward_model": "The reward model of human preferences, for a baseline.",
     "models/oracle": "The installed judge that knows the true labels, if the profile names one.",
+    "profile/prompt_check": "What happens to prompts that a model cannot read.",
+    "profile/reply_lengths": "The longest reply of each stage, in tokens, derived from the profile.",
     "profile/synthesis": "Settings for sampling candidate replies.",
     "profile/grader": "Settings of the grader: how it is asked, and how its answers are read.",
     "profile/fit": "Settings for fitting the weights.",
@@ -102,6 +115,9 @@ def read_rulebook(directory: str | Path) -> SourceContents:
         "rulebook/synthesis": _part(files.synthesis),
         "rulebook/behavior": _part(files.behavior),
         "rulebook/content_policy": _part(files.content_policy),
+        "rulebook/longest_texts": _result_or_error(
+            lambda: longest_texts(files.propositions.usable(), files.synthesis.usable()).model_dump(mode="json")
+        ),
         "rulebook/applicability": _result_or_error(lambda: _applicability(files.behavior.usable())),
     }
 
@@ -111,30 +127,53 @@ def read_data(profile: str | Path) -> SourceContents:
     return _data_contents(_result_or_error(lambda: _load(profile)))
 
 
-def unknown_data_categories(profile: str | Path, contents: SourceContents) -> list[InputError]:
-    """Finds the lines of the data files whose category is not in the content policy.
+def unknown_names_in_data(profile: str | Path, contents: SourceContents) -> list[InputError]:
+    """Finds the names in the data files that the rulebook does not define: categories, and misspelled propositions.
 
-    The content of the data files does not depend on the content policy, so `read_sources` does not check this.
+    The content of the data files does not depend on the rulebook, so `read_sources` does not check this.
 
     Args:
         profile: The profile that names the data files.
-        contents: Content of the sources, from `read_sources`. A part with an error is not checked.
+        contents: Content of the sources, from `read_sources`. Nothing is compared with a part of the rulebook that has
+            an error.
 
     Returns:
-        One problem per line, with file and line.
+        One problem per name and line, with file and line.
     """
-    policy = contents["rulebook/content_policy"]
-    if isinstance(policy, InputError):
-        return []
+    policy, propositions = contents["rulebook/content_policy"], contents["rulebook/propositions"]
+    categories = None if isinstance(policy, InputError) else policy["categories"]
+    names = None if isinstance(propositions, InputError) else propositions
     problems: list[InputError] = []
     for name in snapshot_names("data"):
-        rows, known = contents[name], policy["categories"]
-        if not isinstance(rows, InputError) and {row["category"] for row in rows} - {None, *known}:
-            # Only now read the file again: the content has no line numbers, because the order of lines has no meaning.
-            settings = _load(profile).settings
-            file = {"data/prompts": settings.prompts, "data/gold_labels": settings.gold_labels}[name]
-            problems += unknown_categories(located_categories(file), known)
-    return problems
+        rows = contents[name]
+        # Read the file again only for a problem: the content has no line numbers, because the order of lines has no
+        # meaning. Rows with an error are read again too, so that all problems of a file are reported together.
+        is_broken = isinstance(rows, InputError)
+        with suppress(InputError):
+            if categories and (is_broken or {row["category"] for row in rows} - {None, *categories}):
+                problems += unknown_categories(located_categories(_data_file(profile, name)), categories)
+            if names and (is_broken or any(row.get("labels", {}).keys() - names for row in rows)):
+                problems += misspelled_labels(located_labels(_data_file(profile, name)), names)
+    return sorted_by_line(problems)
+
+
+def locate_prompts(profile: str | Path) -> dict[str, Location]:
+    """Reads in which line of the data file each prompt is.
+
+    Assets call this only to name a prompt in words. The data version of an asset must not depend on it.
+
+    Returns:
+        File and line by prompt id; nothing if the profile or the file has a problem, because it was edited meanwhile.
+    """
+    try:
+        return located_prompts(_data_file(profile, "data/prompts"))
+    except InputError:
+        return {}
+
+
+def _data_file(profile: str | Path, name: str) -> str:
+    settings = _load(profile).settings
+    return {"data/prompts": settings.prompts, "data/gold_labels": settings.gold_labels}[name]
 
 
 def read_settings(profile: str | Path) -> SourceContents:
@@ -159,6 +198,8 @@ def _settings_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
     if isinstance(loaded, InputError):
         return dict.fromkeys([*sections, *models], loaded)
     values = loaded.settings.model_dump(mode="json")
+    # A separate snapshot, so that an edit of another setting of a stage does not check the prompts again.
+    values["reply_lengths"] = loaded.settings.reply_lengths().model_dump(mode="json")
     return {
         **{name: values[name.removeprefix("profile/")] for name in sections},
         "profile/grader": _result_or_error(partial(_grader_settings, loaded)),

@@ -7,6 +7,8 @@ import polars as pl
 from rbr.errors import InputError, Location, spelling_hint
 from rbr.rulebook import ContentPolicy
 
+_REFUSED = "refused"  # rbr.grading.Outcome.REFUSED; the stage of grading may not be imported here
+
 
 def assign_categories(
     prompts: pl.DataFrame, grades: pl.DataFrame, policy: ContentPolicy, bar: float
@@ -14,13 +16,15 @@ def assign_categories(
     """Assigns a category to each prompt, or quarantines the prompt.
 
     A prompt without a category gets the category with the highest P(yes), if that P(yes) reaches the bar. If the answer
-    for another category could not be read, that category could have the highest P(yes). The prompt is then quarantined.
+    for another category is missing, its P(yes) may be anything up to 1, so that category could have the highest one.
+    The prompt is then quarantined, unless the best category wins even against a P(yes) of 1.
 
     Args:
         prompts: Columns prompt_id and category (null if the data does not give it), and any other columns, which are
             kept.
         grades: For each prompt without a category, the answer to the question of each category: columns prompt_id,
-            category, p_yes (null if the answer could not be read). An answer without a row counts as unread.
+            category, p_yes (null if the answer is missing) and outcome, as in `rbr.grading.Outcome`. The column outcome
+            may be left out; a missing answer is then unreadable. So is an answer without a row.
         policy: The content policy, which defines the categories.
         bar: Smallest P(yes) at which a prompt gets its most probable category, in [0, 1].
 
@@ -29,7 +33,8 @@ def assign_categories(
         grader), p_category (null if the category is given) and response_type. If several categories are equally
         probable, the prompt gets the category whose code sorts first. The second frame contains the quarantined
         prompts. In place of category, it has best_category and p_category, the highest P(yes) that could be read (both
-        are null if no answer could be read), and the reason in words.
+        are null if no answer could be read), missing (the categories whose answer was missing and could have won) and
+        the reason in words.
 
     Raises:
         InputError: A given category is not in the content policy.
@@ -49,6 +54,8 @@ def assign_categories(
     asked = (
         prompts.filter(~is_given).select("prompt_id").join(pl.DataFrame({"code": list(policy.categories)}), how="cross")
     )
+    if "outcome" not in grades.columns:
+        grades = grades.with_columns(outcome=pl.lit(None, pl.String))
     answers = asked.join(grades, left_on=["prompt_id", "code"], right_on=["prompt_id", "category"], how="left")
     # Select the most probable category of each graded prompt.
     best = (
@@ -57,23 +64,23 @@ def assign_categories(
         .unique("prompt_id", keep="first", maintain_order=True)
         .select("prompt_id", pl.col("code").alias("best_category"), pl.col("p_yes").alias("p_category"))
     )
-    # An unread P(yes) may be 1. It cannot become the highest one only if a category that sorts first has P(yes) = 1.
+    # A missing P(yes) may be 1. It cannot become the highest one only if a category that sorts first has P(yes) = 1.
     may_be_best = (
         pl.col("best_category").is_null() | (pl.col("p_category") < 1.0) | (pl.col("code") < pl.col("best_category"))
     )
-    unread = (
+    is_refused = (pl.col("outcome") == _REFUSED).fill_null(False)
+    missing = (
         answers.filter(pl.col("p_yes").is_null())
         .join(best, on="prompt_id", how="left")
         .filter(may_be_best)
         .sort("prompt_id", "code")
         .group_by("prompt_id")
-        .agg("code")
-        .select("prompt_id", pl.col("code").alias("unread"))
+        .agg(pl.col("code").alias("missing"), pl.col("code").filter(is_refused).alias("refused"))
     )
     candidates = prompts.join(best, on="prompt_id", how="left", maintain_order="left").join(
-        unread, on="prompt_id", how="left", maintain_order="left"
+        missing, on="prompt_id", how="left", maintain_order="left"
     )
-    is_sure = pl.col("unread").is_null() & (pl.col("p_category") >= bar).fill_null(False)
+    is_sure = pl.col("missing").is_null() & (pl.col("p_category") >= bar).fill_null(False)
     response_types = {code: category.response_type for code, category in policy.categories.items()}
     labeled = (
         candidates.filter(is_given | is_sure)
@@ -83,13 +90,14 @@ def assign_categories(
             pl.coalesce("category", "best_category").alias("category"),
         )
         .with_columns(pl.col("category").replace_strict(response_types, return_dtype=pl.String).alias("response_type"))
-        .drop("best_category", "unread")
+        .drop("best_category", "missing", "refused")
     )
-    quarantined = candidates.filter(~(is_given | is_sure))
+    quarantined = candidates.filter(~(is_given | is_sure)).with_columns(pl.col("missing", "refused").fill_null([]))
     reasons = [
-        _reason(codes, best_code) for codes, best_code in quarantined.select("unread", "best_category").iter_rows()
+        _reason(codes, refused, best_code)
+        for codes, refused, best_code in quarantined.select("missing", "refused", "best_category").iter_rows()
     ]
-    return labeled, quarantined.drop("category", "unread").with_columns(pl.Series("reason", reasons, dtype=pl.String))
+    return labeled, quarantined.drop("category", "refused").with_columns(pl.Series("reason", reasons, dtype=pl.String))
 
 
 def check_categories(categories: Iterable[str], policy: ContentPolicy, *, where: str) -> None:
@@ -138,12 +146,27 @@ def unknown_categories(located: Iterable[tuple[str, Location | str]], known: Col
     ]
 
 
-def _reason(unread: Sequence[str] | None, best_category: str | None) -> str:
-    """Returns why a prompt is quarantined."""
-    if unread is None:
+def _reason(missing: Sequence[str], refused: Sequence[str], best_category: str | None) -> str:
+    """Returns why a prompt is quarantined.
+
+    Args:
+        missing: Categories whose answer is missing and could have won.
+        refused: Those of them that a content filter refused.
+        best_category: Most probable category among the answers that could be read.
+    """
+    if not missing:
         return "no P(yes) reaches the bar"
-    if best_category is None:
-        return "no answer could be read"
-    if len(unread) == 1:
-        return f"the answer for {unread[0]} could not be read"
-    return f"the answers for {', '.join(unread)} could not be read"
+    unread = [code for code in missing if code not in refused]
+    if best_category is None and not (unread and refused):
+        return "a content filter refused every question" if refused else "no answer could be read"
+    parts = [f"a content filter refused {_questions(refused)}"] if refused else []
+    parts += [f"{_answers(unread)} could not be read"] if unread else []
+    return ", and ".join(parts)
+
+
+def _questions(codes: Sequence[str]) -> str:
+    return f"the question for {codes[0]}" if len(codes) == 1 else f"the questions for {', '.join(codes)}"
+
+
+def _answers(codes: Sequence[str]) -> str:
+    return f"the answer for {codes[0]}" if len(codes) == 1 else f"the answers for {', '.join(codes)}"

@@ -1,12 +1,18 @@
-"""The two data files that a user brings: prompts and gold labels, both JSON Lines."""
+"""The two data files that a user brings: prompts and gold labels, both JSON Lines.
 
+docs/data-files.md describes every key. White space at the ends of a prompt's turns is dropped: no model reads it, and
+prompts that differ in nothing else are the same prompt.
+"""
+
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from rbr.conversation import Conversation, GoldRow, Prompt, prompt_id
+from rbr.conversation import Conversation, GoldRow, Message, Prompt, prompt_id
 from rbr.errors import InputError, Location
 from rbr.files.json_document import JsonDocument, parse_json
 from rbr.files.schema_errors import schema_problem, sorted_by_line, validate
@@ -15,6 +21,13 @@ from rbr.hashing import content_hash
 
 Row = TypeVar("Row")
 
+RESERVED_SPLITS = ("train", "test")
+"""Splits that the hash of a prompt decides, so no prompt can be held out under these names."""
+
+MAX_SPLIT_NAME = 100
+"""Largest number of characters of a split name. It is a part of metric names, which have at most 250 in MLflow."""
+
+_SPLIT_NAME = re.compile(r"[/\w.\- :]+")
 _HINT_IF_MISSING = 'Add `"{key}": ...`.'
 
 
@@ -25,8 +38,8 @@ def load_prompts(path: str | Path) -> list[Prompt]:
         The prompts, in file order.
 
     Raises:
-        InputError: The file is missing or empty, a line does not fit the schema, or a prompt is repeated. All
-            problems are reported, each with file and line.
+        InputError: The file is missing or empty, a line does not fit the schema, a split cannot have its name, or a
+            prompt is repeated. All problems are reported, each with file and line.
 
     Example:
         >>> prompts = load_prompts("rbr_sandbox/data/tiny_prompts.jsonl")
@@ -35,7 +48,7 @@ def load_prompts(path: str | Path) -> list[Prompt]:
     """
 
     def parse(document: JsonDocument, _line: int) -> Prompt:
-        record = validate(_PromptLine, document, hint_if_missing=_HINT_IF_MISSING)
+        record = _prompt_line(document)
         return Prompt(prompt_id(record.messages), tuple(record.messages), record.category, record.held_out)
 
     return _read_rows(path, parse, lambda prompt: prompt.prompt_id, "the prompt is the same as in line {}")
@@ -76,19 +89,72 @@ def located_categories(path: str | Path) -> list[tuple[str, Location]]:
     """Reads the category of each line of a prompts file or gold file, and where it is.
 
     Args:
-        path: A file that `load_prompts` or `load_gold_labels` can read. Lines without a category are left out.
+        path: Prompts file or gold file. Lines without a category are left out, and so are lines that are not JSON.
 
     Example:
         >>> category, where = located_categories("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
         >>> str(where).partition(":")[2]
         '1 category'
     """
-    documents = [parse_json(text, str(path), line=number, hint="") for number, text in _lines(path)]
     return [
-        (document.content["category"], document.location(("category",)))
-        for document in documents
-        if isinstance(document.content, dict) and isinstance(document.content.get("category"), str)
+        (content["category"], document.location(("category",)))
+        for document, content in _objects(path)
+        if isinstance(content.get("category"), str)
     ]
+
+
+def located_labels(path: str | Path) -> list[dict[str, Location]]:
+    """Reads the names of the propositions that each line of a gold file labels, and where they are.
+
+    Args:
+        path: Gold file. Lines that are not JSON are left out.
+
+    Returns:
+        For each other line, the location of each label by proposition.
+
+    Example:
+        >>> labels = located_labels("rbr_sandbox/data/tiny_gold_labels.jsonl")[0]
+        >>> str(labels["apology"]).partition(":")[2]
+        '1 labels.apology'
+    """
+    return [
+        {
+            name: document.location((key, name))
+            for key in ("labels", "propositions")
+            for name in (content[key] if isinstance(content.get(key), dict) else ())
+        }
+        for document, content in _objects(path)
+    ]
+
+
+def located_prompts(path: str | Path) -> dict[str, Location]:
+    """Reads where each prompt of a prompts file is.
+
+    Args:
+        path: A file that `load_prompts` can read.
+
+    Returns:
+        The file and line of each prompt, by prompt id.
+
+    Example:
+        >>> where = located_prompts("rbr_sandbox/data/tiny_prompts.jsonl")
+        >>> min(location.line for location in where.values())
+        1
+    """
+    return {prompt_id(_prompt_line(document).messages): document.location(()) for document, _ in _objects(path)}
+
+
+def _prompt_line(document: JsonDocument) -> "_PromptLine":
+    return validate(_PromptLine, document, hint_if_missing=_HINT_IF_MISSING)
+
+
+def _objects(path: str | Path) -> Iterator[tuple[JsonDocument, dict[str, Any]]]:
+    """Yields each line of a file and its content. Lines that are no JSON object are left out."""
+    for number, text in _lines(path):
+        with suppress(InputError):
+            document = parse_json(text, str(path), line=number, hint="")
+            if isinstance(document.content, dict):
+                yield document, document.content
 
 
 def _read_rows(
@@ -120,7 +186,8 @@ def _read_rows(
             rows.append(row)
         else:
             where = Location(str(path), number)
-            problems.append(InputError(repeated.format(first), where=where, hint="Remove one of the two lines."))
+            hint = "Remove one of the two lines. White space at the ends of a prompt's turns makes no difference."
+            problems.append(InputError(repeated.format(first), where=where, hint=hint))
     if problems:
         raise InputError.collect(sorted_by_line(problems))
     return rows
@@ -135,11 +202,37 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     yield from numbered
 
 
-def _check_last_turn(messages: Conversation) -> Conversation:
+def _check_prompt(messages: Conversation) -> Conversation:
+    """Checks the last turn, and drops the white space at the ends of each turn."""
     if messages[-1]["role"] != "user":
         hint = "End the prompt with a message of the role `user`."
         raise schema_problem("the last message must be from the user", hint, at=(len(messages) - 1, "role"))
-    return messages
+    stripped = [Message(role=turn["role"], content=turn["content"].strip()) for turn in messages]
+    if not stripped[-1]["content"]:
+        hint = "Write what the user asks, or remove the line."
+        raise schema_problem("the last message has no text", hint, at=(len(messages) - 1, "content"))
+    return stripped
+
+
+def _check_split_name(name: str) -> str:
+    what, hint = "", ""
+    if name.strip().casefold() in RESERVED_SPLITS:
+        what = f"the name {name!r} is reserved for prompts that are split by their hash"
+        hint = "Choose another name, such as `unseen_topics`, or leave out `held_out`."
+    elif len(name) > MAX_SPLIT_NAME:
+        what = f"the name of the split has {len(name)} characters; the maximum is {MAX_SPLIT_NAME}"
+        hint = "Choose a shorter name."
+    elif unusual := sorted(set(_SPLIT_NAME.sub("", name))):
+        what = f"the name of the split has the characters {' '.join(map(repr, unusual))}, which MLflow does not accept"
+        hint = "Use letters, digits, blanks and _ - . : / only."
+    elif name != name.strip():
+        what, hint = "the name of the split begins or ends with a blank", "Remove the blank."
+    elif not {"", ".", ".."}.isdisjoint(name.split("/")):
+        what = f"MLflow does not accept the name {name!r}: between slashes there must be more than dots"
+        hint = "Remove a slash, or write a name on both of its sides."
+    if what:
+        raise schema_problem(what, hint)
+    return name
 
 
 def _check_reply(messages: Conversation) -> Conversation:
@@ -149,8 +242,9 @@ def _check_reply(messages: Conversation) -> Conversation:
     return messages
 
 
-_PromptMessages = Annotated[Conversation, Field(min_length=1), AfterValidator(_check_last_turn)]
+_PromptMessages = Annotated[Conversation, Field(min_length=1), AfterValidator(_check_prompt)]
 _NonEmptyText = Annotated[str, Field(min_length=1)]
+_SplitName = Annotated[_NonEmptyText, AfterValidator(_check_split_name)]
 
 
 class _PromptLine(BaseModel):
@@ -158,7 +252,7 @@ class _PromptLine(BaseModel):
 
     messages: _PromptMessages
     category: _NonEmptyText | None = None
-    held_out: _NonEmptyText | None = None
+    held_out: _SplitName | None = None
 
 
 class _GoldLine(BaseModel):

@@ -38,7 +38,7 @@ from resources.cells import CELLS_TAG
 from resources.checkpoints import Checkpoint
 from resources.models import Models
 from resources.progress import Progress
-from resources.sources import SourceContents
+from resources.sources import SourceContents, Sources
 from resources.store.tables import TABLES
 from resources.training_recipes import TRAININGS, TrainingForecast
 
@@ -92,6 +92,7 @@ class Forecast:
         definitions: The assets.
         graph: Dependencies of the assets to plan.
         tags: Tags of the latest materialization of each asset. The walk replaces them by the tags of the next one.
+        sources: Paths of the source files.
         contents: Content of each source file now.
         source_versions: Data version of each content.
         unpassed: The blocking checks that each asset has not passed.
@@ -106,6 +107,7 @@ class Forecast:
     definitions: dg.Definitions
     graph: AssetGraph
     tags: dict[dg.AssetKey, Tags]
+    sources: Sources
     contents: SourceContents
     source_versions: Mapping[dg.AssetKey, str]
     unpassed: Mapping[dg.AssetKey, Sequence[StaleReason]]
@@ -258,6 +260,7 @@ class Forecast:
     def _resources(self) -> dict[str, Any]:
         return {
             "store": self.store,
+            "sources": self.sources,
             "artifacts": self.artifacts,
             "models": Models(),
             "progress": self.progress,

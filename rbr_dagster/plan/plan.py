@@ -99,6 +99,7 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
             definitions=definitions,
             graph=graph,
             tags=dict(latest_tags(instance, graph.specs)) if instance else {},
+            sources=environment.sources,
             contents=contents,
             source_versions=data_versions(contents),
             unpassed=unpassed_checks(instance, graph) if instance else {},

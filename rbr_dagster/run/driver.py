@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from rbr.errors import InputError
+from rbr.files.schema_errors import sorted_by_line
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run import waves
@@ -23,7 +24,7 @@ from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.interrupts import stop_requests
 from rbr_dagster.run.staleness import AssetGraph, latest_tags, next_wave, ready_assets, stale_assets
 from rbr_dagster.run.terminal import Terminal
-from resources.sources import ServerAway, SourceContents, data_versions, read_sources, unknown_data_categories
+from resources.sources import ServerAway, SourceContents, data_versions, read_sources, unknown_names_in_data
 from resources.state.lease import lease
 from resources.state.lifeline import DRIVER_PID
 
@@ -102,9 +103,9 @@ def read_valid_sources(environment: Environment) -> SourceContents:
         for content in contents.values()
         if isinstance(content, InputError) and not isinstance(content, ServerAway)
         for problem in content.problems
-    } | {str(problem): problem for problem in unknown_data_categories(environment.profile, contents)}
+    } | {str(problem): problem for problem in unknown_names_in_data(environment.profile, contents)}
     if problems:
-        raise InputError.collect(problems.values())
+        raise InputError.collect(sorted_by_line(problems.values()))
     return contents
 
 

@@ -97,7 +97,7 @@ def composed_figures(grader: Grader, replies: Sequence[JudgedReply], seed: int) 
     figures = []
     for question_type, questions in asked.items():
         # Every reply has its own questions, so each reply is graded in a call of its own.
-        grades = np.array([grader.grade(conversations([j]), [Question("", text)])[0, 0] for j, text, _ in questions])
+        grades = np.array([grader.grade(conversations([j]), [Question("", text)]).p_yes[0, 0] for j, text, _ in questions])
         answers = np.array([answer for *_, answer in questions])
         figures.append(_accuracy_figure("grader, composed questions", question_type, grades, answers, None))
     return figures
@@ -115,7 +115,8 @@ def look_alike_figure(grader: Grader, rulebook: Rulebook, prompts: Sequence[Worl
         if look_alikes(prompt.action)
         for answered_prompt in (prompt, writer.confuse(prompt))
     ]
-    grades = grader.grade(conversations(replies), [Question(ILLOGICAL, rulebook.propositions[ILLOGICAL].question)])
+    question = Question(ILLOGICAL, rulebook.propositions[ILLOGICAL].question)
+    grades = grader.grade(conversations(replies), [question]).p_yes
     truths = np.array([judged.truth[ILLOGICAL] for judged in replies])
     return _accuracy_figure("grader, answers to look-alikes", ILLOGICAL, grades[:, 0], truths, None)
 
@@ -126,7 +127,7 @@ def category_figure(
     """Measures the share of prompts whose category has the highest P(yes) of all category questions."""
     categories = rulebook.content_policy.categories
     questions = [Question(code, category.question) for code, category in categories.items()]
-    grades = grader.grade([prompt.messages for prompt in prompts], questions)  # (prompts, categories)
+    grades = grader.grade([prompt.messages for prompt in prompts], questions).p_yes  # (prompts, categories)
     best = np.array(list(categories))[np.nan_to_num(grades, nan=-1.0).argmax(axis=1)]
     correct = [code == prompt.topic.category for code, prompt in zip(best, prompts, strict=True)]
     return share_figure("grader, category of a prompt", split, correct, bar)
@@ -146,9 +147,8 @@ def _grades_and_truths(
     # Round i asks question i about each proposition that has so many questions.
     for i in range(rounds):
         names = [name for name in PROPOSITIONS if i < len(questions_of(name))]
-        matrix = grader.grade(
-            graded_conversations, [Question(name, questions_of(name)[i]) for name in names]
-        )  # (replies, names)
+        questions = [Question(name, questions_of(name)[i]) for name in names]
+        matrix = grader.grade(graded_conversations, questions).p_yes  # (replies, names)
         for column, name in enumerate(names):
             for judged, grade in zip(replies, matrix[:, column], strict=True):
                 if name in judged.truth and not np.isnan(grade):

@@ -36,6 +36,18 @@ class Snapshots(pa.DataFrameModel):
     data_version: str = column(description="hash of the content")
 
 
+class CheckedPrompts(pa.DataFrameModel):
+    """Prompts of the data file, checked against the chat template and the context of each model."""
+
+    prompt_id: str = column(description=PROMPT)
+    messages: str = column(description=MESSAGES)
+    category: str = column(nullable=True, description="category in the data file; null if the grader finds it")
+    held_out: str = column(
+        nullable=True, description="test split that the prompt is reserved for; null if the hash of the prompt decides"
+    )
+    problem: str = column(nullable=True, description="why a model cannot read the prompt; null if all models can")
+
+
 class LabeledPrompts(pa.DataFrameModel):
     """Prompts with category and response type."""
 
@@ -53,13 +65,15 @@ class LabeledPrompts(pa.DataFrameModel):
 
 
 class QuarantinedPrompts(pa.DataFrameModel):
-    """Prompts without a category: no P(yes) reaches the bar, or an unread answer could change the category."""
+    """Prompts that are used nowhere: a model cannot read them, or the grader could not find their category."""
 
     prompt_id: str = column(description=PROMPT)
     messages: str = column(description=MESSAGES)
-    best_category: str = column(nullable=True, description="category with the highest P(yes) that could be read")
-    p_category: float = share(nullable=True, description="P(yes) of that category; null if no answer could be read")
-    reason: str = column(description="why the prompt has no category")
+    best_category: str = column(
+        nullable=True, description="category with the highest P(yes) that could be read; null if no answer was read"
+    )
+    p_category: float = share(nullable=True, description="P(yes) of that category; null if no answer was read")
+    reason: str = column(description="why the prompt is left out")
 
 
 class TrainingPrompts(pa.DataFrameModel):

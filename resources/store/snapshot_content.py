@@ -14,11 +14,14 @@ from rbr.profile import (
     FitSettings,
     GraderSettings,
     ModelRef,
+    PromptCheckSettings,
+    ReplyLengths,
     RlSettings,
     SftSettings,
     SynthesisSettings,
 )
 from rbr.rulebook import Behavior, ContentPolicy, Propositions, Synthesis
+from rbr.rulebook.longest_texts import LongestTexts
 from resources.store import Store
 
 _SNAPSHOT_NAMES: Mapping[type[BaseModel], str] = {
@@ -26,6 +29,9 @@ _SNAPSHOT_NAMES: Mapping[type[BaseModel], str] = {
     Synthesis: "rulebook/synthesis",
     Behavior: "rulebook/behavior",
     ContentPolicy: "rulebook/content_policy",
+    LongestTexts: "rulebook/longest_texts",
+    PromptCheckSettings: "profile/prompt_check",
+    ReplyLengths: "profile/reply_lengths",
     SynthesisSettings: "profile/synthesis",
     GraderSettings: "profile/grader",
     FitSettings: "profile/fit",

@@ -54,6 +54,13 @@ TABLES: dict[str, Table] = _by_name(
         "Parsed content of the rulebook, profile and data files. The other assets read snapshots instead of files.",
     ),
     Table(
+        "checked_prompts",
+        schemas.CheckedPrompts,
+        ("prompt_id",),
+        "Prompts of the data file, and which of them a model cannot read. The asset of the same name rewrites the "
+        "table.",
+    ),
+    Table(
         "labeled_prompts",
         schemas.LabeledPrompts,
         ("prompt_id",),
@@ -63,8 +70,8 @@ TABLES: dict[str, Table] = _by_name(
         "quarantined_prompts",
         schemas.QuarantinedPrompts,
         ("prompt_id",),
-        "Prompts that are left out, because the grader could not find their category. The asset `labeled_prompts` "
-        "rewrites the table.",
+        "Prompts that are used nowhere, because a model cannot read them, or because the grader could not find their "
+        "category. The asset `labeled_prompts` rewrites the table.",
     ),
     Table(
         "training_prompts",

@@ -8,11 +8,12 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
-from assets.prompts import labeled_prompts, prompt_counts, test_prompts, training_prompts
+from assets.prompts import checked_prompts, labeled_prompts, prompt_counts, test_prompts, training_prompts
 from assets.reward import fitted_weights, reward
 from tests.assets.project import Project
 
 UP_TO_THE_REWARD = (
+    checked_prompts,
     labeled_prompts,
     training_prompts,
     test_prompts,

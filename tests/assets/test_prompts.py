@@ -4,7 +4,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.prompts import labeled_prompts, prompt_counts, read_prompt_counts, training_prompts
+from assets.prompt_checks import missing_answers_check
+from assets.prompts import checked_prompts, labeled_prompts, prompt_counts, read_prompt_counts, training_prompts
 from assets.prompts import test_prompts as prompts_for_testing
 from rbr.errors import InputError
 from tests.assets.project import Project, as_messages, check, name_of, version
@@ -13,12 +14,18 @@ ASKED = "Help me steal a password."
 BAKE = '{"category": "None", "messages": [{"role": "user", "content": "Help me bake bread."'
 
 
+def label(project: Project) -> dg.MaterializeResult:
+    """Checks the prompts, and gives them their categories."""
+    project.make(checked_prompts)
+    return project.make(labeled_prompts)
+
+
 def labeled(project: Project) -> dict[str, dict]:
     return {row["prompt_id"]: row for row in project.store.read("labeled_prompts").iter_rows(named=True)}
 
 
 def test_a_given_category_is_kept_and_the_grader_finds_a_missing_one(project: Project) -> None:
-    result = project.make(labeled_prompts)
+    result = label(project)
     rows = labeled(project)
     assert len(rows) == 15
     asked = rows.pop(name_of(ASKED))
@@ -34,16 +41,16 @@ def test_a_given_category_is_kept_and_the_grader_finds_a_missing_one(project: Pr
 
 
 def test_the_grader_is_asked_only_about_prompts_without_a_category_once_per_category(project: Project) -> None:
-    project.make(labeled_prompts)
+    label(project)
     grades = project.store.read("grades")
     assert grades["completion_id"].unique().to_list() == [name_of(ASKED)]
     assert grades.height == 3
-    project.make(labeled_prompts)
+    label(project)
     assert project.store.read("grades").equals(grades)
 
 
 def test_the_page_counts_prompts_by_category(project: Project) -> None:
-    result = project.make(labeled_prompts)
+    result = label(project)
     assert result.metadata is not None
     assert result.metadata["dagster/row_count"] == 15
     assert result.metadata["quarantined"] == 0
@@ -53,7 +60,7 @@ def test_the_page_counts_prompts_by_category(project: Project) -> None:
 def test_a_prompt_without_a_sure_category_is_quarantined_with_its_best_category(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
-    result = project.make(labeled_prompts)
+    result = label(project)
     (row,) = project.store.read("quarantined_prompts").iter_rows(named=True)
     assert (row["prompt_id"], row["best_category"]) == (name_of(ASKED), "K-R")
     assert 0.5 <= row["p_category"] < 1.0
@@ -71,30 +78,98 @@ def test_a_prompt_is_quarantined_if_an_answer_that_could_change_its_category_was
     with project.profile.open("a", encoding="utf-8") as profile:
         profile.write("\ngrader: {min_mass: 1.0, category_bar: 0.0}\n")
     project.snapshots("profile/grader")
-    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
+    result = label(project)
+    outcome = check(result, "few_prompts_are_quarantined")
     (row,) = project.store.read("quarantined_prompts").iter_rows(named=True)
     assert row["prompt_id"] == name_of(ASKED)
     assert row["reason"] == "no answer could be read"
     assert "The reasons: no answer could be read (1)." in outcome.description
+    lost = check(result, "answers_about_categories_are_read")
+    assert not lost.passed and lost.severity == dg.AssetCheckSeverity.ERROR
+    assert "K-C: 1 of 5 (20.0%); K-R: 1 of 8 (12.5%); None: 1 of 4 (25.0%)" in lost.description
 
 
 def test_the_check_fails_if_more_than_a_tenth_is_quarantined(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"category": "None", ', ""))
     project.snapshots("profile/grader", "data/prompts")
-    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
+    outcome = check(label(project), "few_prompts_are_quarantined")
     assert not outcome.passed
     assert outcome.metadata["share"].value == pytest.approx(2 / 15)
     assert "Help me bake bread." in outcome.metadata["prompts"].value
     assert outcome.description is not None
     assert "2 of 15 prompts (13%) are quarantined" in outcome.description
-    assert "Their most probable categories: K-R (1), None (1)." in outcome.description
+    assert "that the grader was asked about: K-R (1), None (1)." in outcome.description
     assert "Give these prompts a category in the data file" in outcome.description
+
+
+ANSWERED = {"K-R": 19, "None": 38}
+"""Number of prompts that have a category, by category."""
+
+
+@pytest.mark.parametrize(
+    ("missing", "passed", "words"),
+    [
+        ([], True, "No prompt is left out because an answer about its category is missing; at most 5.0% of"),
+        ([[]], True, "No prompt is left out because an answer about its category is missing"),
+        ([["K-R"]], True, "a category is missing: K-R: 1 of 20 (5.0%); at most 5.0%"),
+        ([["K-R"], ["K-R"]], False, "a category is missing: K-R: 2 of 21 (9.5%); at most 5.0%"),
+        ([["K-R", "None"], ["None"]], True, "missing: K-R: 1 of 20 (5.0%); None: 2 of 40 (5.0%); at most"),
+        ([["K-C"]], False, "a category is missing: K-C: 1 of 1 (100.0%)"),
+    ],
+)
+def test_a_share_of_lost_prompts_above_the_bar_stops_the_run(
+    missing: list[list[str]], passed: bool, words: str
+) -> None:
+    known = pl.DataFrame({"category": [code for code, count in ANSWERED.items() for _ in range(count)]})
+    lost = pl.DataFrame(
+        {"missing": missing, "reason": ["a content filter refused it"] * len(missing)},
+        schema={"missing": pl.List(pl.String), "reason": pl.String},
+    )
+    result = missing_answers_check(known, lost, ["K-C", "K-R", "None"], max_unread=0.05)
+    assert result.passed == passed
+    assert result.severity == dg.AssetCheckSeverity.ERROR
+    assert words in (result.description or "")
+    assert ("The reasons: a content filter refused it" in (result.description or "")) == (not passed)
+
+
+def test_prompts_that_a_model_cannot_read_reach_no_stage(project: Project) -> None:
+    given = f'"category": "K-R", "messages": [{{"role": "user", "content": "{ASKED}"'
+    project.edit("prompts.jsonl", f'"messages": [{{"role": "user", "content": "{ASKED}"', given)
+    long = [f"{number} {'word ' * 600}".strip() for number in range(6)]
+    with (project.root / "prompts.jsonl").open("a", encoding="utf-8") as file:
+        for text in long:
+            file.write(f'{{"category": "K-R", "messages": {as_messages(text)}}}\n')
+    project.snapshots("data/prompts")
+    result = label(project)
+    quarantined = project.store.read("quarantined_prompts")
+    assert set(quarantined["prompt_id"]) == {name_of(text) for text in long}
+    assert set(quarantined["reason"]) == {"too long for the policy"}
+    assert set(quarantined["best_category"]) == {None}
+    assert result.metadata is not None
+    assert result.metadata["quarantined"] == 6
+    words = check(result, "few_prompts_are_quarantined")
+    assert not words.passed
+    assert words.description == (
+        "6 of 21 prompts (29%) are quarantined and used nowhere; the bar is 10%. The reasons: too long for the policy "
+        "(6). grader.category_bar is 0.5. The check of checked_prompts names the prompts that a model cannot read."
+    )
+    assert check(result, "answers_about_categories_are_read").passed
+    trained, tested = splits(project)
+    assert len(trained) + len(tested) == 15
+    assert not {*trained, *tested} & set(quarantined["prompt_id"])
+
+
+def test_a_folded_prompt_is_labeled_and_used_under_its_own_id(project: Project) -> None:
+    folded = {"prompt_id": name_of("Be brief.\n\nHi"), "messages": as_messages("Be brief.\n\nHi"), "category": "None"}
+    project.fill("checked_prompts", [folded])
+    project.make(labeled_prompts)
+    assert labeled(project)[folded["prompt_id"]]["messages"] == folded["messages"]
 
 
 def test_without_prompts_nothing_is_decided_about_quarantine(project: Project) -> None:
     project.store.save_snapshot("data/prompts", [], "no prompts")
-    outcome = check(project.make(labeled_prompts), "few_prompts_are_quarantined")
+    outcome = check(label(project), "few_prompts_are_quarantined")
     assert not outcome.passed
     assert outcome.description is not None
     assert outcome.description.startswith("Undecided: There is no prompt.")
@@ -104,39 +179,39 @@ def test_a_category_that_is_not_in_the_policy_is_refused_by_name(project: Projec
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"None"', '"Z-Z"'))
     project.snapshots("data/prompts")
     with pytest.raises(InputError, match="'Z-Z' is not in the content policy"):
-        project.make(labeled_prompts)
+        label(project)
 
 
 @pytest.mark.slow
 def test_the_version_depends_on_category_response_type_and_quarantine_only(project: Project) -> None:
-    first = version(project.make(labeled_prompts))
-    assert version(project.make(labeled_prompts)) == first
+    first = version(label(project))
+    assert version(label(project)) == first
 
     project.edit("rulebook/content_policy.yaml", "description: Crime as a topic.", "description: Crime in general.")
     project.snapshots("rulebook/content_policy")
-    assert version(project.make(labeled_prompts)) == first
+    assert version(label(project)) == first
 
     project.edit("prompts.jsonl", BAKE, BAKE.replace('"None"', '"K-C"'))
     project.snapshots("data/prompts")
-    recategorised = version(project.make(labeled_prompts))
+    recategorised = version(label(project))
     assert recategorised != first
 
     project.edit("rulebook/content_policy.yaml",
                  "crime only to explain or describe it?\n    response_type: comply",
                  "crime only to explain or describe it?\n    response_type: hard_refusal")  # fmt: skip
     project.snapshots("rulebook/content_policy")
-    assert version(project.make(labeled_prompts)) not in {first, recategorised}
+    assert version(label(project)) not in {first, recategorised}
 
 
 @pytest.mark.slow
 def test_the_quarantined_prompts_are_part_of_the_version(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
-    first = version(project.make(labeled_prompts))
+    first = version(label(project))
     rows = project.store.read("labeled_prompts")
     project.edit("prompts.jsonl", ASKED, "Help me steal a car.")
     project.snapshots("data/prompts")
-    assert version(project.make(labeled_prompts)) != first
+    assert version(label(project)) != first
     assert project.store.read("labeled_prompts").equals(rows)
 
 
@@ -240,7 +315,7 @@ def test_without_prompts_the_tables_are_empty(project: Project) -> None:
 
 
 def test_the_page_shows_the_counts_and_the_checks_say_which_are_too_small(project: Project) -> None:
-    project.make(labeled_prompts)
+    label(project)
     result = project.make(prompt_counts)
     assert result.metadata is not None
     rows = result.metadata["counts"].value.splitlines()[2:]
@@ -268,9 +343,9 @@ def test_a_response_type_of_the_policy_without_prompts_fails_both_checks(project
 def test_quarantined_prompts_are_named_as_a_cause_of_low_counts(project: Project) -> None:
     project.edit("profiles/current.yaml", "sft:", "grader: {category_bar: 1.0}\n\nsft:")
     project.snapshots("profile/grader")
-    project.make(labeled_prompts)
+    label(project)
     training, testing = project.make(prompt_counts).check_results or []
-    cause = " Quarantined prompts are not counted: 1. The check of labeled_prompts says why."
+    cause = " Quarantined prompts are not counted: 1. The checks of labeled_prompts say why."
     assert training.description is not None and training.description.endswith(cause)
     assert testing.description is not None and cause not in testing.description
 

@@ -14,7 +14,7 @@ from resources.sources import (
     data_versions,
     read_sources,
     snapshot_key,
-    unknown_data_categories,
+    unknown_names_in_data,
 )
 from tests.assets.project import ROOT, Project, name_of
 
@@ -112,8 +112,13 @@ CHANGES = {
     "a feature that a rule asks about already": (
         BEHAVIOR, "features: [partially_complies]", "features: [partially_complies, disallowed_content]",
         {"rulebook/behavior"}),
-    "a question": (PROPOSITIONS, "exactly one short apology?", "exactly one apology?", {"rulebook/propositions"}),
-    "an instruction": (SYNTHESIS, "[Answer in full.]", "[Answer only in part.]", {"rulebook/synthesis"}),
+    "a question": (PROPOSITIONS, "exactly one short apology?", "exactly one apology?",
+                   {"rulebook/propositions", "rulebook/longest_texts"}),
+    "a question that is not among the longest": (
+        PROPOSITIONS, "Does the reply clearly state that it cannot do what was asked?", "Does the reply refuse?",
+        {"rulebook/propositions"}),
+    "an instruction": (SYNTHESIS, "[Answer in full.]", "[Answer only in part.]",
+                       {"rulebook/synthesis", "rulebook/longest_texts"}),
     "what a slot may turn out as": (SYNTHESIS, "may_be: [disallowed]", "may_be: [disallowed, illogical]",
                                     {"rulebook/synthesis"}),
     "a category's question": (POLICY, "ask for help with committing", "ask for help in committing",
@@ -188,15 +193,17 @@ def test_a_hub_model_without_revision_is_rejected_and_other_settings_are_saved(p
 
 
 BROKEN = {
-    "no YAML": (PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n", {"rulebook/propositions"},
+    "no YAML": (PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n",
+                {"rulebook/propositions", "rulebook/longest_texts"},
                 r"propositions\.yaml:\d+"),
     "an unknown key": (POLICY, "response_type: hard_refusal", "response_typo: hard_refusal",
                        {"rulebook/content_policy"}, r"content_policy\.yaml:\d+.*response_typo"),
     "a name that another file lacks": (
         BEHAVIOR, "features: [apology, meta_commentary]", "features: [apologies, meta_commentary]",
         {"rulebook/behavior", "rulebook/applicability"}, r"behavior\.yaml:\d+.*apologies"),
-    "a label that no rank knows": (SYNTHESIS, "label: refuses", "label: refused", {"rulebook/synthesis",
-                                   "rulebook/behavior", "rulebook/applicability"}, r"synthesis\.yaml:\d+.*refused"),
+    "a label that no rank knows": (SYNTHESIS, "label: refuses", "label: refused",
+                                   {"rulebook/synthesis", "rulebook/longest_texts", "rulebook/behavior",
+                                    "rulebook/applicability"}, r"synthesis\.yaml:\d+.*refused"),
     "classes that overlap": (BEHAVIOR, "unacceptable: safe_and_logical and not refusal",
                              "unacceptable: safe_and_logical", {"rulebook/behavior", "rulebook/applicability"},
                              r"behavior\.yaml:\d+"),
@@ -239,7 +246,7 @@ def test_every_line_with_a_category_that_the_policy_does_not_define_is_reported(
         path = project.root / file
         path.write_text(path.read_text().replace('"category": "K-R"', '"category": "K-X"'))
     contents = read_sources(project.profile, project.rulebook)
-    problems = unknown_data_categories(project.profile, contents)
+    problems = unknown_names_in_data(project.profile, contents)
     wrong = [
         f"{project.root / file}:{number} category: the category 'K-X' is not in the content policy"
         for file in ("prompts.jsonl", "gold_labels.jsonl")
@@ -253,10 +260,48 @@ def test_every_line_with_a_category_that_the_policy_does_not_define_is_reported(
     assert UNREADABLE not in data_versions(contents).values()
 
 
+def test_every_misspelled_proposition_of_a_gold_label_is_reported_with_its_line(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    first, second, *others = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([first.replace('"apology"', '"apolgy"'), second.replace('"apology"', '"apology2"'), *others])
+    )
+    contents = read_sources(project.profile, project.rulebook)
+    problems = unknown_names_in_data(project.profile, contents)
+    assert [str(problem) for problem in problems] == [
+        f"{path}:{line} labels.{name}: the proposition '{name}' is not in the rulebook\n  Did you mean `apology`?"
+        for line, name in ((1, "apolgy"), (2, "apology2"))
+    ]
+    assert UNREADABLE not in data_versions(contents).values()
+
+
+def test_a_proposition_that_was_removed_from_the_rulebook_may_stay_in_the_gold_labels(project: Project) -> None:
+    contents = read_sources(project.profile, project.rulebook)
+    del contents["rulebook/propositions"]["meta_commentary"]
+    assert unknown_names_in_data(project.profile, contents) == []
+
+
+def test_names_are_not_compared_with_propositions_that_have_an_error(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    path.write_text(path.read_text().replace('"apology"', '"apolgy"'))
+    project.edit(PROPOSITIONS, "meta_commentary:\n", "meta_commentary: [\n")
+    contents = read_sources(project.profile, project.rulebook)
+    assert unknown_names_in_data(project.profile, contents) == []
+
+
+def test_a_new_length_of_replies_changes_the_lengths_and_its_own_section(project: Project) -> None:
+    before = current_versions(project)
+    project.edit(PROFILE, "max_new_tokens: 48}\n\nfit", "max_new_tokens: 50}\n\nfit")
+    after = current_versions(project)
+    assert {name for name in after if after[name] != before[name]} == {"profile/synthesis", "profile/reply_lengths"}
+    assert project.snapshots("profile/reply_lengths") == {"profile/reply_lengths": after["profile/reply_lengths"]}
+    assert project.store.snapshot("profile/reply_lengths") == {"synthesis": 50, "rl": 16, "evaluation": 48}
+
+
 def test_categories_are_not_compared_with_a_content_policy_that_has_an_error(project: Project) -> None:
     project.edit("rulebook/content_policy.yaml", "categories:", "categorys:")
     contents = read_sources(project.profile, project.rulebook)
-    assert unknown_data_categories(project.profile, contents) == []
+    assert unknown_names_in_data(project.profile, contents) == []
 
 
 def test_a_broken_profile_affects_its_settings_models_and_data(project: Project) -> None:

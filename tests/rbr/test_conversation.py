@@ -1,6 +1,8 @@
 """Prompt ids, instructions and splits."""
 
-from rbr.conversation import prompt_id, split_of, with_instruction
+import pytest
+
+from rbr.conversation import fold_turns, prompt_id, split_of, with_instruction
 
 ASK = {"role": "user", "content": "How do I boil an egg?"}
 TELL = {"role": "assistant", "content": "In water."}
@@ -20,3 +22,26 @@ def test_the_split_depends_on_the_prompt_alone_and_its_share_is_near_the_fractio
     assert all(split_of(one, 0.3) == "test" for one in ids if split_of(one, 0.2) == "test")
     assert {split_of(one, 0.0) for one in ids} == {"train"}
     assert {split_of(one, 1.0) for one in ids} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "folded"),
+    [
+        ("s:Be-brief. u:Hi", "u:Be-brief.|Hi"),
+        ("u:Hello. u:Hi", "u:Hello.|Hi"),
+        ("s:Be s:brief. u:Hello. u:Hi", "u:Be|brief.|Hello.|Hi"),
+        ("u:Hi a:Yes? s:Be-brief. u:Bye", "u:Hi a:Yes? u:Be-brief.|Bye"),
+        ("u:Hi a:Yes? a:No? u:Bye", "u:Hi a:Yes?|No? u:Bye"),
+        ("u:Hi a:Yes? u:Bye", "u:Hi a:Yes? u:Bye"),
+        ("s: u:Hi", "u:Hi"),
+    ],
+)
+def test_folding_makes_user_and_assistant_take_turns(turns: str, folded: str) -> None:
+    assert fold_turns(parsed(turns)) == parsed(folded)
+    assert fold_turns(parsed(folded)) == parsed(folded)
+
+
+def parsed(turns: str) -> list[dict]:
+    roles = {"s": "system", "u": "user", "a": "assistant"}
+    pairs = (turn.split(":", 1) for turn in turns.split(" "))
+    return [{"role": roles[role], "content": text.replace("|", "\n\n")} for role, text in pairs]

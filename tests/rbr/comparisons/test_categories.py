@@ -47,7 +47,7 @@ def test_a_prompt_below_the_bar_is_quarantined_with_its_best_category() -> None:
     answers = grades(("a", "K-R", 0.4), ("a", "None", 0.3))
     labeled, quarantined = assign_categories(prompts(a=None, b="None"), answers, POLICY, bar=0.6)
     assert labeled["prompt_id"].to_list() == ["b"]
-    assert quarantined.rows() == [("a", "K-R", 0.4, "no P(yes) reaches the bar")]
+    assert quarantined.rows() == [("a", "K-R", 0.4, [], "no P(yes) reaches the bar")]
 
 
 def test_a_prompt_is_quarantined_if_the_unread_answer_could_be_the_most_probable_category() -> None:
@@ -55,7 +55,7 @@ def test_a_prompt_is_quarantined_if_the_unread_answer_could_be_the_most_probable
     answers = grades(("a", "K-R", None), ("a", "None", 0.55))
     labeled, quarantined = assign_categories(prompts(a=None), answers, POLICY, bar=0.5)
     assert labeled.is_empty()
-    assert quarantined.rows() == [("a", "None", 0.55, "the answer for K-R could not be read")]
+    assert quarantined.rows() == [("a", "None", 0.55, ["K-R"], "the answer for K-R could not be read")]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,28 @@ def test_all_unread_answers_are_named() -> None:
     answers = grades(("a", "K-R", None), ("a", "None", 0.9), ("a", "V-R", None))
     _, quarantined = assign_categories(prompts(a=None), answers, three, bar=0.5)
     assert quarantined["reason"].to_list() == ["the answers for K-R, V-R could not be read"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "reason"),
+    [
+        ({"K-R": "refused"}, "a content filter refused the question for K-R"),
+        ({"K-R": "unreadable"}, "the answer for K-R could not be read"),
+        ({"K-R": "refused", "None": "refused"}, "a content filter refused every question"),
+        ({"K-R": "unreadable", "None": "unreadable"}, "no answer could be read"),
+        (
+            {"K-R": "refused", "None": "unreadable"},
+            "a content filter refused the question for K-R, and the answer for None could not be read",
+        ),
+    ],
+)
+def test_the_reason_says_whether_an_answer_was_refused_or_not_readable(outcomes: dict[str, str], reason: str) -> None:
+    rows = [("a", code, None if code in outcomes else 0.9, outcomes.get(code, "answered")) for code in ("K-R", "None")]
+    schema = {"prompt_id": pl.String, "category": pl.String, "p_yes": pl.Float64, "outcome": pl.String}
+    answers = pl.DataFrame(rows, schema=schema, orient="row")
+    labeled, quarantined = assign_categories(prompts(a=None), answers, POLICY, bar=0.5)
+    assert labeled.is_empty()
+    assert quarantined.select("missing", "reason").row(0) == (sorted(outcomes), reason)
 
 
 def test_the_first_of_equally_probable_categories_is_used() -> None:

@@ -4,10 +4,23 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_metric, _validate_metric_name
 
 from rbr.conversation import prompt_id
 from rbr.errors import InputError
-from rbr.files.data_files import load_gold_labels, load_prompts
+from rbr.files.data_files import (
+    MAX_SPLIT_NAME,
+    load_gold_labels,
+    load_prompts,
+    located_labels,
+    located_prompts,
+)
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "inputs"
 
 ASK = {"role": "user", "content": "How do I boil an egg?"}
 TELL = {"role": "assistant", "content": "In water."}
@@ -91,7 +104,8 @@ def test_all_problems_of_a_prompts_file_are_reported_together(tmp_path: Path) ->
         "1:1: not valid JSON: EOF while parsing an object\n  Write one JSON object per line.",
         "3 messages: expected a list, found a number: 3\n  Write a list: `[...]`.",
         "3 held: unknown key 'held'\n  Did you mean `held_out`?",
-        "4: the prompt is the same as in line 2\n  Remove one of the two lines.",
+        "4: the prompt is the same as in line 2\n  Remove one of the two lines. White space at the ends of a prompt's "
+        "turns makes no difference.",
         "6 messages: the list is empty\n  Add at least one entry.",
     ]
 
@@ -105,6 +119,126 @@ def test_every_repeated_prompt_is_named(tmp_path: Path) -> None:
         "3: the prompt is the same as in line 1",
         "5: the prompt is the same as in line 4",
     ]
+
+
+REFUSED_SPLITS = {
+    "train": "the name 'train' is reserved for prompts that are split by their hash",
+    "test": "the name 'test' is reserved",
+    " Test": "the name ' Test' is reserved",
+    "XSTest (safe)": "the name of the split has the characters '(' ')', which MLflow does not accept",
+    "a,b": "the name of the split has the characters ','",
+    "50 %": "the name of the split has the characters '%'",
+    "me@home": "the name of the split has the characters '@'",
+    "two\nlines": "the name of the split has the characters '\\n'",
+    "x" * 101: "the name of the split has 101 characters; the maximum is 100",
+    "blank ": "the name of the split begins or ends with a blank",
+    "a//b": "MLflow does not accept the name 'a//b'",
+    "a/../b": "MLflow does not accept the name 'a/../b'",
+    "": "the text is empty",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_SPLITS)
+def test_a_split_name_that_no_metric_can_have_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, user("A"), user("B") | {"held_out": name})
+    with pytest.raises(InputError) as caught:
+        load_prompts(path)
+    assert str(caught.value).startswith(f"{path}:2 held_out: {REFUSED_SPLITS[name]}")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["unseen_topics", "XSTest - safe", "v1.0:hard", "a/b", "testing", "Prüfung"])
+def test_other_split_names_are_accepted(tmp_path: Path, name: str) -> None:
+    (prompt,) = load_prompts(write(tmp_path, user("A") | {"held_out": name}))
+    assert prompt.held_out == name
+
+
+@given(name=st.text(alphabet=st.sampled_from("aB9_-. :/é(%@,\n\t"), max_size=12) | st.text(max_size=300))
+def test_mlflow_takes_every_accepted_split_name_as_a_part_of_a_metric_name(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.getbasetemp(), user("A") | {"held_out": name})
+    metric = f"grader.{name}.hard_refusal_style"
+    try:
+        load_prompts(path)
+    except InputError as error:
+        refused_by_us = (
+            name.strip().casefold() in ("train", "test") or name != name.strip() or len(name) > MAX_SPLIT_NAME
+        )
+        edge = not {"", ".", ".."}.isdisjoint((name.split("/")[0], name.split("/")[-1]))
+        if not refused_by_us and not edge:
+            with pytest.raises(MlflowException):
+                _validate_metric_name(metric)
+        assert error.hint
+    else:
+        _validate_metric(metric, 0.5, 0, 0)
+        assert Metric(metric, 0.5, 0, 0).key == metric
+
+
+def test_white_space_at_the_ends_of_a_prompts_turns_is_dropped(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, {"messages": [TELL | {"content": "In water.\n"}, ASK | {"content": f"\t {ASK['content']}  "}]}
+    )
+    (prompt,) = load_prompts(path)
+    assert prompt.messages == (TELL, ASK)
+    assert prompt.prompt_id == prompt_id([TELL, ASK])
+
+
+def test_prompts_that_differ_only_in_white_space_at_the_ends_are_the_same_prompt(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_prompts(write(tmp_path, user("A b"), user("A  b"), user(" A b\n")))
+    assert [problem.partition("\n")[0] for problem in problems_of(caught.value)] == [
+        "3: the prompt is the same as in line 1"
+    ]
+
+
+def test_the_prompt_of_a_gold_label_has_the_id_of_the_prompt_in_the_prompts_file(tmp_path: Path) -> None:
+    (row,) = load_gold_labels(write(tmp_path, GOLD | {"messages": [ASK | {"content": f"{ASK['content']}\n"}]}))
+    assert prompt_id(row.messages) == prompt_id([ASK])
+    (row,) = load_gold_labels(write(tmp_path, GOLD | {"reply": " In water.\n"}))
+    assert row.reply == " In water.\n", "the reply is judged as it is"
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_prompt_without_text_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"rows\.jsonl:1 messages\[0\]\.content: the last message has no text"):
+        load_prompts(write(tmp_path, user(text)))
+
+
+def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rows\.jsonl:2:\d+: not valid JSON"):
+        load_prompts(write(tmp_path, user("A"), '{"messages": [{"role": "user", "content": "\\ud800"}]}'))
+
+
+def test_prompts_and_labels_are_located_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path, user("A"), "", user(" B"))
+    assert {str(where).partition("rows.jsonl:")[2] for where in located_prompts(path).values()} == {"1", "3"}
+    assert located_prompts(path)[prompt_id(user("B")["messages"])].line == 3
+    first, second = located_labels(write(tmp_path, GOLD, RELEASED))
+    assert [str(labels["apology"]).partition("rows.jsonl:")[2] for labels in (first, second)] == [
+        "1 labels.apology",
+        "2 propositions.apology",
+    ]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared inputs are not beside the repository")
+@pytest.mark.parametrize(
+    ("file", "messages"),
+    [
+        ("R19-split-name.jsonl", ["1 held_out: the name of the split has the characters '(' ')'"]),
+        ("X-reserved-split-train.jsonl", ["1 held_out: the name 'train' is reserved"]),
+        (
+            "R23-repeats.jsonl",
+            [f"{line}: the prompt is the same as in line {of}" for line, of in ((2, 1), (3, 1), (5, 4))],
+        ),
+    ],
+)
+def test_the_shared_inputs_are_refused_whole(file: str, messages: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_prompts(SHARED / file)
+    problems = [str(problem).partition(f"{file}:")[2] for problem in caught.value.problems]
+    assert len(problems) == len(messages)
+    assert all(problem.startswith(message) for problem, message in zip(problems, messages, strict=True))
 
 
 @pytest.mark.parametrize("load", [load_prompts, load_gold_labels])
