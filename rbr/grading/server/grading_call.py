@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbr.grading.answers import Answer, Answers, Outcome
 from rbr.grading.server.asking import Asker
@@ -185,11 +185,14 @@ class GradingCall:
             if job.tries == 0:
                 self._ready.append(_Job(job.row, job.columns, tries=1))
                 return
-        # Does this request fail, or every request? While every request fails, the patience is not over.
-        may_be_away = failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not others_work
-        if may_be_away and await self._checked():
-            self._ready.append(job)
-            return
+        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY):
+            # Does this request fail, or did every request fail for a while? A request that failed while the server
+            # worked has failed. While every request fails, the patience is not over.
+            is_down = not others_work and await self._checked() is not None
+            if is_down or job.tries == 0:
+                # At once, so that a conversation that cannot be answered is known before all is asked about it.
+                self._ready.appendleft(replace(job, is_first=False, tries=job.tries if is_down else 1))
+                return
         # Does the filter reject these conversations, or every request?
         is_in_doubt = failure.kind is FailureKind.FILTERED and self._is_time_to_check_refusals()
         if is_in_doubt and (problem := await self._checked()):

@@ -143,6 +143,26 @@ def test_a_server_that_is_still_starting_is_waited_for(serve: Serve, how: str) -
     assert len(server.requests) < 60
 
 
+@pytest.mark.parametrize("status", [500, 502, 429])
+def test_a_server_that_fails_for_a_while_in_the_middle_costs_waiting_only(serve: Serve, status: int) -> None:
+    server = serve(lambda request: good_answer(request.prompt))
+    end = [float("inf")]
+
+    def rule(request: Request) -> Reply:
+        if len(server.asked) == 30 and end[0] == float("inf"):
+            end[0] = time.monotonic() + 1.5
+        return error(status, "Wait") if time.monotonic() < end[0] < float("inf") else good_answer(request.prompt)
+
+    server.rule = rule
+    reported: list[int] = []
+    answers = server.grader(wait_s=4).grade(CONVERSATIONS, QUESTIONS, lambda done, note: reported.append(done))
+    np.testing.assert_allclose(answers.p_yes, EXPECTED)
+    assert reported[-1] == len(CONVERSATIONS)
+    assert sorted({request.prompt for request in server.asked}) == sorted(
+        PROMPT.render(messages, question, 0) for messages in CONVERSATIONS for question in QUESTIONS
+    )
+
+
 def test_a_server_that_never_starts_is_an_error_that_says_where_and_what_to_do(serve: Serve) -> None:
     server = serve(lambda request: good_answer(request.prompt))
     server.kill()
