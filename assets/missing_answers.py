@@ -56,8 +56,8 @@ def missing_answers_check(name: str, grades: pl.DataFrame, max_unread: float) ->
     words = "There is no answer."
     if answers:
         words = (
-            f"{missing} of {answers} answers ({share:.1%}) are missing: {n_unreadable} could not be read, {n_refused} were "
-            f"refused by a content filter. The bar is {max_unread:.0%} (grader.max_unread)."
+            f"{missing} of {answers} answers ({share:.1%}) are missing: {n_unreadable} could not be read, "
+            f"{n_refused} were refused by a content filter. The bar is {max_unread:.0%} (grader.max_unread)."
         )
     if surely_above:
         words += f" Categories above the bar: {', '.join(surely_above)}."

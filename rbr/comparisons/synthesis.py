@@ -74,7 +74,8 @@ def keep_verified(candidates: pl.DataFrame, synthesis: Synthesis) -> pl.DataFram
         >>> best = slot.may_be[0]
         >>> replies = pl.DataFrame({"candidate": [0, 1, 2], "class_name": ["illogical", best, best],
         ...                         "finished": [True, False, True]})
-        >>> replies = replies.with_columns(prompt_id=pl.lit("a"), response_type=pl.lit("comply"), slot=pl.lit(slot.name))
+        >>> where = {"prompt_id": "a", "response_type": "comply", "slot": slot.name}
+        >>> replies = replies.with_columns(pl.lit(value).alias(name) for name, value in where.items())
         >>> keep_verified(replies, synthesis)["candidate"].to_list()
         [2]
     """

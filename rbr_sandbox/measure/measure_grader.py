@@ -97,7 +97,9 @@ def composed_figures(grader: Grader, replies: Sequence[JudgedReply], seed: int) 
     figures = []
     for question_type, questions in asked.items():
         # Every reply has its own questions, so each reply is graded in a call of its own.
-        grades = np.array([grader.grade(conversations([j]), [Question("", text)]).p_yes[0, 0] for j, text, _ in questions])
+        grades = np.array(
+            [grader.grade(conversations([j]), [Question("", text)]).p_yes[0, 0] for j, text, _ in questions]
+        )
         answers = np.array([answer for *_, answer in questions])
         figures.append(_accuracy_figure("grader, composed questions", question_type, grades, answers, None))
     return figures
