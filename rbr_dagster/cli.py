@@ -141,6 +141,10 @@ def explain(
     if given not in {(True, False, False), (False, True, True)}:
         what = "no reply to explain" if completion is None else "a completion excludes --prompt and --reply"
         raise InputError(what, hint="Give the id of a completion, or both --prompt and --reply.")
+    for option, text in (("--prompt", prompt), ("--reply", reply)):
+        # Python reads bytes of an argument that are not UTF-8 as unpaired surrogates.
+        if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError("the text is not UTF-8", where=option, hint="Give the text as UTF-8.")
     from rich.console import Console
 
     from rbr_dagster.explain.explain_view import as_json, as_text
