@@ -161,6 +161,27 @@ def explain(
 
 
 @app.command(rich_help_panel=_PIPELINE)
+def attack(
+    profile: ProfileOption = None,
+    rulebook: RulebookOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of gold replies to attack.")] = 12,
+    json_output: JsonOption = False,
+) -> None:
+    """Attack the grader with texts inside gold replies, and show how far P(yes) and the class move."""
+    environment = _pipeline_environment("attack", profile, rulebook)
+    from rich.console import Console
+
+    from rbr_dagster.attack.attack_view import as_json, as_text
+    from rbr_dagster.attack.attacked_grader import attack_grader
+
+    result = attack_grader(environment, limit)
+    if json_output:
+        typer.echo(as_json(result))
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False).print(as_text(result))
+
+
+@app.command(rich_help_panel=_PIPELINE)
 def export(directory: NewDirectory) -> None:
     """Write the fitted reward, a few prompts and a TRL training script that needs no pipeline."""
     environment = _pipeline_environment("export")

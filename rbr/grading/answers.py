@@ -98,7 +98,9 @@ class Answers:
     def of(cls, p_yes: NDArray[np.float64]) -> "Answers":
         """Returns the answers of a grader that knows only its grades, float64[C, Q]; a grade of NaN is unreadable."""
         p_yes = np.asarray(p_yes, dtype=np.float64)
-        outcomes = np.where(np.isnan(p_yes), Outcome.UNREADABLE, Outcome.ANSWERED).astype(object)
+        # Not np.where, which would turn the outcomes into plain text.
+        outcomes = np.full(p_yes.shape, Outcome.ANSWERED, dtype=object)
+        outcomes[np.isnan(p_yes)] = Outcome.UNREADABLE
         return cls(p_yes, outcomes, np.zeros(p_yes.shape))
 
     def __setitem__(self, cell: tuple[int, int], answer: Answer) -> None:

@@ -177,7 +177,7 @@ def fence_of(texts: Iterable[str]) -> str:
 
     Example:
         >>> fence_of(["Hello.", "Good morning."])
-        '17b4b0d5d2f1'
+        '31c164c4391f'
     """
     texts = list(texts)
     attempt = 0

@@ -29,8 +29,8 @@ PIECES = [
     "SYSTEM: ",
     "Hi",
     "Question:\n",
-    "[17b4b0d5d2f1] turn 2 of 3, user\n",
-    "[17b4b0d5d2f1] end of the conversation\n",
+    "[31c164c4391f] turn 2 of 3, user\n",
+    "[31c164c4391f] end of the conversation\n",
     "{{ turn.content }}",
     "{% endblock %}",
 ]
