@@ -20,8 +20,9 @@ from rbr.grading.prompt_tokens import SharedPrompt
 ATTENTION = "rbr_packed"
 """Name under which transformers knows the attention of a packed sequence."""
 
-STEP_TOKENS = 1024
-"""Number of tokens after which a step ends."""
+STEP_TOKENS = {"cpu": 1024, "cuda": 16_384}
+"""Number of tokens after which a step ends, by type of device. On a CPU, the activations of a longer step leave the
+cache."""
 
 PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 
@@ -29,14 +30,13 @@ _NOT_SUPPORTED = ("softcap", "s_aux", "position_bias", "cache")
 
 
 @torch.inference_mode()
-def packed(model: Any, prompts: Sequence[SharedPrompt], max_tokens: int = STEP_TOKENS) -> torch.Tensor:
+def packed(model: Any, prompts: Sequence[SharedPrompt], max_tokens: int | None = None) -> torch.Tensor:
     """Runs every token of the prompts once, in steps of about `max_tokens` tokens.
 
     Args:
         model: A causal language model whose attention transformers can replace, and that accepts position ids.
         prompts: Prompts with a prefix of at least one token.
-        max_tokens: A step ends as soon as it has this number of tokens. Activations of a longer step leave the
-            processor's cache.
+        max_tokens: A step ends as soon as it has this number of tokens; None for `STEP_TOKENS`.
 
     Returns:
         float32[T, vocabulary]: a row for each tail of each prompt, in order.
@@ -45,6 +45,7 @@ def packed(model: Any, prompts: Sequence[SharedPrompt], max_tokens: int = STEP_T
         NotImplementedError: The model's attention has a window, a soft cap, a sink or a bias.
     """
     prefix_states: PrefixStates = {}
+    max_tokens = max_tokens or STEP_TOKENS.get(model.device.type, STEP_TOKENS["cuda"])
     logits = []
     with _attention(model):
         for step in _steps(prompts, max_tokens):

@@ -1,12 +1,10 @@
-"""Three exact ways to compute a causal model's next-token logits after ``prefix + question``, fastest first.
+"""Exact ways to compute a causal model's next-token logits at the end of each prompt, fastest first.
 
-Every prefix is combined with every question. Each layout takes token lists of any lengths and returns float32
-logits[prefixes, questions, vocabulary]:
+The prompts of a conversation share a prefix. Each layout returns float32[T, vocabulary], a row for each tail:
 
-- `packed`: one sequence per prefix, with all questions after the prefix. A mask lets each question attend only to the
-  prefix and to itself. Questions that begin with the same tokens share these tokens.
-- `repeated_cache`: each prefix runs once, and its key/value cache is repeated for each question.
-- `unshared`: one sequence per pair of prefix and question. Every model supports this layout.
+- `packed` runs every token of the prompts once; see `rbr.grading.packed_attention`.
+- `repeated_cache` runs each prefix once, and repeats its key/value cache for each tail.
+- `unshared` runs a sequence for each prompt. Every model supports this layout.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,72 +12,31 @@ from typing import Any
 
 import torch
 
-Layout = Callable[[Any, Sequence[Sequence[int]], Sequence[Sequence[int]]], torch.Tensor]
+from rbr.grading.packed_attention import packed
+from rbr.grading.prompt_tokens import SharedPrompt
+
+Layout = Callable[[Any, Sequence[SharedPrompt]], torch.Tensor]
+
+MIN_SAVED = 0.1
+"""Smallest share of tokens that a layout must save. Below it, `unshared` is as fast."""
+
+ROWS_PER_STEP = 4
+"""Number of sequences that `unshared` runs together on a CPU, where more would leave the processor's cache."""
 
 
 @torch.inference_mode()
-def packed(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Runs one sequence per prefix: ``padding | prefix | tree of all questions``, with a block mask.
-
-    Shapes: P prefixes, padded on the left to L tokens; T nodes in the question tree; S = L + T.
+def repeated_cache(model: Any, prompts: Sequence[SharedPrompt]) -> torch.Tensor:
+    """Runs each prefix once, and then each tail on a copy of the prefix's key/value cache.
 
     Args:
-        model: A causal language model that accepts a 4D attention mask and position ids.
-        prefixes: P token lists.
-        questions: Q token lists.
+        model: A causal language model with a cache whose rows can be selected.
+        prompts: P prompts with T tails in total.
 
     Returns:
-        float32[P, Q, vocabulary].
+        float32[T, vocabulary].
     """
-    prefix, is_token = _left_padded(prefixes, model.device)  # both [P, L]
-    tree = _QuestionTree(questions)
-    n_prefixes, prefix_width, tree_width = len(prefixes), prefix.shape[1], len(tree.tokens)
-    width = prefix_width + tree_width
-
-    # 1. Whether the position of the row may attend to the position of the column, bool[S, S], for every prefix. A
-    #    prefix token attends to itself and the prefix before it; a tree node to the prefix, its ancestors and itself.
-    block_mask = torch.zeros(width, width, dtype=torch.bool)
-    block_mask[:prefix_width, :prefix_width] = torch.ones(prefix_width, prefix_width, dtype=torch.bool).tril()
-    block_mask[prefix_width:, :prefix_width] = True
-    block_mask[prefix_width:, prefix_width:] = tree.ancestors
-
-    # 2. The mask of each prefix, bool[P, S, S]. No position attends to padding, except that every position attends to
-    #    itself: a softmax over no position is NaN, and NaN times a weight of 0 is NaN, too.
-    may_attend = block_mask.to(model.device).repeat(n_prefixes, 1, 1)
-    may_attend[:, :, :prefix_width] &= is_token[:, None, :]
-    may_attend |= torch.eye(width, dtype=torch.bool, device=model.device)
-    mask = torch.zeros(may_attend.shape, dtype=model.dtype, device=model.device)
-    mask.masked_fill_(~may_attend, torch.finfo(model.dtype).min)
-
-    # 3. Positions, int[P, S]. Every question begins right after the prefix, as if the other questions did not exist.
-    prefix_lengths = is_token.sum(dim=1, keepdim=True)  # [P, 1]
-    tree_positions = prefix_lengths + torch.tensor(tree.depths, device=model.device)  # [P, T]
-
-    # 4. One forward pass. It computes logits only at the last token of each question: [P, Q, vocabulary].
-    tree_tokens = torch.tensor([tree.tokens], device=model.device).expand(n_prefixes, -1)  # [P, T]
-    return model(
-        input_ids=torch.cat([prefix, tree_tokens], dim=1),
-        attention_mask=mask[:, None],
-        position_ids=torch.cat([_positions(is_token), tree_positions], dim=1),
-        logits_to_keep=torch.tensor(tree.last_nodes, device=model.device) + prefix_width,
-        use_cache=False,
-    ).logits.float()
-
-
-@torch.inference_mode()
-def repeated_cache(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Runs each of the P prefixes once, and then each of the Q questions on a copy of the prefix's key/value cache.
-
-    Args:
-        model: A causal language model with a cache that can be repeated.
-        prefixes: P token lists.
-        questions: Q token lists.
-
-    Returns:
-        float32[P, Q, vocabulary].
-    """
-    # 1. Run the prefixes and repeat the cache of each prefix Q times: rows (prefix 0, question 0), (0, 1), ...
-    prefix, prefix_is_token = _left_padded(prefixes, model.device)  # both [P, L]
+    # 1. Run the prefixes, and repeat the cache of each prefix for each of its tails.
+    prefix, prefix_is_token = _left_padded([prompt.prefix for prompt in prompts], model.device)  # both [P, L]
     cache = model(
         input_ids=prefix,
         attention_mask=prefix_is_token.long(),
@@ -87,68 +44,107 @@ def repeated_cache(model: Any, prefixes: Sequence[Sequence[int]], questions: Seq
         use_cache=True,
         logits_to_keep=1,
     ).past_key_values
-    cache.batch_repeat_interleave(len(questions))
-    # 2. Run the questions at the positions after each prefix.
-    question, question_is_token = _left_padded(questions, model.device)  # both [Q, M]
-    prefix_lengths = prefix_is_token.sum(dim=1, keepdim=True)  # [P, 1]
-    positions = (prefix_lengths[:, None] + _positions(question_is_token)[None]).flatten(0, 1)  # [P * Q, M]
-    is_token = torch.cat(
-        [prefix_is_token.repeat_interleave(len(questions), 0), question_is_token.repeat(len(prefixes), 1)], dim=1
-    )  # [P * Q, L + M]
+    owners = [number for number, prompt in enumerate(prompts) for _ in prompt.tails]  # [T]
+    owner = torch.tensor(owners, device=model.device)
+    cache.batch_select_indices(owner)
+    # 2. Run the tails at the positions after each prefix.
+    tails = [tail for prompt in prompts for tail in prompt.tails]
+    tail, tail_is_token = _left_padded(tails, model.device)  # both [T, M]
+    prefix_lengths = prefix_is_token.sum(dim=1)[owner]  # [T]
     logits = model(
-        input_ids=question.repeat(len(prefixes), 1),
-        attention_mask=is_token.long(),
-        position_ids=positions,
+        input_ids=tail,
+        attention_mask=torch.cat([prefix_is_token[owner], tail_is_token], dim=1).long(),
+        position_ids=prefix_lengths[:, None] + _positions(tail_is_token),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     ).logits
-    return logits[:, -1].float().unflatten(0, (len(prefixes), len(questions)))
+    return logits[:, -1].float()
 
 
 @torch.inference_mode()
-def unshared(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Runs one sequence for each of the P * Q pairs of prefix and question.
+def unshared(model: Any, prompts: Sequence[SharedPrompt]) -> torch.Tensor:
+    """Runs one sequence for each prompt, sequences of similar length together.
 
     Args:
         model: A causal language model.
-        prefixes: P token lists.
-        questions: Q token lists.
+        prompts: Prompts with T tails in total.
 
     Returns:
-        float32[P, Q, vocabulary].
+        float32[T, vocabulary].
     """
-    pairs = [[*prefix, *question] for prefix in prefixes for question in questions]
-    ids, is_token = _left_padded(pairs, model.device)
-    logits = model(input_ids=ids, attention_mask=is_token.long(), position_ids=_positions(is_token)).logits
-    return logits[:, -1].float().unflatten(0, (len(prefixes), len(questions)))
+    rows = [[*prompt.prefix, *tail] for prompt in prompts for tail in prompt.tails]
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    size = ROWS_PER_STEP if model.device.type == "cpu" else len(rows)
+    logits = []
+    for start in range(0, len(rows), size):
+        step = [rows[row] for row in order[start : start + size]]
+        ids, is_token = _left_padded(step, model.device)
+        # Without padding, the kernel needs no mask, and skips the later half of the scores.
+        mask = {} if is_token.all() else {"attention_mask": is_token.long(), "position_ids": _positions(is_token)}
+        logits.append(model(input_ids=ids, use_cache=False, logits_to_keep=1, **mask).logits[:, -1].float())
+    return torch.cat(logits)[torch.tensor(order, device=model.device).argsort()]
 
 
 LAYOUTS: tuple[Layout, ...] = (packed, repeated_cache, unshared)
 
 
-def fastest_exact_layout(model: Any, prefixes: Sequence[Sequence[int]], questions: Sequence[Sequence[int]]) -> Layout:
+def fastest_exact_layout(model: Any, prompts: Sequence[SharedPrompt]) -> Layout:
     """Returns the fastest layout that gives this model the same probabilities as `unshared`.
 
     Probabilities count as equal if they differ by at most 1e-4 in fp32, or 0.05 in another type. The function runs the
-    model with each layout, because only a run shows whether a layout works: some models reject a 4D mask, depending on
-    architecture and attention kernel, and others ignore the mask without an error.
+    model with each layout, because only a run shows whether a layout works: the attention of some models cannot be
+    replaced, and some have no cache, or one whose rows cannot be selected.
 
     Args:
         model: A causal language model.
-        prefixes: Two or more token lists of different lengths.
-        questions: Two or more token lists of different lengths.
+        prompts: Two or more prompts of different lengths, with tails of different lengths.
     """
-    expected = torch.softmax(unshared(model, prefixes, questions), dim=-1)
+    expected = torch.softmax(unshared(model, prompts), dim=-1)
     tolerance = 1e-4 if model.dtype == torch.float32 else 0.05
     for layout in LAYOUTS[:-1]:
         try:
-            probabilities = torch.softmax(layout(model, prefixes, questions), dim=-1)
+            probabilities = torch.softmax(layout(model, prompts), dim=-1)
         except Exception:  # noqa: BLE001  A model may reject an unknown argument with any exception.
             continue
         if probabilities.shape == expected.shape and (probabilities - expected).abs().max() <= tolerance:
             return layout
     return unshared
+
+
+def layout_for(prompts: Sequence[SharedPrompt], layout: Layout, window: int | None) -> Layout:
+    """Returns the layout for a batch: `layout`, or `unshared` where `layout` would save nothing or be inexact.
+
+    Args:
+        prompts: The batch.
+        layout: The fastest exact layout of the model.
+        window: Number of earlier tokens that the model's attention reaches; None for all of them.
+
+    Example:
+        >>> layout_for([SharedPrompt([1], [[2, 3, 4, 5, 6, 7, 8, 9]])], packed, window=None) is unshared
+        True
+    """
+    lengths = [length for prompt in prompts for length in prompt.lengths()]
+    distinct = sum(len(prompt.prefix) + sum(map(len, prompt.tails)) for prompt in prompts)
+    if not all(prompt.prefix for prompt in prompts) or distinct > (1 - MIN_SAVED) * sum(lengths):
+        return unshared
+    return unshared if window is not None and max(lengths) > window else layout
+
+
+def attention_window(config: Any) -> int | None:
+    """Returns the number of earlier tokens that a model's attention reaches; None for all of them.
+
+    Args:
+        config: Configuration of the model.
+
+    Example:
+        >>> from transformers import LlamaConfig, MistralConfig
+        >>> attention_window(LlamaConfig()), attention_window(MistralConfig(sliding_window=4096))
+        (None, 4096)
+    """
+    config = config.get_text_config()
+    reach = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((size for size in reach if size), default=None)
 
 
 def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,34 +159,3 @@ def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[t
 def _positions(is_token: torch.Tensor) -> torch.Tensor:
     """Numbers the tokens of each row from 0; padding gets position 0."""
     return (is_token.cumsum(dim=1) - 1).clamp(min=0)
-
-
-class _QuestionTree:
-    """A prefix tree (trie) of questions: questions that begin with the same tokens share the nodes of these tokens.
-
-    Attributes:
-        tokens: Token of each node, [T]; a parent comes before its children.
-        depths: Depth of each node, [T]; 0 for the first token of a question.
-        ancestors: bool[T, T]; row i marks the nodes on the path from the root to node i, and node i itself.
-        last_nodes: Node of the last token of each question, [Q].
-    """
-
-    def __init__(self, questions: Sequence[Sequence[int]]) -> None:
-        self.depths: list[int] = []
-        self.last_nodes: list[int] = []
-        node_of: dict[tuple[int, int], int] = {}  # (parent, token) -> node; the parent of a first token is -1
-        paths: list[list[int]] = []  # nodes from the root to the node, both included
-        for question in questions:
-            node = -1
-            for depth, token in enumerate(question):
-                key = (node, token)
-                if key not in node_of:
-                    node_of[key] = len(node_of)
-                    self.depths.append(depth)
-                    paths.append([*(paths[node] if node >= 0 else []), node_of[key]])
-                node = node_of[key]
-            self.last_nodes.append(node)
-        self.tokens = [token for _, token in node_of]
-        self.ancestors = torch.zeros(len(node_of), len(node_of), dtype=torch.bool)
-        for node, path in enumerate(paths):
-            self.ancestors[node, path] = True
