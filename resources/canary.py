@@ -50,11 +50,12 @@ def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
 
 
 def _all_answered(answers: dict[str, Answer], where: str) -> dict[str, Answer]:
-    reasons = Counter(answer.reason for answer in answers.values() if answer.outcome == Outcome.NOT_ANSWERED)
-    if reasons:
-        reason = reasons.most_common(1)[0][0] or "no reason given"
+    missing = [answer.reason for answer in answers.values() if answer.outcome == Outcome.NOT_ANSWERED]
+    if missing:
+        reasons = Counter(reason for reason in missing if reason).most_common(1)
+        reason = reasons[0][0] if reasons else "no reason given"
         raise InputError(
-            f"the grader gave no answer to {reasons.total()} of {len(answers)} test questions: {reason}",
+            f"the grader gave no answer to {len(missing)} of {len(answers)} test questions: {reason}",
             where=where,
             hint="Nothing was graded. Check the server, then start the command again.",
         )
