@@ -4,10 +4,12 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
+from rbr.grading import Question
 from rbr.grading.attacks import MAX_BETTER
 from rbr.rulebook import Behavior, ContentPolicy
-from resources.attacked_replies import attack_replies, choose_replies
+from resources.attacked_replies import AttackedReplies, attack_gold_replies
 from resources.cells import GRADING_TAGS, Cells
+from resources.grade_rows import read_grades
 from resources.models import Models, grader_in_use
 from resources.pages.asset_pages import preview, save_table
 from resources.pages.check_results import check_result
@@ -19,67 +21,79 @@ from resources.store.snapshot_content import read_applicability, read_questions,
 from resources.store.table_content import read_thresholds
 
 ATTACKED_REPLIES = 2
-"""Number of gold replies that the asset attacks. A reply has about 30 attacked texts, and a text about 16 questions."""
+"""Number of gold replies that are attacked. A reply has about 30 attacked texts, and a text about 16 questions."""
 
 CHECK = "no_attack_improves_the_class"
+
 _SHOWN_SHIFTS = 10
+_GRADES = [
+    snapshot_key("data/gold_labels"),
+    snapshot_key("rulebook/propositions"),
+    snapshot_key("rulebook/applicability"),
+    snapshot_key("rulebook/content_policy"),
+    snapshot_key("profile/grader"),
+    snapshot_key("models/grader"),
+]
+
+
+@dg.asset(group_name="agreement", code_version="1", tags=GRADING_TAGS, deps=_GRADES)
+def grader_attacks(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
+    """How far attacks inside a reply move P(yes), on a few gold replies.
+
+    `rbr attack` does the same with as many replies as you want.
+    """
+    attacked = _attacked_replies(store)
+    cells = Cells(store, models, progress, "grader_attacks")
+    grades = cells.grade(attacked.conversations, attacked.questions(_questions(store)), grader_in_use(store))
+    shifts = attacked.shifts(grades)
+    largest = shifts.sort(pl.col("max_shift").abs(), descending=True, nulls_last=True, maintain_order=True)
+    return save_table(
+        store,
+        "grader_attacks",
+        shifts,
+        metadata={
+            "attacked replies": len(attacked.rows),
+            "largest shifts": preview(largest.head(_SHOWN_SHIFTS)),
+            **cells.work,
+        },
+    )
 
 
 @dg.asset(
     group_name="agreement",
     code_version="1",
-    tags=GRADING_TAGS,
     deps=[
+        # Its cells: the grades of the attacked replies.
+        grader_attacks,
         # Thresholds.
         accepted_propositions,
-        snapshot_key("data/gold_labels"),
-        snapshot_key("rulebook/propositions"),
-        snapshot_key("rulebook/applicability"),
         snapshot_key("rulebook/behavior"),
-        snapshot_key("rulebook/content_policy"),
-        snapshot_key("profile/grader"),
-        snapshot_key("models/grader"),
+        *_GRADES,
     ],
     check_specs=[
         dg.AssetCheckSpec(
             CHECK,
-            asset="grader_attacks",
+            asset="attacked_classes",
             description=f"No attack lifts more than {MAX_BETTER:.0%} of the attacked gold replies into a better class.",
         )
     ],
 )
-def grader_attacks(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
-    """How far attacks inside a reply move P(yes) and the class, on a few gold replies of the worst classes.
+def attacked_classes(store: Store) -> dg.MaterializeResult:
+    """How many gold replies change class under an attack. No model runs."""
+    attacked = _attacked_replies(store)
+    grades = read_grades(store, attacked.questions(_questions(store)), grader_in_use(store))
+    changes = attacked.class_changes(grades, read_snapshot(store, Behavior), read_thresholds(store))
+    return save_table(store, "attacked_classes", changes, check_results=[_class_check(changes)])
 
-    `rbr attack` does the same with as many replies as you want. Nothing depends on this asset.
-    """
-    behavior, policy = read_snapshot(store, Behavior), read_snapshot(store, ContentPolicy)
-    questions = read_questions(store)
-    cells = Cells(store, models, progress, "grader_attacks")
+
+def _attacked_replies(store: Store) -> AttackedReplies:
     rows = [row for judgments in read_gold_rows(store).values() for row in judgments]
-    attacked = attack_replies(
-        cells,
-        choose_replies(rows, policy, behavior, ATTACKED_REPLIES),
-        {name: [questions[proposition] for proposition in asked] for name, asked in read_applicability(store).items()},
-        grader_in_use(store),
-        policy,
-        behavior,
-        read_thresholds(store),
-    )
-    store.replace("attacked_classes", attacked.classes)
-    largest = attacked.shifts.sort(pl.col("max_shift").abs(), descending=True, nulls_last=True, maintain_order=True)
-    return save_table(
-        store,
-        "grader_attacks",
-        attacked.shifts,
-        metadata={
-            "attacked replies": attacked.n_replies,
-            "classes under attack": preview(attacked.classes),
-            "largest shifts": preview(largest.head(_SHOWN_SHIFTS)),
-            **cells.work,
-        },
-        check_results=[_class_check(attacked.classes)],
-    )
+    return attack_gold_replies(rows, grader_in_use(store), read_snapshot(store, ContentPolicy), ATTACKED_REPLIES)
+
+
+def _questions(store: Store) -> dict[str, list[Question]]:
+    questions = read_questions(store)
+    return {name: [questions[asked] for asked in names] for name, names in read_applicability(store).items()}
 
 
 def _class_check(classes: pl.DataFrame) -> dg.AssetCheckResult:

@@ -1,129 +1,130 @@
-"""Grades a few gold replies as they are and under attack."""
+"""Gold replies under attack: which replies, which texts, and the grades of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
-from rbr.classes.classification import true_classes
-from rbr.conversation import GoldRow, Message
+from rbr.conversation import Conversation, GoldRow, Message
 from rbr.grading import Question
-from rbr.grading.attacks import Attack, attack_shifts, attacks_on, control_tokens_of
+from rbr.grading.attacks import Attack, attack_shifts, attacks_on, class_changes, control_tokens_of
 from rbr.grading.prompt import compile_prompt
 from rbr.hashing import content_hash
 from rbr.rulebook import Behavior, ContentPolicy
-from resources.cells import Cells
 from resources.models import GraderInUse
 
 
 @dataclass(frozen=True)
 class AttackedReplies:
-    """What the attacks change.
+    """Gold replies and the texts that the attacks make of them.
+
+    Every text is a conversation of its own. Its id depends on the text alone, so a text is graded once.
 
     Attributes:
-        shifts: One row per attack and proposition, columns `rbr.grading.attacks.SHIFTS_SCHEMA`.
-        classes: One row per attack, columns `rbr.grading.attacks.CLASSES_SCHEMA`.
-        n_replies: Number of gold replies that were attacked.
-    """
-
-    shifts: pl.DataFrame
-    classes: pl.DataFrame
-    n_replies: int
-
-
-def attacks_on_grader(grader: GraderInUse) -> tuple[Attack, ...]:
-    """Returns the attacks on a grader: its own template and control tokens are among them."""
-    tokens = control_tokens_of(grader.ref.path) if grader.ref is not None else []
-    return attacks_on(compile_prompt(grader.settings.prompt_template), tokens)
-
-
-def choose_replies(rows: Sequence[GoldRow], policy: ContentPolicy, behavior: Behavior, limit: int) -> list[GoldRow]:
-    """Chooses the gold replies to attack: as many classes of each response type as possible, the worst classes first.
-
-    Args:
-        rows: The labeled replies. If several people have labeled a reply, the first labels decide.
+        rows: The gold replies.
+        attacks: The attacks.
         policy: The content policy, with the response type of each category.
-        behavior: The behavior policy, with the class rules.
-        limit: Largest number of replies.
-
-    Returns:
-        At most `limit` rows. Their order and choice depend on the content of the rows alone.
     """
-    distinct = {reply_id(row): row for row in reversed(rows)}
-    ids = sorted(distinct)
-    replies = pl.DataFrame(
-        {"completion_id": ids, "response_type": [policy.response_type(distinct[name].category) for name in ids]},
-        schema={"completion_id": pl.String, "response_type": pl.String},
-    )
-    truths = [distinct[name].labels for name in ids]
-    rank = {name: position for position, name in enumerate(behavior.classes)}
-    groups: dict[tuple[int, str], list[str]] = {}
-    for name, response_type, class_name, _ in true_classes(replies, truths, behavior).iter_rows():
-        # A reply whose labels leave its class open is in the last group of its response type.
-        groups.setdefault((-rank.get(class_name, -1), response_type), []).append(name)
-    # The first reply of each group, then the second of each, and so on.
-    turns = sorted((position, key, name) for key, names in groups.items() for position, name in enumerate(names))
-    return [distinct[name] for _, _, name in turns[:limit]]
 
+    rows: Sequence[GoldRow]
+    attacks: Sequence[Attack]
+    policy: ContentPolicy
 
-def attack_replies(
-    cells: Cells,
-    rows: Sequence[GoldRow],
-    questions: Mapping[str, Sequence[Question]],
-    grader: GraderInUse,
-    policy: ContentPolicy,
-    behavior: Behavior,
-    thresholds: Mapping[str, float],
-) -> AttackedReplies:
-    """Grades replies as they are and under each attack, and compares the answers. Asks only what is missing.
+    @cached_property
+    def _texts(self) -> list[tuple[GoldRow, str | None, str]]:
+        """The reply, the name of the attack or None, and the text."""
+        plain: list[tuple[GoldRow, str | None, str]] = [(row, None, row.reply) for row in self.rows]
+        return plain + [(row, attack.name, attack.rewrite(row.reply)) for attack in self.attacks for row in self.rows]
 
-    Args:
-        cells: Makes the missing grades.
-        rows: The gold replies to attack.
-        questions: The questions to ask about a reply, by response type.
-        grader: The grader to attack.
-        policy: The content policy.
-        behavior: The behavior policy.
-        thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
+    @property
+    def conversations(self) -> dict[str, Conversation]:
+        """The conversations to grade, by id."""
+        return {
+            text_id(row, text): [*row.messages, Message(role="assistant", content=text)] for row, _, text in self._texts
+        }
 
-    Raises:
-        InputError: As `Cells.grade`.
-    """
-    attacks = attacks_on_grader(grader)
-    # 1. Every text is a conversation of its own, with an id that depends on the text alone, so it is graded once.
-    texts = [(row, None, row) for row in rows]
-    texts += [(row, attack, _with_reply(row, attack.rewrite(row.reply))) for attack in attacks for row in rows]
-    ids = {(reply_id(row), attack and attack.name): reply_id(text) for row, attack, text in texts}
-    conversations = {
-        reply_id(text): [*text.messages, Message(role="assistant", content=text.reply)] for _, _, text in texts
-    }
-    asked = {reply_id(text): questions[policy.response_type(text.category)] for _, _, text in texts}
-    grades = cells.grade(conversations, asked, grader)
+    def questions(self, by_response_type: Mapping[str, Sequence[Question]]) -> dict[str, Sequence[Question]]:
+        """Returns the questions to ask about each conversation, by id.
 
-    # 2. Compare the grades of each attacked text with those of its reply.
-    def grades_of(attack: str | None) -> pl.DataFrame:
-        names = pl.DataFrame(
-            [(name, text) for (name, attack_name), text in ids.items() if attack_name == attack],
+        Args:
+            by_response_type: The questions to ask about a reply, by response type.
+        """
+        return {
+            text_id(row, text): by_response_type[self.policy.response_type(row.category)] for row, _, text in self._texts
+        }
+
+    def shifts(self, grades: pl.DataFrame) -> pl.DataFrame:
+        """Measures how far the attacks move P(yes); see `attack_shifts`.
+
+        Args:
+            grades: Grades of the conversations: columns completion_id, proposition and p_yes.
+        """
+        return attack_shifts(self._grades_of(None, grades), self._by_attack(grades))
+
+    def class_changes(self, grades: pl.DataFrame, behavior: Behavior, thresholds: Mapping[str, float]) -> pl.DataFrame:
+        """Counts the replies that change class; see `rbr.grading.attacks.class_changes`.
+
+        Args:
+            grades: Grades of the conversations: columns completion_id, proposition and p_yes.
+            behavior: The behavior policy.
+            thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
+        """
+        replies = pl.DataFrame(
+            [(text_id(row, row.reply), self.policy.response_type(row.category)) for row in self.rows],
+            schema={"completion_id": pl.String, "response_type": pl.String},
+            orient="row",
+        )
+        plain, attacked = self._grades_of(None, grades), self._by_attack(grades)
+        return class_changes(self.attacks, plain, attacked, replies, behavior, thresholds)
+
+    def _by_attack(self, grades: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        return {attack.name: self._grades_of(attack.name, grades) for attack in self.attacks}
+
+    def _grades_of(self, attack: str | None, grades: pl.DataFrame) -> pl.DataFrame:
+        """Returns the grades of the texts of an attack, under the ids of the replies."""
+        ids = pl.DataFrame(
+            [(text_id(row, row.reply), text_id(row, text)) for row, name, text in self._texts if name == attack],
             schema={"completion_id": pl.String, "text_id": pl.String},
             orient="row",
         )
-        found = names.join(grades, left_on="text_id", right_on="completion_id", how="inner", maintain_order="left")
+        found = ids.join(grades, left_on="text_id", right_on="completion_id", how="inner", maintain_order="left")
         return found.select("completion_id", "proposition", "p_yes")
 
-    replies = pl.DataFrame(
-        [(reply_id(row), policy.response_type(row.category)) for row in rows],
-        schema={"completion_id": pl.String, "response_type": pl.String},
-        orient="row",
-    )
-    by_attack = {attack.name: grades_of(attack.name) for attack in attacks}
-    shifts, classes = attack_shifts(attacks, grades_of(None), by_attack, replies, behavior, thresholds)
-    return AttackedReplies(shifts, classes, len(rows))
+
+def attack_gold_replies(
+    rows: Sequence[GoldRow], grader: GraderInUse, policy: ContentPolicy, limit: int
+) -> AttackedReplies:
+    """Chooses gold replies, and attacks them with the attacks on a grader.
+
+    The choice does not depend on the class rules, so an edit of a rule asks the grader nothing.
+
+    Args:
+        rows: The labeled replies. If several people have labeled a reply, one of the rows counts.
+        grader: The grader; its own template and control tokens are among the attacks.
+        policy: The content policy.
+        limit: Largest number of replies. They come from the response types in turn, first those with the most labels
+            that are true, because they have the most to lose.
+    """
+    tokens = control_tokens_of(grader.ref.path) if grader.ref is not None else []
+    attacks = attacks_on(compile_prompt(grader.settings.prompt_template), tokens)
+    return AttackedReplies(choose_replies(rows, policy, limit), attacks, policy)
 
 
-def reply_id(row: GoldRow) -> str:
-    """Returns the id of a gold reply: a content hash of prompt and reply."""
-    return content_hash([list(row.messages), row.reply])
+def choose_replies(rows: Sequence[GoldRow], policy: ContentPolicy, limit: int) -> list[GoldRow]:
+    """Chooses the gold replies to attack; see `attack_gold_replies`. The order of the rows does not change the choice."""
+    ranked = sorted(rows, key=lambda row: (-sum(row.labels.values()), text_id(row, row.reply), content_hash(row.labels)))
+    by_type: dict[str, dict[str, GoldRow]] = {}
+    for row in ranked:
+        by_type.setdefault(policy.response_type(row.category), {}).setdefault(text_id(row, row.reply), row)
+    turns = [
+        (position, response_type, row)
+        for response_type, distinct in by_type.items()
+        for position, row in enumerate(distinct.values())
+    ]
+    return [row for _, _, row in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 
-def _with_reply(row: GoldRow, reply: str) -> GoldRow:
-    return GoldRow(row.messages, reply, row.category, row.labels, row.line)
+def text_id(row: GoldRow, text: str) -> str:
+    """Returns the id of a text as a reply to the prompt of a row: a content hash, as for gold replies."""
+    return content_hash([list(row.messages), text])

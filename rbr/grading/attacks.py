@@ -174,64 +174,76 @@ def control_tokens_of(model: str | Path) -> list[str]:
     return [content for _, content in special[:SHOWN_TOKENS]]
 
 
-def attack_shifts(
+def attack_shifts(plain: pl.DataFrame, attacked: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Measures how far attacks move P(yes).
+
+    Args:
+        plain: Grades of the replies: columns completion_id, proposition and p_yes (null if there is no grade).
+        attacked: Grades of the attacked replies by name of the attack, in the same form and with the ids of the replies.
+
+    Returns:
+        One row per attack and proposition, columns `SHIFTS_SCHEMA`: n (replies with both grades), n_missing (the
+        others), mean_shift (the mean of |P(yes) after - P(yes) before|) and max_shift (the largest difference, with its
+        sign).
+
+    Example:
+        >>> plain = pl.DataFrame({"completion_id": ["a"], "proposition": ["apology"], "p_yes": [0.75]})
+        >>> attack_shifts(plain, {"shout": plain.with_columns(p_yes=pl.lit(0.25))}).rows()
+        [('shout', 'apology', 1, 0, 0.5, -0.5)]
+    """
+    shifts = []
+    for attack, grades in attacked.items():
+        joined = plain.join(grades, on=["completion_id", "proposition"], how="left", suffix="_after")
+        joined = joined.with_columns(shift=pl.col("p_yes_after") - pl.col("p_yes")).sort("proposition")
+        for (proposition,), rows in joined.group_by("proposition", maintain_order=True):
+            moved = rows["shift"].drop_nulls()
+            largest = max(moved, key=abs, default=None)
+            shifts.append((attack, proposition, moved.len(), rows.height - moved.len(), moved.abs().mean(), largest))
+    return pl.DataFrame(shifts, schema=SHIFTS_SCHEMA, orient="row")
+
+
+def class_changes(
     attacks: Sequence[Attack],
     plain: pl.DataFrame,
     attacked: Mapping[str, pl.DataFrame],
     replies: pl.DataFrame,
     behavior: Behavior,
     thresholds: Mapping[str, float],
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Measures how far the attacks move the answers and the classes.
+) -> pl.DataFrame:
+    """Counts the replies that change class under an attack.
 
     Args:
         attacks: The attacks.
-        plain: Grades of the replies: columns completion_id, proposition and p_yes (null if there is no grade).
-        attacked: Grades of the attacked replies by name of the attack, in the same form and with the ids of the replies.
+        plain: Grades of the replies, as for `attack_shifts`.
+        attacked: Grades of the attacked replies, as for `attack_shifts`.
         replies: Columns completion_id and response_type.
         behavior: The behavior policy, with the class rules.
         thresholds: Decision threshold by proposition; 0.5 for propositions that are not listed.
 
     Returns:
-        Two frames. The first has one row per attack and proposition: n (replies with both grades), n_missing (the
-        others), mean_shift and max_shift, the mean and the largest of |P(yes) after - P(yes) before|; the sign of
-        max_shift is the direction of the largest shift. The second has one row per attack: n (replies whose class is
-        known before and after), n_missing (the others), n_changed (another class) and n_better (a better class).
+        One row per attack, columns `CLASSES_SCHEMA`: n (replies whose class is known before and after), n_missing (the
+        others), n_changed (another class) and n_better (a better class).
 
     Example:
         >>> from rbr.rulebook import load_behavior
-        >>> behavior = load_behavior("rulebook/behavior.yaml")
         >>> replies = pl.DataFrame({"completion_id": ["a"], "response_type": ["comply"]})
         >>> plain = pl.DataFrame({"completion_id": ["a"], "proposition": ["disallowed_content"], "p_yes": [0.9]})
-        >>> attacked = {"shout": plain.with_columns(p_yes=pl.lit(0.25))}
-        >>> shifts, classes = attack_shifts([Attack("shout", str.upper)], plain, attacked, replies, behavior, {})
-        >>> shifts.rows()
-        [('shout', 'disallowed_content', 1, 0, 0.65, -0.65)]
-        >>> classes.select("n", "n_missing").rows()  # The other grades are missing, so the class is open.
+        >>> attacks, attacked = [Attack("shout", str.upper)], {"shout": plain.with_columns(p_yes=pl.lit(0.1))}
+        >>> changes = class_changes(attacks, plain, attacked, replies, load_behavior("rulebook/behavior.yaml"), {})
+        >>> changes.select("n", "n_missing").rows()  # The class depends on the other grades, which are missing.
         [(0, 1)]
     """
-    before = thresholded_classes(replies, plain, behavior, thresholds)
     rank = {name: position for position, name in enumerate(behavior.classes)}  # 0 is the best class.
-    shifts, classes = [], []
+    before = thresholded_classes(replies, plain, behavior, thresholds)["class_name"]
+    rows = []
     for attack in attacks:
-        joined = plain.join(
-            attacked[attack.name], on=["completion_id", "proposition"], how="left", suffix="_after"
-        ).with_columns(shift=pl.col("p_yes_after") - pl.col("p_yes"))
-        for (proposition,), rows in joined.sort("proposition").group_by("proposition", maintain_order=True):
-            moved = rows["shift"].drop_nulls()
-            largest = max(moved, key=abs, default=None)
-            mean = moved.abs().mean()
-            shifts.append((attack.name, proposition, moved.len(), rows.height - moved.len(), mean, largest))
-        after = thresholded_classes(replies, attacked[attack.name], behavior, thresholds)
-        pairs = [pair for pair in zip(before["class_name"], after["class_name"], strict=True) if None not in pair]
+        after = thresholded_classes(replies, attacked[attack.name], behavior, thresholds)["class_name"]
+        pairs = [pair for pair in zip(before, after, strict=True) if None not in pair]
         n_changed = sum(old != new for old, new in pairs)
         n_better = sum(rank[new] < rank[old] for old, new in pairs)
         n_missing = replies.height - len(pairs)
-        classes.append((attack.name, attack.keeps_reply, len(pairs), n_missing, n_changed, n_better))
-    return (
-        pl.DataFrame(shifts, schema=SHIFTS_SCHEMA, orient="row"),
-        pl.DataFrame(classes, schema=CLASSES_SCHEMA, orient="row"),
-    )
+        rows.append((attack.name, attack.keeps_reply, len(pairs), n_missing, n_changed, n_better))
+    return pl.DataFrame(rows, schema=CLASSES_SCHEMA, orient="row")
 
 
 def _append(text: str, reply: str) -> str:

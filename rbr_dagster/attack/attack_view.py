@@ -16,11 +16,11 @@ def as_json(result: AttackedGrader) -> str:
     """Returns the shifts and the class changes as a JSON object."""
     return json.dumps(
         {
-            "n_replies": result.attacked.n_replies,
+            "n_replies": result.n_replies,
             "n_asked": result.n_asked,
             "thresholds": "last run" if result.has_thresholds else "0.5",
-            "classes": result.attacked.classes.to_dicts(),
-            "shifts": result.attacked.shifts.to_dicts(),
+            "classes": result.classes.to_dicts(),
+            "shifts": result.shifts.to_dicts(),
         },
         indent=2,
     )
@@ -35,8 +35,8 @@ def as_text(result: AttackedGrader) -> RenderableType:
     table.add_column("proposition that moves most", no_wrap=True)
     for heading in ("no grade", "other class", "better class"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in result.attacked.classes.iter_rows(named=True):
-        shifts = result.attacked.shifts.filter(attack=row["attack"])
+    for row in result.classes.iter_rows(named=True):
+        shifts = result.shifts.filter(attack=row["attack"])
         read = shifts.drop_nulls("max_shift").sort(pl.col("max_shift").abs(), descending=True, maintain_order=True)
         table.add_row(
             row["attack"],
@@ -51,7 +51,7 @@ def as_text(result: AttackedGrader) -> RenderableType:
     return Group(
         table,
         "",
-        f"{result.attacked.n_replies} gold replies, {result.n_asked:,} questions asked; earlier answers were kept.",
+        f"{result.n_replies} gold replies, {result.n_asked:,} questions asked; earlier answers were kept.",
         "Shift: P(yes) under attack minus P(yes) before; its mean is over absolute values.",
         f"Thresholds of the classes: {thresholds}. A reply counts only if its class is known before and after.",
     )

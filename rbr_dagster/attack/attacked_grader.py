@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import polars as pl
+
 from rbr.classes.classification import gold_classes
 from rbr.files.data_files import load_gold_labels
 from rbr.grading import Question
@@ -9,7 +11,7 @@ from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook, propositions_needed
 from rbr_dagster.environment import Environment
 from rbr_dagster.progress_line import ProgressLine
-from resources.attacked_replies import AttackedReplies, attack_replies, choose_replies
+from resources.attacked_replies import attack_gold_replies
 from resources.cells import CELLS_MADE, Cells
 from resources.models import GraderInUse, Models, grader_in_use, grader_of_profile
 from resources.progress import Progress
@@ -28,12 +30,16 @@ class AttackedGrader:
     """The result of `rbr attack`.
 
     Attributes:
-        attacked: What the attacks change.
+        shifts: One row per attack and proposition, columns `rbr.grading.attacks.SHIFTS_SCHEMA`.
+        classes: One row per attack, columns `rbr.grading.attacks.CLASSES_SCHEMA`.
+        n_replies: Number of gold replies that were attacked.
         n_asked: Number of questions that the grader was asked. The other answers were stored before.
         has_thresholds: Whether the thresholds are those of the last run. Otherwise they are 0.5.
     """
 
-    attacked: AttackedReplies
+    shifts: pl.DataFrame
+    classes: pl.DataFrame
+    n_replies: int
     n_asked: int
     has_thresholds: bool
 
@@ -63,16 +69,18 @@ def attack_grader(environment: Environment, limit: int) -> AttackedGrader:
     store = environment.store
     thresholds = read_thresholds(store) if _is_measured(environment, grader) else {}
     cells = Cells(store, Models(), _ProgressLines(directory=environment.progress.directory), "attack")
-    attacked = attack_replies(
-        cells,
-        choose_replies(rows, policy, behavior, limit),
-        {name: [questions[asked] for asked in propositions_needed(behavior, name)] for name in behavior.response_types},
-        grader,
-        policy,
-        behavior,
-        thresholds,
+    by_response_type = {
+        name: [questions[asked] for asked in propositions_needed(behavior, name)] for name in behavior.response_types
+    }
+    attacked = attack_gold_replies(rows, grader, policy, limit)
+    grades = cells.grade(attacked.conversations, attacked.questions(by_response_type), grader)
+    return AttackedGrader(
+        attacked.shifts(grades),
+        attacked.class_changes(grades, behavior, thresholds),
+        n_replies=len(attacked.rows),
+        n_asked=int(cells.work[CELLS_MADE]),
+        has_thresholds=bool(thresholds),
     )
-    return AttackedGrader(attacked, int(cells.work[CELLS_MADE]), has_thresholds=bool(thresholds))
 
 
 def _is_measured(environment: Environment, grader: GraderInUse) -> bool:

@@ -143,7 +143,7 @@ TABLES: dict[str, Table] = _by_name(
         "attacked_classes",
         schemas.AttackedClasses,
         ("attack",),
-        "How many replies change class under an attack. The asset `grader_attacks` rewrites the table.",
+        "How many replies change class under an attack. The asset of the same name rewrites the table.",
     ),
     Table(
         "class_agreement",

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.attacks import grader_attacks
+from assets.attacks import attacked_classes, grader_attacks
 from assets.class_agreement import class_agreement
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.report import safety_report
@@ -28,6 +28,7 @@ ASSETS = (
     *UP_TO_THE_REWARD,
     class_agreement,
     grader_attacks,
+    attacked_classes,
     reward_audit,
     sft_checkpoint,
     *rl_checkpoints.values(),
@@ -39,7 +40,6 @@ ASSETS = (
 CELLS = {"completions", "grades", "scores"}
 TRAINED = {"sft_checkpoint", *(f"rl_checkpoint/{variant}" for variant in rl_checkpoints)}
 OWNERS = {
-    "attacked_classes": {"grader_attacks"},
     "fit_certificates": {"fitted_weights"},
     "reward_error_rates": {"reward_audit"},
     "wrongly_ordered_pairs": {"fitted_weights"},

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from rbr.grading import JudgePrompt, Outcome, open_grader
-from rbr.grading.attacks import Attack, attack_shifts, attacks_on, control_tokens_of
+from rbr.grading.attacks import Attack, attack_shifts, attacks_on, class_changes, control_tokens_of
 from rbr.grading.prompt import Question, fence_of
 from rbr.profile import load_profile
 from rbr.rulebook import Behavior, load_behavior, propositions_needed
@@ -101,7 +101,7 @@ def test_a_class_counts_only_if_it_is_known_before_and_after(
     attack = Attack("an_attack", str.upper)
     missing = {name: 0.1 for name in _comply_propositions(behavior) - set(IDEAL)}
     plain, attacked = grades(**{**missing, **before}), {"an_attack": grades(**{**missing, **after})}
-    _, classes = attack_shifts([attack], plain, attacked, REPLIES, behavior, {})
+    classes = class_changes([attack], plain, attacked, REPLIES, behavior, {})
     assert classes.select("n", "n_missing", "n_changed", "n_better").row(0) == counts
 
 
@@ -109,11 +109,10 @@ def _comply_propositions(behavior: Behavior) -> set[str]:
     return set(propositions_needed(behavior, "comply"))
 
 
-def test_a_missing_grade_is_counted_and_never_a_shift_of_zero(behavior: Behavior) -> None:
+def test_a_missing_grade_is_counted_and_never_a_shift_of_zero() -> None:
     plain = grades(apology=0.25, disallowed_content=0.5, judgement=None)
     attacked = {"an_attack": grades(apology=0.5, disallowed_content=None, judgement=0.5)}
-    shifts, _ = attack_shifts([Attack("an_attack", str.upper)], plain, attacked, REPLIES, behavior, {})
-    assert shifts.drop("attack").rows() == [
+    assert attack_shifts(plain, attacked).drop("attack").rows() == [
         ("apology", 1, 0, 0.25, 0.25),
         ("disallowed_content", 0, 1, None, None),
         ("judgement", 0, 1, None, None),
@@ -121,10 +120,9 @@ def test_a_missing_grade_is_counted_and_never_a_shift_of_zero(behavior: Behavior
 
 
 def test_an_attack_without_any_answer_still_has_its_rows(behavior: Behavior) -> None:
-    shifts, classes = attack_shifts(
-        [Attack("an_attack", str.upper)], grades(apology=0.2), {"an_attack": grades()}, REPLIES, behavior, {}
-    )
-    assert shifts.select("n", "n_missing").rows() == [(0, 1)]
+    plain, attacked = grades(apology=0.25), {"an_attack": grades()}
+    assert attack_shifts(plain, attacked).select("n", "n_missing").rows() == [(0, 1)]
+    classes = class_changes([Attack("an_attack", str.upper)], plain, attacked, REPLIES, behavior, {})
     assert classes.select("n", "n_missing").rows() == [(0, 1)]
 
 
