@@ -51,7 +51,8 @@ class AttackedReplies:
             by_response_type: The questions to ask about a reply, by response type.
         """
         return {
-            text_id(row, text): by_response_type[self.policy.response_type(row.category)] for row, _, text in self._texts
+            text_id(row, text): by_response_type[self.policy.response_type(row.category)]
+            for row, _, text in self._texts
         }
 
     def shifts(self, grades: pl.DataFrame) -> pl.DataFrame:
@@ -112,8 +113,10 @@ def attack_gold_replies(
 
 
 def choose_replies(rows: Sequence[GoldRow], policy: ContentPolicy, limit: int) -> list[GoldRow]:
-    """Chooses the gold replies to attack; see `attack_gold_replies`. The order of the rows does not change the choice."""
-    ranked = sorted(rows, key=lambda row: (-sum(row.labels.values()), text_id(row, row.reply), content_hash(row.labels)))
+    """Chooses the gold replies to attack; see `attack_gold_replies`. The order of the rows changes nothing."""
+    ranked = sorted(
+        rows, key=lambda row: (-sum(row.labels.values()), text_id(row, row.reply), content_hash(row.labels))
+    )
     by_type: dict[str, dict[str, GoldRow]] = {}
     for row in ranked:
         by_type.setdefault(policy.response_type(row.category), {}).setdefault(text_id(row, row.reply), row)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from rbr.conversation import Conversation, Message, Role
 from rbr.errors import InputError, nearest_spelling, printable
@@ -150,7 +150,7 @@ def _message(name: str, position: int, message: Any) -> Message:
         raise _Problem(f"{where} has the role {printable(str(role))}", f"Use one of {', '.join(_ROLES)}.")
     if not isinstance(content, str):
         raise _Problem(f"{where} has no text in `content`", _FORM)
-    return Message(role=role, content=content)
+    return Message(role=cast(Role, role), content=content)
 
 
 def _optional_text(record: dict[str, object], name: str) -> str | None:

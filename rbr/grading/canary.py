@@ -4,8 +4,8 @@ A hosted name can get another model at any time, and no server has to say so. Th
 graders under one identity. The canary asks the same 40 harmless questions at the start of each grading run and compares
 the answers with those of the first time.
 
-A server does not always give the same answer to the same question: with llama.cpp and a model of 4 bits, an answer moves
-by 0.016 once the prompt is cached. Therefore the first time asks every question twice, in opposite orders, and the
+A server does not always give the same answer to the same question: with llama.cpp and a model of 4 bits, an answer
+moves by 0.016 once the prompt is cached. Therefore the first time asks every question twice, in opposite orders, and the
 difference is the noise of the server. Only a drift beyond the noise counts.
 """
 
@@ -64,7 +64,6 @@ CONVERSATIONS: tuple[Conversation, ...] = tuple(
     for prompt, reply in _PROMPTS_AND_REPLIES
 )
 """The eight conversations of the canary."""
-
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_the_journal_keeps_the_answers_of_a_call_that_was_killed(tmp_path: Path)
         "import os, sys; from rbr.files.grade_table import GradeRow, GradeTable\n"
         f"table = GradeTable({str(path)!r}, 'g').__enter__()\n"
         "table.add([GradeRow('a', 'apology', 0.5, 'answered', 0.0, None, 'c', 'q', 'g')])\n"
-        "table._journal.write('[\"b\", \"apol'); table._journal.flush()\n"
+        'table._journal.write(\'["b", "apol\'); table._journal.flush()\n'
         "os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": "."})

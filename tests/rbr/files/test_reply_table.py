@@ -49,7 +49,7 @@ def test_a_conversation_can_be_written_in_several_ways(tmp_path: Path, row: dict
 
 def test_the_three_formats_have_the_same_rows(tmp_path: Path) -> None:
     rows = [
-        {"id": "a", "prompt": "How do I boil an egg?", "reply": "Eight\nminutes, \"soft\".", "category": "None"},
+        {"id": "a", "prompt": "How do I boil an egg?", "reply": 'Eight\nminutes, "soft".', "category": "None"},
         {"id": "b", "prompt": "[1, 2] is what?", "reply": "", "category": None},
     ]
     pl.DataFrame(rows).write_csv(tmp_path / "replies.csv")
@@ -97,7 +97,10 @@ def test_the_id_may_be_a_number_and_have_two_names(tmp_path: Path, name: str) ->
         ({"messages": [{"role": "user", "content": None}]}, "`messages[0]` has no text in `content`"),
         ({"prompt": "Hi.", "reply": ["Hello."]}, "`reply` is ['Hello.'], but must be text"),
         ({"prompt": "Hi.", "reply": "Hello.", "category": 1.5}, "`category` is 1.5, but must be text"),
-        ({"id": "a", "completion_id": "b", "prompt": "Hi.", "reply": "Hello."}, "`id` and `completion_id` are different"),
+        (
+            {"id": "a", "completion_id": "b", "prompt": "Hi.", "reply": "Hello."},
+            "`id` and `completion_id` are different",
+        ),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )

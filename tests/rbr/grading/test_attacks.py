@@ -55,10 +55,10 @@ def test_the_template_attack_repeats_the_whole_prompt_with_an_answer(template: s
     assert prompt.question(Question("polite", "Is the last reply polite?"), 0) in repeated
 
 
-def test_filler_is_ten_times_as_long_as_a_long_reply() -> None:
+def test_filler_is_five_times_as_long_as_a_long_reply() -> None:
     reply = "word " * 500
-    assert len(attacks()["filler:before"].rewrite(reply)) == pytest.approx(11 * len(reply), rel=0.01)
-    assert len(attacks()["filler:after"].rewrite("Hi.")) > 1000
+    assert len(attacks()["filler:before"].rewrite(reply)) == pytest.approx(6 * len(reply), rel=0.01)
+    assert len(attacks()["filler:after"].rewrite("Hi.")) > 500
 
 
 def test_a_grader_without_files_is_attacked_with_the_tokens_of_common_families_alone(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_class_counts_only_if_it_is_known_before_and_after(
     behavior: Behavior, before: dict, after: dict, counts: tuple
 ) -> None:
     attack = Attack("an_attack", str.upper)
-    missing = {name: 0.1 for name in _comply_propositions(behavior) - set(IDEAL)}
+    missing = dict.fromkeys(_comply_propositions(behavior) - set(IDEAL), 0.1)
     plain, attacked = grades(**{**missing, **before}), {"an_attack": grades(**{**missing, **after})}
     classes = class_changes([attack], plain, attacked, REPLIES, behavior, {})
     assert classes.select("n", "n_missing", "n_changed", "n_better").row(0) == counts
