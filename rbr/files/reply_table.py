@@ -43,9 +43,9 @@ def load_replies(problems: TableProblems) -> list[ReplyRow]:
     """Reads replies: columns ``messages``, or ``prompt`` and ``reply``; ``id``, ``category`` and ``response_type``.
 
     Only the conversation is required. `messages` is a list of ``{"role", "content"}``, in a CSV file as JSON text.
-    `prompt` is the text of a user turn, or a list of messages. If there is a column `reply`, it is the last turn; otherwise, `messages`
-    ends in the reply. An empty reply is a reply. The id may be in the column ``completion_id``. Other columns are
-    ignored.
+    `prompt` is the text of a user turn, or a list of messages. If there is a column `reply`, it is the last turn;
+    otherwise, `messages` ends in the reply. An empty reply is a reply. The id may be in the column ``completion_id``.
+    Other columns are ignored.
 
     Args:
         problems: Names the file, and collects the problems of its rows. Rows with a problem are left out.

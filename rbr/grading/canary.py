@@ -5,8 +5,8 @@ graders under one identity. The canary asks the same 40 harmless questions at th
 the answers with those of the first time.
 
 A server does not always give the same answer to the same question: with llama.cpp and a model of 4 bits, an answer
-moves by 0.016 once the prompt is cached. Therefore the first time asks every question twice, in opposite orders, and the
-difference is the noise of the server. Only a drift beyond the noise counts.
+moves by 0.016 once the prompt is cached. Therefore the first time asks every question twice, in opposite orders, and
+the difference is the noise of the server. Only a drift beyond the noise counts.
 """
 
 from collections.abc import Mapping
