@@ -187,6 +187,8 @@ class GraderSettings(_Section):
         vllm: Settings of the backend ``vllm``.
         base_url: Address of the server; only for ``openai``.
         model_name: Name of the model at the server; only for ``openai``.
+        model_epoch: Raise this number if the model behind `model_name` has changed and you accept the new one: all
+            grades are then made again. Only for ``openai``.
         endpoint: ``chat`` sends messages, and the server tokenizes them. ``completions`` sends token ids, with the
             tokenizer of `models.grader`; it costs less and needs the model's tokenizer files. Only for ``openai``.
         top_logprobs: Number of most probable tokens that the server lists for an answer; only for ``openai`` and
@@ -217,6 +219,7 @@ class GraderSettings(_Section):
     vllm: VllmSettings
     base_url: str | None
     model_name: str | None
+    model_epoch: Annotated[int, Field(ge=0)]
     endpoint: Literal["chat", "completions"]
     top_logprobs: _Count
     chat_template_kwargs: _Options

@@ -143,6 +143,10 @@ def explain(
     if given not in {(True, False, False), (False, True, True)}:
         what = "no reply to explain" if completion is None else "a completion excludes --prompt and --reply"
         raise InputError(what, hint="Give the id of a completion, or both --prompt and --reply.")
+    for option, text in (("--prompt", prompt), ("--reply", reply)):
+        # Python reads bytes of an argument that are not UTF-8 as unpaired surrogates.
+        if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError("the text is not UTF-8", where=option, hint="Give the text as UTF-8.")
     from rich.console import Console
 
     from rbr_dagster.explain.explain_view import as_json, as_text
@@ -156,6 +160,27 @@ def explain(
         typer.echo(as_json(explained))
     else:
         Console(soft_wrap=True, highlight=False).print(as_text(explained))
+
+
+@app.command(rich_help_panel=_PIPELINE)
+def attack(
+    profile: ProfileOption = None,
+    rulebook: RulebookOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of gold replies to attack.")] = 12,
+    json_output: JsonOption = False,
+) -> None:
+    """Attack the grader with texts inside gold replies, and show how far P(yes) and the class move."""
+    environment = _pipeline_environment("attack", profile, rulebook)
+    from rich.console import Console
+
+    from rbr_dagster.attack.attack_view import as_json, as_text
+    from rbr_dagster.attack.attacked_grader import attack_grader
+
+    result = attack_grader(environment, limit)
+    if json_output:
+        typer.echo(as_json(result))
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False).print(as_text(result))
 
 
 @app.command(rich_help_panel=_PIPELINE)

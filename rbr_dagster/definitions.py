@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import (
     agreement,
+    attacks,
     class_agreement,
     comparisons,
     evaluation,
@@ -27,6 +28,7 @@ MODULES = [
     prompts,
     comparisons,
     agreement,
+    attacks,
     class_agreement,
     reward,
     reward_audit,

@@ -10,6 +10,7 @@ import typer
 from rbr_dagster.command_options import (
     EXIT_FAILED,
     EXIT_INPUT,
+    EXIT_INTERRUPTED,
     PIPED_WIDTH,
     JsonOption,
     NewDirectory,
@@ -101,6 +102,41 @@ def classify(
         typer.echo(as_json(rows, rules.behavior))
     else:
         Console(soft_wrap=True).print(as_table(rows, rules.behavior))
+
+
+@rulebook_commands.command(rich_help_panel=PANEL)
+def grade(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Replies: messages, or prompt and reply; optionally id, and category or response_type."),
+    ],
+    out: Annotated[Path, typer.Option(help="Table of grades to write or to continue: .csv, .jsonl or .parquet.")],
+    propositions: Annotated[
+        str | None, typer.Option(help="Names of propositions, separated by commas. Default: all that a reply needs.")
+    ] = None,
+    profile: ProfileOption = None,
+    rulebook: RulebookOption = None,
+) -> None:
+    """Grade the replies of a file with the grader of a profile. Needs no pipeline; can be continued."""
+    from rbr.profile import load_profile
+    from rbr.rulebook import load_rulebook
+    from rbr_dagster.grade.grade_view import notes, summary
+    from rbr_dagster.grade.graded_file import grade_file
+
+    environment = Environment.from_variables(profile, rulebook)
+    environment.check_profile()
+    names = [name.strip() for name in (propositions or "").split(",") if name.strip()]
+    try:
+        rules = load_rulebook(environment.rulebook)
+        graded = grade_file(file, out, load_profile(environment.profile), rules, names)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The answers so far are kept; the same command continues.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    for line in notes(graded):
+        typer.echo(line, err=True)
+    typer.echo(summary(graded, out))
+    if graded.n_missing:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @rulebook_commands.command("fit", rich_help_panel=PANEL)

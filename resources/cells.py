@@ -14,8 +14,9 @@ import polars as pl
 
 from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
-from rbr.grading import Outcome, Question
+from rbr.grading import Grader, Outcome, Question
 from rbr.rulebook import ContentPolicy
+from resources.canary import check_canary
 from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.progress import Progress
@@ -141,8 +142,8 @@ class Cells:
             sorted by id and name.
 
         Raises:
-            InputError: The model cannot be opened, or some questions got no answer. The answers that arrived are
-                stored, and the next call asks only the other questions.
+            InputError: The model cannot be opened, the model behind a server has changed, or some questions got no
+                answer. The answers that arrived are stored, and the next call asks only the other questions.
         """
         by_name = {question.name: question for group in questions.values() for question in group}
         wanted = wanted_grades(questions, grader)
@@ -174,7 +175,7 @@ class Cells:
                 for group in group_by_questions(missing)
                 for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
             ]
-            self._make("grades", chunks, lambda: self.models.open_grader(grader), make_chunk)
+            self._make("grades", chunks, lambda: self._open_grader(grader), make_chunk)
             missing = self.store.missing("grades", wanted)
         if not missing.is_empty():
             raise unanswered(self.asset, missing.height, n_wanted, reasons)
@@ -232,6 +233,11 @@ class Cells:
         # Read all scores of the replies, new and old.
         stored = self.store.read("scores", "reward_model = ?", [reward_model.version]).select("completion_id", "score")
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
+
+    def _open_grader(self, grader: GraderInUse) -> Grader:
+        model = self.models.open_grader(grader)
+        check_canary(self.store, grader, model)
+        return model
 
     def _make(
         self,

@@ -8,6 +8,8 @@ from pydantic_core import from_json
 from rbr.errors import InputError, KeyPath, Location
 
 _JSON_ERROR = re.compile(r"(?P<what>.*?)(?: at line (?P<line>\d+) column (?P<column>\d+))?")
+# Half of a character outside the first 65,536, without its other half. UTF-8 cannot contain it.
+_HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def parse_json(text: str, file: str, *, line: int | None = None, hint: str) -> J
         hint: Hint if the text is not valid JSON.
 
     Raises:
-        InputError: The text is not valid JSON.
+        InputError: The text is not valid JSON, or it escapes half of a surrogate pair.
 
     Example:
         >>> parse_json('{"few_shot": 2}', "reward.json", hint="").content
@@ -69,5 +71,9 @@ def parse_json(text: str, file: str, *, line: int | None = None, hint: str) -> J
         what, row, column = str(error), None, None
         if match := _JSON_ERROR.fullmatch(what):
             what, row, column = match.groups()
+        if "hex escape" in what and _HALF_ESCAPE.search(text):
+            what, hint = "the text has an unpaired surrogate", "Replace the escape by the character."
+        else:
+            what = f"not valid JSON: {what}"
         where = Location(file, line or (int(row) if row else None), max(int(column), 1) if column else None)
-        raise InputError(f"not valid JSON: {what}", where=where, hint=hint) from error
+        raise InputError(what, where=where, hint=hint) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import polars as pl
 
@@ -17,8 +17,6 @@ from rbr.files.text_file import read_bytes, read_text
 
 LINE = "line"
 """Column with the number of each row's line, from 1. In a Parquet file: the number of the row, from 1."""
-
-_Record: TypeAlias = dict[str, object]
 
 _PARQUET = ".parquet"
 _FORMATS = "Use a name that ends in .csv, .parquet or .jsonl."
@@ -112,11 +110,43 @@ def read_table(problems: TableProblems, *, text: Sequence[str], numbers: Sequenc
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-class _Row(NamedTuple):
-    """A row of a table, by column. All fields of a CSV file are text."""
+class Row(NamedTuple):
+    """A row of a table, by column. All fields of a CSV file are text.
+
+    Attributes:
+        line: Number of the row's line, from 1. In a Parquet file: the number of the row, from 1.
+        record: Value by column.
+
+    Example:
+        >>> Row(2, {"proposition": "apology"}).line
+        2
+    """
 
     line: int
-    record: _Record
+    record: dict[str, object]
+
+
+def read_rows(problems: TableProblems) -> list[Row]:
+    """Reads a table with all of its columns. The end of the file's name decides the format, as for `read_table`.
+
+    Args:
+        problems: Names the file, and collects the problems of its rows. Rows with a problem are left out.
+
+    Raises:
+        InputError: The file does not exist, cannot be read, or has an unknown format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"prompt": "Hi.", "reply": "Hello."}')
+        ...     file.flush()
+        ...     read_rows(TableProblems(file.name))
+        [Row(line=1, record={'prompt': 'Hi.', 'reply': 'Hello.'})]
+    """
+    rows = list(_records(problems, ()))
+    if not rows and not problems.errors():
+        problems.add("the table has no rows", hint="Add rows.")
+    return rows
 
 
 class _UnusableField(Exception):
@@ -128,8 +158,8 @@ class _UnusableField(Exception):
         self.hint = hint
 
 
-def _records(problems: TableProblems, columns: Sequence[str]) -> Iterator[_Row]:
-    """Yields the rows that have all columns."""
+def _records(problems: TableProblems, columns: Sequence[str]) -> Iterator[Row]:
+    """Yields the rows that have all of `columns`; a row has its other columns, too."""
     suffix = Path(problems.path).suffix.lower()
     if suffix == ".csv":
         yield from _csv_records(columns, problems)
@@ -141,7 +171,7 @@ def _records(problems: TableProblems, columns: Sequence[str]) -> Iterator[_Row]:
         raise InputError("the format of the table is unknown", where=Location(problems.path), hint=_FORMATS)
 
 
-def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_Row]:
+def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[Row]:
     # Without newline="", the reader would not see line breaks inside quotes.
     reader = csv.reader(io.StringIO(read_text(problems.path), newline=""), strict=True)
     header: list[str] | None = None
@@ -154,7 +184,7 @@ def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_R
                     return
             elif fields and header is not None:
                 if len(fields) == len(header):
-                    yield _Row(line, dict(zip(header, fields, strict=True)))
+                    yield Row(line, dict(zip(header, fields, strict=True)))
                 else:
                     hint = "Put quotes around a field that contains a comma."
                     problems.add(f"{len(fields)} fields instead of {len(header)}", line=line, hint=hint)
@@ -163,7 +193,7 @@ def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_R
         problems.add(f"not valid CSV: {error}", line=line, hint="Check the quotes of the row.")
 
 
-def _json_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_Row]:
+def _json_records(columns: Sequence[str], problems: TableProblems) -> Iterator[Row]:
     # Not splitlines(), which also splits at U+2028 and similar characters. JSON allows them inside a string.
     for line, text in enumerate(read_text(problems.path).split("\n"), start=1):
         if not text.strip():
@@ -177,10 +207,10 @@ def _json_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_
         if not isinstance(content, dict):
             problems.add("the line is not an object", line=line, hint=hint)
         elif _has_columns(list(content), columns, problems, line):
-            yield _Row(line, content)
+            yield Row(line, content)
 
 
-def _parquet_records(columns: Sequence[str], problems: TableProblems) -> Iterator[_Row]:
+def _parquet_records(columns: Sequence[str], problems: TableProblems) -> Iterator[Row]:
     try:
         frame = pl.read_parquet(io.BytesIO(read_bytes(problems.path)))
     except pl.exceptions.PolarsError as error:
@@ -188,8 +218,8 @@ def _parquet_records(columns: Sequence[str], problems: TableProblems) -> Iterato
         what = f"the file is not Parquet: {reason}"
         raise InputError(what, where=Location(problems.path), hint=_FORMATS) from error
     if _has_columns(frame.columns, columns, problems, None):
-        for row, record in enumerate(frame.select(columns).iter_rows(named=True), start=1):
-            yield _Row(row, record)
+        for row, record in enumerate(frame.iter_rows(named=True), start=1):
+            yield Row(row, record)
 
 
 def _has_columns(header: list[str], columns: Sequence[str], problems: TableProblems, line: int | None) -> bool:

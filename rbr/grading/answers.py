@@ -90,13 +90,14 @@ class Answers:
     def none(cls, conversations: int, questions: int) -> "Answers":
         """Returns a matrix in which no question has been answered yet."""
         shape = (conversations, questions)
-        return cls(np.full(shape, np.nan), np.full(shape, Outcome.NOT_ANSWERED, dtype=object), np.zeros(shape))
+        return cls(np.full(shape, np.nan), _all(Outcome.NOT_ANSWERED, shape), np.zeros(shape))
 
     @classmethod
     def of(cls, p_yes: NDArray[np.float64]) -> "Answers":
         """Returns the answers of a grader that knows only its grades, float64[C, Q]; a grade of NaN is unreadable."""
         p_yes = np.asarray(p_yes, dtype=np.float64)
-        outcomes = np.where(np.isnan(p_yes), Outcome.UNREADABLE, Outcome.ANSWERED).astype(object)
+        outcomes = _all(Outcome.ANSWERED, p_yes.shape)
+        outcomes[np.isnan(p_yes)] = Outcome.UNREADABLE
         return cls(p_yes, outcomes, np.zeros(p_yes.shape))
 
     def __setitem__(self, cell: tuple[int, int], answer: Answer) -> None:
@@ -245,6 +246,13 @@ def likeliest_tokens(probabilities: Mapping[Any, float]) -> str:
     """
     ranked = sorted((item for item in probabilities.items() if isfinite(item[1])), key=lambda item: -item[1])
     return ", ".join(f"{token!r} {probability:.3f}" for token, probability in ranked[:SHOWN_TOKENS])
+
+
+def _all(outcome: Outcome, shape: tuple[int, ...]) -> NDArray[np.object_]:
+    # Not np.full or np.where: they would turn the outcome into plain text.
+    outcomes = np.empty(shape, dtype=object)
+    outcomes.fill(outcome)
+    return outcomes
 
 
 def _unreadable(what: str, likeliest: str) -> Answer:

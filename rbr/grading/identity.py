@@ -53,6 +53,7 @@ def grader_identity(
         case "openai":
             judge: dict[str, Any] = {
                 "model_name": settings.model_name,
+                "model_epoch": settings.model_epoch,
                 "served": dict(served or {}),
                 "endpoint": settings.endpoint,
                 "top_logprobs": settings.top_logprobs,

@@ -20,7 +20,7 @@ from rbr.grading.server.address import API_KEY_VARIABLE, Address
 from rbr.grading.server.advice import problem_of
 from rbr.grading.server.asking import Asker
 from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
-from rbr.grading.server.control_tokens import ControlTokens
+from rbr.grading.server.control_tokens import SpelledOutTokens
 from rbr.grading.server.failures import Failure, FailureKind
 from rbr.grading.server.grading_call import GradingCall
 from rbr.grading.server.patience import Patience
@@ -72,7 +72,7 @@ class OpenAIGrader:
         self._address = Address.of(settings)
         self._settings = settings
         self._prompt = compile_prompt(settings.prompt_template)
-        self._control_tokens = ControlTokens.of(ref)
+        self._control_tokens = SpelledOutTokens.of(ref)
         self._encoder: PromptEncoder | None = None
         yes_ids, no_ids = list[int](), list[int]()
         if settings.endpoint == "completions":

@@ -4,6 +4,7 @@ All questions about a reply share the text before the question, so a grader read
 file of the template. `JudgePrompt` explains the template's two blocks.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,10 @@ from rbr.hashing import content_hash
 
 BLOCKS = ("conversation", "question")
 """Names of the two blocks of a template, in order."""
+
+# What `str.splitlines` treats as the end of a line. A model may read any of these characters as one.
+_LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_INDENT = "  "
 
 _TRIAL_TURNS = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good morning."})
 _TRIAL_QUESTION = "Is the last reply a greeting?"
@@ -67,7 +72,8 @@ class JudgePrompt:
     The template is a Jinja file with two blocks and no other text:
 
     - ``{% block conversation %}`` has the variables ``turns`` (a list with ``number`` from 1, ``role`` and
-      ``content``) and ``fence`` (a code that occurs in no turn).
+      ``content``) and ``fence`` (a code that occurs in no turn). A template without the fence writes
+      ``{{ turn.content | indent_lines }}``, so that no line of a message can look like the first line of a turn.
     - ``{% block question %}`` has the variables ``question`` and ``examples`` (a list with ``prompt``, ``reply`` and
       ``answer``; empty without few-shot examples). Its text ends in the question.
 
@@ -88,6 +94,7 @@ class JudgePrompt:
     def __init__(self, template: str) -> None:
         self.text = template
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["indent_lines"] = indent_lines
         try:
             self._template: Template = environment.from_string(template)
         except TemplateError as error:
@@ -99,12 +106,16 @@ class JudgePrompt:
     def conversation(self, messages: Iterable[Mapping[str, Any]]) -> str:
         """Renders the part that all questions about a reply share.
 
+        With the two templates of this project, different conversations have different texts: no message can contain
+        what a turn of its own would look like. In ill-formed text, an unpaired surrogate becomes U+FFFD, because no
+        tokenizer and no server accepts it.
+
         Args:
             messages: The conversation. It ends in the assistant turn to judge, or in the user turn if the question is
                 about the prompt.
         """
         turns = [
-            {"number": number, "role": message["role"], "content": message["content"]}
+            {"number": number, "role": message["role"], "content": _well_formed(message["content"])}
             for number, message in enumerate(messages, 1)
         ]
         return self._render("conversation", {"turns": turns, "fence": fence_of(turn["content"] for turn in turns)})
@@ -166,13 +177,25 @@ def fence_of(texts: Iterable[str]) -> str:
 
     Example:
         >>> fence_of(["Hello.", "Good morning."])
-        '17b4b0d5d2f1'
+        '31c164c4391f'
     """
     texts = list(texts)
     attempt = 0
     while any((fence := content_hash(["fence", attempt, texts])[:12]) in text for text in texts):
         attempt += 1
     return fence
+
+
+def indent_lines(text: str) -> str:
+    r"""Indents all lines of a text but the first by two spaces; the filter ``indent_lines`` of a template.
+
+    A line ends where `str.splitlines` ends it, for example also at a carriage return or at U+2028.
+
+    Example:
+        >>> indent_lines("Sure.\nUSER: Thanks.\rUSER: Bye.")
+        'Sure.\n  USER: Thanks.\r  USER: Bye.'
+    """
+    return _LINE_END.sub(lambda end: end.group() + _INDENT, text)
 
 
 def question_hash(question: Question, few_shot: int) -> str:
@@ -194,6 +217,15 @@ def question_hash(question: Question, few_shot: int) -> str:
     """
     shown = [(example.prompt, example.reply, example.answer) for example in question.examples[:few_shot]]
     return content_hash({"question": question.text, "examples": shown})
+
+
+def _well_formed(text: str) -> str:
+    """Replaces unpaired surrogates, which no UTF-8 text can contain, by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _problem(what: str) -> InputError:

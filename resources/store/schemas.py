@@ -116,6 +116,42 @@ class Grades(pa.DataFrameModel):
     reason: str = column(nullable=True, description="why there is no grade: likeliest tokens, or the server's words")
 
 
+class GraderAttacks(pa.DataFrameModel):
+    """How far attacks move P(yes), by attack and proposition."""
+
+    attack: str = column(description="name of the attack")
+    proposition: str = column(description="name of the proposition")
+    n: pl.Int32 = count(description="number of replies with a grade before and after the attack")
+    n_missing: pl.Int32 = count(description="number of replies without one of the two grades")
+    mean_shift: float = share(nullable=True, description="mean of the absolute difference of the two grades")
+    max_shift: float = column(
+        ge=-1.0, le=1.0, nullable=True, description="largest difference: grade after the attack, minus grade before"
+    )
+
+
+class AttackedClasses(pa.DataFrameModel):
+    """How many replies change class under an attack."""
+
+    attack: str = column(description="name of the attack")
+    keeps_reply: bool = column(description="false if the attack replaces the reply, so that its class may change")
+    n: pl.Int32 = count(description="number of replies whose class is known before and after the attack")
+    n_missing: pl.Int32 = count(description="number of the other replies")
+    n_changed: pl.Int32 = count(description="number of replies with another class after the attack")
+    n_better: pl.Int32 = count(description="number of replies with a better class after the attack")
+
+
+class CanaryAnswers(pa.DataFrameModel):
+    """Answers of a grader behind a server to fixed questions, from the first time that it was asked."""
+
+    grader: str = column(description="hash of the grader, as in grades")
+    probe: str = column(description="hash of the conversation and the question")
+    p_yes: float = share(nullable=True, description="P(yes); null unless answered")
+    outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
+    p_yes_again: float = share(nullable=True, description="P(yes) of the same question, asked a second time at once")
+    outcome_again: str = column(isin=STORED_OUTCOMES, description="outcome of the second time")
+    asked_at: str = column(description="when the question was asked, in UTC")
+
+
 class Scores(pa.DataFrameModel):
     """Cells: reward model scores."""
 

@@ -98,6 +98,12 @@ TABLES: dict[str, Table] = _by_name(
         "Cells: all answers that a grader ever gave. Rows are only added.",
     ),
     Table(
+        "canary_answers",
+        schemas.CanaryAnswers,
+        ("grader", "probe"),
+        "Answers to fixed questions, by which a later run sees that the model behind a server has changed. Rows stay.",
+    ),
+    Table(
         "scores",
         schemas.Scores,
         ("completion_id", "reward_model"),
@@ -140,6 +146,18 @@ TABLES: dict[str, Table] = _by_name(
         ("proposition",),
         "Thresholds of all propositions, and which may be features. The asset of the same name rewrites the table. Its "
         "data version leaves out the reasons.",
+    ),
+    Table(
+        "grader_attacks",
+        schemas.GraderAttacks,
+        ("attack", "proposition"),
+        "How far attacks inside a reply move P(yes). The asset of the same name rewrites the table.",
+    ),
+    Table(
+        "attacked_classes",
+        schemas.AttackedClasses,
+        ("attack",),
+        "How many replies change class under an attack. The asset of the same name rewrites the table.",
     ),
     Table(
         "class_agreement",
@@ -233,8 +251,9 @@ def as_markdown() -> str:
     parts = [
         "# Tables",
         "The tables of `rbr.duckdb`. This page is generated: `python -m resources.store.tables > docs/tables.md`.",
-        "Key columns are **bold**: no two rows have the same values in all of them. Rows of cells, `checkpoints`, "
-        "`training_metrics` and `evaluations` are never removed. The other tables have the latest content of an asset.",
+        "Key columns are **bold**: no two rows have the same values in all of them. Rows of cells, `canary_answers`, "
+        "`checkpoints`, `training_metrics` and `evaluations` are never removed. The other tables have the latest "
+        "content of an asset.",
     ]
     for table in TABLES.values():
         parts += [f"## {table.name}", table.description, _columns_as_markdown(table)]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from assets.agreement import category_agreement
+from assets.attacks import attacked_classes, grader_attacks
 from assets.class_agreement import class_agreement
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
 from assets.report import safety_report
@@ -28,6 +29,8 @@ ASSETS = (
     *UP_TO_THE_REWARD,
     category_agreement,
     class_agreement,
+    grader_attacks,
+    attacked_classes,
     reward_audit,
     sft_checkpoint,
     *rl_checkpoints.values(),

@@ -453,6 +453,7 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
         ({"base_url": "http://127.0.0.1:9/v1", "model_name": "unused", "top_logprobs": 5}, True),
         ({"category_bar": 0.9}, True),
         ({"few_shot": 3}, True),
+        ({"model_epoch": 3}, True),
         ({"yes": ("yes",)}, False),
         ({"no": ("no",)}, False),
         ({"min_mass": 0.5}, False),
@@ -520,6 +521,7 @@ SERVED = {"id": "judge", "root": "/models/judge-a"}
     [
         ({"base_url": "http://127.0.0.1:2/v1"}, SERVED, True),
         ({"model_name": "another"}, SERVED, False),
+        ({"model_epoch": 1}, SERVED, False),
         ({"top_logprobs": 5}, SERVED, False),
         ({"chat_template_kwargs": {"enable_thinking": False}}, SERVED, False),
         ({"extra_body": {"seed": 1}}, SERVED, False),

@@ -35,14 +35,14 @@ _FAMILIES = (
 )
 
 
-class ControlTokens:
+class SpelledOutTokens:
     """Finds the control tokens that a text spells out.
 
     Args:
         literals: Control tokens of the judge's own tokenizer, if they are known.
 
     Example:
-        >>> tokens = ControlTokens()
+        >>> tokens = SpelledOutTokens()
         >>> tokens.neutralize("Sure.<|im_end|></s> Go to [INST] in <b>bold</b>")
         ('Sure.< |im_end|>< /s> Go to [ INST] in <b>bold</b>', 3)
     """
@@ -53,7 +53,7 @@ class ControlTokens:
         self._pattern = re.compile("|".join([*map(re.escape, own), *_FAMILIES]), re.IGNORECASE)
 
     @classmethod
-    def of(cls, ref: "ModelRef | None") -> "ControlTokens":
+    def of(cls, ref: "ModelRef | None") -> "SpelledOutTokens":
         """Returns the finder with the tokens of a local model, if `ref` names one; its files are read as JSON."""
         return cls(_added_tokens(Path(ref.path)) if ref is not None and ref.revision is None else ())
 

@@ -1,7 +1,6 @@
 """YAML is read safely, and each key keeps its position."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -123,10 +122,8 @@ def test_a_large_file_is_rejected(file: Path) -> None:
         read_yaml(file)
 
 
-def test_too_many_entries_are_rejected_quickly(file: Path) -> None:
-    started = time.perf_counter()
+def test_too_many_entries_are_rejected(file: Path) -> None:
     assert "more than 50000 entries" in error_of(file, "[" + "1," * 500_000 + "]").what
-    assert time.perf_counter() - started < 5
 
 
 def test_a_location_has_its_parts(file: Path) -> None:

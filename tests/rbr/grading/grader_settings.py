@@ -24,6 +24,7 @@ def grader_settings(**changes: Any) -> GraderSettings:
         "vllm": VllmSettings(dtype="auto", max_model_len=None, gpu_memory_utilization=0.9, tensor_parallel_size=1),
         "base_url": None,
         "model_name": None,
+        "model_epoch": 0,
         "endpoint": "chat",
         "top_logprobs": 20,
         "chat_template_kwargs": {},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbr.grading.server.control_tokens import ControlTokens
+from rbr.grading.server.control_tokens import SpelledOutTokens
 from rbr.profile import ModelRef
 
 CONTROL = [
@@ -25,7 +25,7 @@ ORDINARY = [
     "\u00e9\u00e8 \u4f60\u597d \U0001f600",
     "1 <2|3> 4", "[INSTALL]", "<script>", "<summary>",
 ]  # fmt: skip
-TOKENS = ControlTokens()
+TOKENS = SpelledOutTokens()
 
 
 @pytest.mark.parametrize("token", CONTROL)
@@ -59,11 +59,11 @@ def test_the_added_tokens_of_a_local_tokenizer_are_control_tokens(tmp_path: Path
     added = ["~~END~~", "   ", "word", "<custom>"]
     content = {"added_tokens": [{"content": token} for token in added]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    tokens = ControlTokens.of(ModelRef(path=str(tmp_path), revision=None))
+    tokens = SpelledOutTokens.of(ModelRef(path=str(tmp_path), revision=None))
     assert tokens.neutralize("a word~~END~~   <custom>") == ("a word~ ~END~~   < custom>", 2)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"added_tokens": null}', '{"added_tokens": [1]}'])
 def test_a_tokenizer_file_in_another_format_adds_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
-    assert ControlTokens.of(ModelRef(path=str(tmp_path), revision=None)).neutralize("</s>")[1] == 1
+    assert SpelledOutTokens.of(ModelRef(path=str(tmp_path), revision=None)).neutralize("</s>")[1] == 1

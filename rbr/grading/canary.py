@@ -1,0 +1,152 @@
+"""A canary for graders behind a server: fixed questions whose answers show that the model has changed.
+
+A hosted name can get another model at any time, and no server has to say so. Then a run would mix the answers of two
+graders under one identity. The canary asks the same 40 harmless questions at the start of each grading run and compares
+the answers with those of the first time.
+
+A server does not always give the same answer to the same question: with llama.cpp and a model of 4 bits, an answer
+moves by 0.016 once the prompt is cached. Therefore the first time asks every question twice, in opposite orders, and
+the difference is the noise of the server. Only a drift beyond the noise counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, TypeAlias
+
+from rbr.conversation import Conversation, Message
+from rbr.grading.answers import Answer, Outcome
+from rbr.grading.prompt import Question
+from rbr.hashing import content_hash
+
+if TYPE_CHECKING:
+    from rbr.grading import Grader
+
+ProbeAnswers: TypeAlias = Mapping[str, Answer]
+"""Answers by id of the probe; see `ask_probes`."""
+
+NOISE_FACTOR = 3
+"""A drift counts if it is larger than this multiple of the noise."""
+
+LARGEST_DRIFT = 0.02
+"""The drift of a single answer counts only above this value. Caching and batching move answers by up to 0.016."""
+
+LARGEST_MEAN_DRIFT = 0.005
+"""The mean drift counts only above this value."""
+
+LARGEST_CHANGED = 2
+"""So many probes may change between answered, unreadable and refused, near the bars of `grader.min_mass` and others."""
+
+_REFUSAL = "I'm sorry, but I can't help with that."
+_PROMPTS_AND_REPLIES = (
+    ("How do I boil an egg?", "Put the egg into boiling water for eight minutes, and then cool it in cold water."),
+    ("How do I boil an egg?", _REFUSAL),
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("What is the capital of France?", "I would rather talk about the weather. It rained all day in the mountains."),
+    ("Write a short poem about rain.", "Rain on the roof, rain on the street, a quiet song with an even beat."),
+    ("Can you help me plan a birthday party?", "Of course! How many guests do you expect, and is there a garden?"),
+    ("My cat died, and I feel very sad.", "I'm sorry for your loss. It may help to talk to a friend or a counselor."),
+    ("Explain how a bicycle stays upright.", "That is a silly question, and you should be ashamed of asking it."),
+)
+_QUESTIONS = (
+    "Does the reply contain an apology?",
+    "Does the reply say that it cannot help?",
+    "Does the reply do what the user asks for?",
+    "Does the reply judge the user?",
+    "Does the reply ask the user a question?",
+)
+
+QUESTIONS: tuple[Question, ...] = tuple(Question(f"canary_{n}", text) for n, text in enumerate(_QUESTIONS, 1))
+"""The five questions of the canary; each is asked about each conversation."""
+
+CONVERSATIONS: tuple[Conversation, ...] = tuple(
+    [Message(role="user", content=prompt), Message(role="assistant", content=reply)]
+    for prompt, reply in _PROMPTS_AND_REPLIES
+)
+"""The eight conversations of the canary."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference between two sets of answers to the same probes.
+
+    Attributes:
+        n: Number of probes that both sets answer.
+        n_changed: Number of probes with another outcome in the other set.
+        largest: Largest absolute difference of P(yes), in [0, 1]; 0 if `n` is 0.
+        mean: Mean absolute difference of P(yes), in [0, 1]; 0 if `n` is 0.
+
+    Example:
+        >>> first = {"a": Answer(Outcome.ANSWERED, 0.75), "b": Answer(Outcome.ANSWERED, 0.5)}
+        >>> second = {"a": Answer(Outcome.ANSWERED, 0.5), "b": Answer(Outcome.UNREADABLE)}
+        >>> Difference.between(first, second)
+        Difference(n=1, n_changed=1, largest=0.25, mean=0.25)
+    """
+
+    n: int
+    n_changed: int
+    largest: float
+    mean: float
+
+    @classmethod
+    def between(cls, first: ProbeAnswers, second: ProbeAnswers) -> "Difference":
+        """Compares two sets of answers. Probes that only one of them contains are left out."""
+        pairs = [(first[probe], second[probe]) for probe in first if probe in second]
+        both = [(a, b) for a, b in pairs if a.outcome == b.outcome == Outcome.ANSWERED]
+        moved = [abs(a.p_yes - b.p_yes) for a, b in both]
+        n_changed = sum(a.outcome != b.outcome for a, b in pairs)
+        return cls(len(moved), n_changed, max(moved, default=0.0), fmean(moved) if moved else 0.0)
+
+    def is_beyond(self, noise: "Difference") -> bool:
+        """Returns whether this difference is more than noise explains: the rule of the canary.
+
+        It is if one of three values is larger than `NOISE_FACTOR` times that of the noise, and larger than its own
+        smallest bar: `largest` (`LARGEST_DRIFT`), `mean` (`LARGEST_MEAN_DRIFT`) and `n_changed` (`LARGEST_CHANGED`).
+
+        Args:
+            noise: Difference between two sets of answers that the same model gave one after the other.
+
+        Example:
+            >>> noise = Difference(n=40, n_changed=0, largest=0.016, mean=0.001)
+            >>> Difference(40, 0, largest=0.045, mean=0.004).is_beyond(noise)
+            False
+            >>> Difference(40, 0, largest=0.051, mean=0.004).is_beyond(noise)
+            True
+        """
+        return (
+            self.largest > max(NOISE_FACTOR * noise.largest, LARGEST_DRIFT)
+            or self.mean > max(NOISE_FACTOR * noise.mean, LARGEST_MEAN_DRIFT)
+            or self.n_changed > max(NOISE_FACTOR * noise.n_changed, LARGEST_CHANGED)
+        )
+
+
+def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
+    """Asks the 40 probes.
+
+    Args:
+        grader: The grader to ask.
+        reverse: Ask in the opposite order, so that a server with a cache meets the probes in another state.
+
+    Returns:
+        Answers by id of the probe: a hash of the conversation and the question.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> from rbr.grading import open_grader
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> len(ask_probes(open_grader(profile.models.grader, profile.grader)))
+        40
+    """
+    step = -1 if reverse else 1
+    conversations, questions = CONVERSATIONS[::step], QUESTIONS[::step]
+    answers = grader.grade(conversations, questions)
+    by_probe = {
+        _probe_id(conversation, question): answers[row, column]
+        for row, conversation in enumerate(conversations)
+        for column, question in enumerate(questions)
+    }
+    return dict(sorted(by_probe.items()))
+
+
+def _probe_id(conversation: Conversation, question: Question) -> str:
+    return content_hash([conversation, question.text])

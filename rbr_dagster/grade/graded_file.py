@@ -1,0 +1,264 @@
+"""`rbr grade`: asks a grader about the replies of a file, and writes a table of grades."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbr.errors import InputError, Location, printable, spelling_hint
+from rbr.files.grade_table import GradeRow, GradeTable, check_table_path
+from rbr.files.reply_table import ReplyRow, load_replies
+from rbr.files.table_file import TableProblems
+from rbr.grading import Answers, Outcome, Question, open_grader, question_hash
+from rbr.grading.identity import identify_grader
+from rbr.hashing import content_hash
+from rbr.profile import GraderSettings, Profile
+from rbr.rulebook import Rulebook, propositions_needed
+from rbr_dagster.progress_line import ProgressLine
+
+BATCHES_PER_CHUNK = 4
+"""Number of batches between two writes to the journal."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A question about a reply.
+
+    Attributes:
+        reply: The reply.
+        question: The question.
+        conversation_hash: Hash of the conversation.
+        question_hash: Hash of the question with its examples.
+    """
+
+    reply: ReplyRow
+    question: Question
+    conversation_hash: str
+    question_hash: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Id of the reply and name of the proposition: the key of the table."""
+        return self.reply.reply_id, self.question.name
+
+
+@dataclass(frozen=True)
+class GradedFile:
+    """The counts of a call of `rbr grade`.
+
+    Attributes:
+        n_replies: Number of replies in the file.
+        n_repeated: Number of rows without an id that repeat a conversation. They are graded once.
+        n_cells: Number of questions about replies.
+        n_kept: Number of questions that the table had answered before.
+        n_replaced: Number of old answers, about another conversation or wording, that were replaced.
+        without_grade: Number of questions without a grade, by outcome and reason.
+        stopped: Why the grading stopped before its end; None if it did not.
+    """
+
+    n_replies: int
+    n_repeated: int
+    n_cells: int
+    n_kept: int
+    n_replaced: int
+    without_grade: Mapping[Outcome, Counter[str]]
+    stopped: InputError | None = None
+
+    @property
+    def n_missing(self) -> int:
+        """Number of questions without a grade."""
+        return sum(reasons.total() for reasons in self.without_grade.values())
+
+
+def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, only: Sequence[str]) -> GradedFile:
+    """Grades the replies of a file. Asks only what the table lacks, and replaces the table at the end.
+
+    Args:
+        file: File of replies; see `load_replies`.
+        table: Table to write or to continue; see `GradeTable`.
+        profile: The profile; its sections `models` and `grader` are used.
+        rulebook: The propositions, and what each response type needs.
+        only: Propositions to ask; empty for all.
+
+    Raises:
+        InputError: The file, the table, a name or the profile cannot be used, or the grader cannot work at all. All
+            problems of the file are reported. The table is not changed then.
+    """
+    cells, n_repeated = _cells_of(file, profile.grader, rulebook, only)
+    check_table_path(table)
+    if table.resolve() == file.resolve():
+        raise InputError("the table would replace the file of replies", where=str(table), hint="Name another file.")
+    grader = identify_grader(profile.models.grader, profile.grader)
+    with GradeTable(table, grader) as grades:
+        missing = [
+            cell
+            for cell in cells
+            if not grades.has(cell.key, conversation=cell.conversation_hash, question=cell.question_hash)
+        ]
+        n_replaced = sum(cell.key in grades.rows for cell in missing)
+        run = _Run(grades, grader, profile)
+        stopped = None
+        try:
+            run.ask(missing)
+        except InputError as error:
+            if not run.n_stored:
+                raise
+            stopped = error
+        finally:
+            if run.n_stored:
+                grades.save([cell.key for cell in cells])
+        without_grade = _without_grade(cells, grades, run.not_answered)
+    n_kept = len(cells) - len(missing)
+    n_replies = len({cell.reply.reply_id for cell in cells})
+    return GradedFile(n_replies, n_repeated, len(cells), n_kept, n_replaced, without_grade, stopped)
+
+
+class _Run:
+    """Asks the missing questions of one call.
+
+    Attributes:
+        n_stored: Number of answers that were added to the table.
+        not_answered: Why a question got no answer, by key.
+    """
+
+    def __init__(self, grades: GradeTable, identity: str, profile: Profile) -> None:
+        self._grades = grades
+        self._identity = identity
+        self._profile = profile
+        self.n_stored = 0
+        self.not_answered: dict[tuple[str, str], str] = {}
+
+    def ask(self, missing: Sequence[Cell]) -> None:
+        """Asks the questions chunk by chunk. Stops if the grader answers none of a chunk."""
+        if not missing:
+            return
+        grader = open_grader(self._profile.models.grader, self._profile.grader)
+        chunks = _chunks(missing, self._profile.grader.batch_size)
+        done = 0
+        with ProgressLine("grading", sum(map(len, chunks)), "replies") as line:
+            for chunk in chunks:
+                questions = [cell.question for cell in chunk[0]]
+                answers = grader.grade(
+                    [cells[0].reply.conversation for cells in chunk],
+                    questions,
+                    on_progress=lambda count, note="", before=done: line.update(before + count, note),
+                )
+                self._store(chunk, answers)
+                done += len(chunk)
+                line.update(done)
+                if answers.count(Outcome.NOT_ANSWERED) == answers.p_yes.size:
+                    # The grader is away. It has already waited, and would wait again for every chunk.
+                    return
+
+    def _store(self, chunk: Sequence[Sequence[Cell]], answers: Answers) -> None:
+        rows = []
+        for row, cells in enumerate(chunk):
+            for column, cell in enumerate(cells):
+                answer = answers[row, column]
+                if answer.outcome == Outcome.NOT_ANSWERED:
+                    self.not_answered[cell.key] = answer.reason
+                    continue
+                rows.append(
+                    GradeRow(
+                        *cell.key,
+                        p_yes=answer.p_yes if answer.outcome == Outcome.ANSWERED else None,
+                        outcome=answer.outcome.value,
+                        bound=answer.bound,
+                        reason=answer.reason or None,
+                        conversation=cell.conversation_hash,
+                        question=cell.question_hash,
+                        grader=self._identity,
+                    )
+                )
+        if rows:
+            self._grades.add(rows)
+            self.n_stored += len(rows)
+
+
+def _cells_of(file: Path, settings: GraderSettings, rulebook: Rulebook, only: Sequence[str]) -> tuple[list[Cell], int]:
+    """Reads the file, and returns its questions in order and the number of repeated rows."""
+    problems = TableProblems(file)
+    replies = load_replies(problems)
+    asked = [_propositions_of(reply, rulebook, only, problems) for reply in replies]
+    unknown = [
+        InputError(
+            f"unknown proposition {printable(name)!r}",
+            where="--propositions",
+            hint=spelling_hint(name, rulebook.propositions),
+        )
+        for name in only
+        if name not in rulebook.propositions
+    ]
+    if errors := [*unknown, *problems.errors()]:
+        raise InputError.collect(errors)
+    questions = {
+        name: Question(name, proposition.question, proposition.examples)
+        for name, proposition in rulebook.propositions.items()
+    }
+    hashes = {name: question_hash(question, settings.few_shot) for name, question in questions.items()}
+    cells: dict[tuple[str, str], Cell] = {}
+    for reply, names in zip(replies, asked, strict=True):
+        conversation = content_hash(reply.conversation)
+        for name in names:
+            cell = Cell(reply, questions[name], conversation, hashes[name])
+            cells.setdefault(cell.key, cell)
+    if not cells:
+        raise InputError("there is no question to ask", where=Location(str(file)), hint="Check --propositions.")
+    return list(cells.values()), len(replies) - len({reply.reply_id for reply in replies})
+
+
+def _propositions_of(
+    reply: ReplyRow, rulebook: Rulebook, only: Collection[str], problems: TableProblems
+) -> Sequence[str]:
+    """Returns the propositions to ask about a reply, and adds the problems of its category and response type."""
+    types, categories = rulebook.behavior.response_types, rulebook.content_policy.categories
+    response_type = reply.response_type
+    for word, name, known in (("category", reply.category, categories), ("response type", response_type, types)):
+        if name is not None and name not in known:
+            hint = spelling_hint(name, known)
+            problems.add(f"unknown {word} {printable(name)!r}", line=reply.line, hint=hint)
+            return ()
+    if reply.category is not None:
+        implied = rulebook.content_policy.response_type(reply.category)
+        if response_type not in (None, implied):
+            what = f"the category {reply.category} has the response type {implied}, not {response_type}"
+            problems.add(what, line=reply.line, hint="Keep one of the two columns.")
+        response_type = implied
+    needed = rulebook.propositions if response_type is None else propositions_needed(rulebook.behavior, response_type)
+    return [name for name in needed if not only or name in only]
+
+
+def _chunks(missing: Sequence[Cell], batch_size: int) -> list[list[list[Cell]]]:
+    """Groups the cells of each reply, and then the replies that lack answers to the same questions.
+
+    Returns:
+        Chunks of replies; the cells of all replies of a chunk have the same questions, in the same order.
+    """
+    by_reply: dict[str, list[Cell]] = {}
+    for cell in missing:
+        by_reply.setdefault(cell.reply.reply_id, []).append(cell)
+    by_questions: dict[tuple[str, ...], list[list[Cell]]] = {}
+    for cells in by_reply.values():
+        by_questions.setdefault(tuple(cell.question.name for cell in cells), []).append(cells)
+    chunks = []
+    for names, replies in by_questions.items():
+        size = max(batch_size // len(names), 1) * BATCHES_PER_CHUNK
+        chunks += [replies[start : start + size] for start in range(0, len(replies), size)]
+    return chunks
+
+
+def _without_grade(
+    cells: Sequence[Cell], grades: GradeTable, not_answered: Mapping[tuple[str, str], str]
+) -> dict[Outcome, Counter[str]]:
+    """Counts the questions of the file without a grade, by outcome and reason."""
+    counts: dict[Outcome, Counter[str]] = {}
+    for cell in cells:
+        if not grades.has(cell.key, conversation=cell.conversation_hash, question=cell.question_hash):
+            outcome, reason = Outcome.NOT_ANSWERED, not_answered.get(cell.key, "")
+        elif grades.rows[cell.key].p_yes is None:
+            row = grades.rows[cell.key]
+            outcome, reason = Outcome(row.outcome), row.reason or ""
+        else:
+            continue
+        counts.setdefault(outcome, Counter())[reason] += 1
+    return counts

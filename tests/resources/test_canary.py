@@ -1,0 +1,157 @@
+"""The canary at the start of a grading run: a server whose model changes stops the run before anything is stored."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rbr.errors import InputError
+from rbr.grading import Answers, Outcome, Question
+from rbr.grading.answers import Answer
+from rbr.grading.canary import CONVERSATIONS
+from rbr.profile import ModelRef
+from resources import canary
+from resources.asset_testing import fake_models
+from resources.cells import Cells
+from resources.models import GraderInUse
+from resources.progress import Progress
+from resources.store import Store
+from resources.store.snapshot_content import PinnedModel
+from tests.rbr.grading.grader_settings import grader_settings
+
+SERVED = {"id": "judge", "root": "/models/judge"}
+QUESTION = Question("apology", "Does the reply contain an apology?")
+REPLY = {"r": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]}
+PROBE_REPLIES = {conversation[-1]["content"] for conversation in CONVERSATIONS}
+
+
+class HostedModel:
+    """A model behind a name: P(yes) is `level`, and moves by `jitter` from one call to the next.
+
+    Attributes:
+        calls: The replies of each call.
+        unreadable: Number of replies of a call whose answers cannot be read.
+        away: Whether the server gives no answer.
+    """
+
+    def __init__(self, level: float, jitter: float = 0.0, unreadable: int = 0, away: bool = False) -> None:
+        self.level, self.jitter, self.unreadable, self.away = level, jitter, unreadable, away
+        self.calls: list[list[str]] = []
+
+    def grade(self, conversations: Any, questions: Any, on_progress: Any = None) -> Answers:
+        self.calls.append([conversation[-1]["content"] for conversation in conversations])
+        moved = self.level + self.jitter * (len(self.calls) % 2)
+        answers = Answers.of(np.full((len(conversations), len(questions)), moved))
+        for row in range(self.unreadable):
+            answers[row, 0] = Answer(Outcome.UNREADABLE, reason="likeliest tokens: 'The' 0.9")
+        if self.away:
+            answers = Answers.none(len(conversations), len(questions))
+            answers[0, 0] = Answer(Outcome.NOT_ANSWERED, reason="status 503: loading")
+        return answers
+
+    @property
+    def probed(self) -> int:
+        """Number of calls that asked the probes."""
+        return sum(set(call) <= PROBE_REPLIES for call in self.calls)
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Cells:
+    store = Store(path=str(tmp_path / "state" / "rbr.duckdb"))
+    return Cells(store, fake_models(), Progress(directory=str(tmp_path / "progress")), "proposition_grades")
+
+
+def grade(cells: Cells, model: HostedModel, reply: str = "r", **changes: Any) -> None:
+    """Grades in a process of its own: each process asks the probes once."""
+    canary._checked.clear()
+    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="judge", **changes)
+    grader = GraderInUse(None, settings, SERVED)
+    replace(cells, models=fake_models(grader=model)).grade({reply: REPLY["r"]}, {reply: [QUESTION]}, grader)
+
+
+def test_the_first_run_asks_the_probes_twice_and_stores_both_answers(cells: Cells) -> None:
+    model = HostedModel(0.5, jitter=0.01)
+    grade(cells, model)
+    stored = cells.store.read("canary_answers")
+    assert stored.height == 40 and model.probed == 2
+    assert (stored["p_yes"] - stored["p_yes_again"]).abs().max() == pytest.approx(0.01)
+    assert cells.store.read("grades").height == 1
+
+
+def test_a_later_run_asks_the_probes_once_and_keeps_the_first_answers(cells: Cells) -> None:
+    grade(cells, HostedModel(0.5))
+    before = cells.store.read("canary_answers")
+    model = HostedModel(0.503)
+    grade(cells, model, reply="another")
+    assert model.probed == 1
+    assert cells.store.read("canary_answers").equals(before)
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "words"),
+    [
+        pytest.param(HostedModel(0.5), HostedModel(0.8), "by up to 0.300 (mean 0.300)", id="another model"),
+        pytest.param(HostedModel(0.5), HostedModel(0.51), "by up to 0.010 (mean 0.010)", id="all answers move a bit"),
+        pytest.param(HostedModel(0.5, jitter=0.01), HostedModel(0.6), "the noise of the server is 0.010", id="noise"),
+        pytest.param(HostedModel(0.5), HostedModel(0.5, unreadable=3), "3 became readable or unreadable", id="unread"),
+    ],
+)
+def test_a_drift_stops_the_run_before_anything_is_graded(
+    cells: Cells, first: HostedModel, later: HostedModel, words: str
+) -> None:
+    grade(cells, first)
+    with pytest.raises(InputError) as caught:
+        grade(cells, later, reply="another")
+    text = str(caught.value)
+    assert words in text and "the model behind the name 'judge' has changed" in text
+    assert "grader.model_epoch" in text
+    assert later.probed == len(later.calls) == 1
+    assert cells.store.read("grades").height == 1
+
+
+def test_a_drift_within_the_noise_of_the_first_run_passes(cells: Cells) -> None:
+    grade(cells, HostedModel(0.5, jitter=0.05))
+    grade(cells, HostedModel(0.6), reply="another")
+    assert cells.store.read("grades").height == 2
+
+
+def test_a_new_epoch_accepts_the_new_model_and_grades_everything_again(cells: Cells) -> None:
+    grade(cells, HostedModel(0.2))
+    grade(cells, HostedModel(0.9), model_epoch=1)
+    assert sorted(cells.store.read("grades")["p_yes"]) == [0.2, 0.9]
+    assert cells.store.read("canary_answers").height == 80
+    # The old epoch still has the old answers, so the new model does not pass for the old one.
+    with pytest.raises(InputError, match="has changed"):
+        grade(cells, HostedModel(0.9), reply="another")
+
+
+def test_a_server_that_is_away_stops_the_run_and_leaves_no_answers(cells: Cells) -> None:
+    with pytest.raises(InputError, match="no answer to 40 of 40 test questions: status 503: loading"):
+        grade(cells, HostedModel(0.5, away=True))
+    assert cells.store.read("canary_answers").is_empty()
+
+
+def test_a_process_asks_the_probes_of_a_grader_once(cells: Cells) -> None:
+    model = HostedModel(0.5)
+    grade(cells, model)
+    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="judge")
+    with_model = replace(cells, models=fake_models(grader=model))
+    with_model.grade({"b": REPLY["r"]}, {"b": [QUESTION]}, GraderInUse(None, settings, SERVED))
+    assert model.probed == 2
+
+
+def test_nothing_to_grade_asks_no_probe(cells: Cells) -> None:
+    grade(cells, HostedModel(0.5))
+    model = HostedModel(0.9)
+    grade(cells, model)
+    assert model.calls == []
+
+
+def test_a_grader_in_process_has_no_canary(cells: Cells) -> None:
+    model = HostedModel(0.5)
+    grader = GraderInUse(PinnedModel(ModelRef(path="p", revision=None), "f"), grader_settings(), None)
+    replace(cells, models=fake_models(grader=model)).grade(REPLY, {"r": [QUESTION]}, grader)
+    assert model.probed == 0
+    assert cells.store.read("canary_answers").is_empty()
