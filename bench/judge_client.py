@@ -4,9 +4,8 @@
 
 A stub in another process answers at once, so the client is the only work. Three clients ask the same cells with the
 same number of requests in flight, in turns: the endpoint ``chat`` (one request for each cell), the endpoint
-``completions`` (token ids, one request for each reply), and a plain httpx client with one request for each cell, which
-is the client of release 0.1.0. The last line is JSON; times are milliseconds of CPU for each cell, the least of the
-rounds.
+``completions`` (token ids, one request for each reply), and, as the baseline ``before``, a plain httpx client with one
+request for each cell. The last line is JSON; times are milliseconds of CPU for each cell, the least of the rounds.
 """
 
 import argparse
@@ -105,11 +104,8 @@ def stub_server() -> Iterator[int]:
         process.join()
 
 
-class ClientOfRelease01:
-    """The client of release 0.1.0: httpx, one request for each cell, each written and read on its own.
-
-    The text of the prompt comes from today's template, so that all clients send the same prompts.
-    """
+class PlainClient:
+    """A plain client: httpx, one request for each cell, and each request is written and read on its own."""
 
     def __init__(self, settings: GraderSettings) -> None:
         self.settings = settings
@@ -205,7 +201,7 @@ def main() -> None:
         settings = load_profile("profiles/sandbox.yaml").grader.model_copy(update=changes)
         chat = OpenAIGrader(settings, GRADER)
         completions = OpenAIGrader(settings.model_copy(update={"endpoint": "completions"}), GRADER)
-        before = ClientOfRelease01(settings)
+        before = PlainClient(settings)
         clients: dict[str, Callable[[], NDArray[np.float64]]] = {
             "chat": lambda: chat.grade(conversations, questions).p_yes,
             "completions": lambda: completions.grade(conversations, questions).p_yes,

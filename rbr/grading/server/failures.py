@@ -51,6 +51,7 @@ class Failure:
         words: The server's own words, or ours if there was no reply.
         status: HTTP status; None if there was no reply.
         retry_after: Seconds that the server asks to wait; None if it does not say.
+        others_answered: Whether the server answered other requests between most tries of this one.
 
     Example:
         >>> str(Failure(FailureKind.BUSY, "slow down", status=429))
@@ -61,6 +62,7 @@ class Failure:
     words: str
     status: int | None = None
     retry_after: float | None = None
+    others_answered: bool = False
 
     def __str__(self) -> str:
         return self.words if self.status is None else f"the server answered {self.status}: {self.words}"

@@ -149,11 +149,10 @@ class GradingCall:
             return
         questions = [self._questions[column] for column in job.columns]
         body = self._requests.body(self._starts[job.row], questions)
-        n_answered = self._asker.patience.n_answered
         reply = await self._asker.ask(self._requests.path, body, lambda: self.stopped_by is not None)
         choices = reply if isinstance(reply, Failure) else read_choices(reply, len(job.columns))
         if isinstance(choices, Failure):
-            await self._fail(job, choices, others_work=self._asker.patience.n_answered > n_answered)
+            await self._fail(job, choices)
             return
         for column, choice in zip(job.columns, choices, strict=True):
             answer = self._reader.answer(choice)
@@ -165,7 +164,7 @@ class GradingCall:
             else:
                 self._give_up(job.row, column, answer)
 
-    async def _fail(self, job: _Job, failure: Failure, others_work: bool) -> None:
+    async def _fail(self, job: _Job, failure: Failure) -> None:
         """Decides what a request without an answer means: for its cells, and for the call."""
         if self.stopped_by:
             return
@@ -185,10 +184,10 @@ class GradingCall:
             if job.tries == 0:
                 self._ready.append(_Job(job.row, job.columns, tries=1))
                 return
-        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY):
-            # Does this request fail, or did every request fail for a while? A request that failed while the server
-            # worked has failed. While every request fails, the patience is not over.
-            is_down = not others_work and await self._checked() is not None
+        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not failure.others_answered:
+            # Does this request fail, or did every request fail for a while? While every request fails, the patience is
+            # not over. Once the server answers the probe again, the request has another chance.
+            is_down = await self._checked() is not None
             if is_down or job.tries == 0:
                 # At once, so that a conversation that cannot be answered is known before all is asked about it.
                 self._ready.appendleft(replace(job, is_first=False, tries=job.tries if is_down else 1))
