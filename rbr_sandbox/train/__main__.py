@@ -51,9 +51,24 @@ def main() -> None:
     parser.add_argument(
         "--threads", default=2, type=int, help="number of threads of each process; does not change the weights"
     )
+    parser.add_argument(
+        "--continue-grader",
+        default=0,
+        type=int,
+        metavar="STEPS",
+        help="let the last stage of the grader go on for STEPS steps, in place of a training from the base",
+    )
+    parser.add_argument("--seed", default=SEED, type=int, help="seed of --continue-grader")
     options = parser.parse_args()
     trainer = SandboxTrainer(
-        options.rulebook, options.output, options.base, options.annotator_bias, options.shorten, options.threads
+        options.rulebook,
+        options.output,
+        options.base,
+        options.annotator_bias,
+        options.shorten,
+        options.threads,
+        options.continue_grader,
+        options.seed,
     )
     if "data" in options.only:
         write_data(SEED, load_rulebook(options.rulebook))

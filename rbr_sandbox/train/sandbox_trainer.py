@@ -40,6 +40,9 @@ class SandboxTrainer:
         annotator_bias: Bias of the human reward model's annotators; see `rbr_sandbox.annotators.alarm_words`.
         shorten: Divisor of every number of steps, for a quick trial.
         threads: Number of threads of each process; does not change the weights.
+        continued_steps: Number of steps by which the finishing stage of the grader in `output` goes on, in place of a
+            training from the base; 0 to train from the base. A new template of the prompt needs only this.
+        seed: Seed of the continued stage.
     """
 
     rulebook: Path
@@ -48,6 +51,8 @@ class SandboxTrainer:
     annotator_bias: float
     shorten: int
     threads: int
+    continued_steps: int = 0
+    seed: int = SEED
 
     def train(self, parts: Sequence[str]) -> None:
         """Trains models one after another, and saves each model with its training curve.
@@ -112,6 +117,16 @@ class SandboxTrainer:
         self, base: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, log: list[dict[str, Any]]
     ) -> LlamaForCausalLM:
         rulebook = load_rulebook(self.rulebook)
+        if self.continued_steps:
+            trained = LlamaForCausalLM.from_pretrained(self.output / "grader", dtype=torch.float32)
+            samples = [
+                reply
+                for seed in (self.seed, self.seed + 1)
+                for reply in sample_base_replies(self.base, seed, self._steps(SAMPLES))
+            ]
+            return finish_grader(
+                trained, tokenizer, rulebook, samples, steps=self.continued_steps, seed=self.seed, log=log
+            )
         samples = sample_base_replies(self.base, SEED, self._steps(SAMPLES))
         grader = train_grader(
             base,
