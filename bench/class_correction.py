@@ -142,7 +142,7 @@ def sandbox_gold_replies(rulebook: Rulebook) -> dict[str, JudgedReplies]:
     rows = {str(row.line): row for row in load_gold_labels(profile.gold_labels)}
     questions = [Question(name, entry.question, entry.examples) for name, entry in rulebook.propositions.items()]
     conversations = [[*row.messages, {"role": "assistant", "content": row.reply}] for row in rows.values()]
-    p_yes = grader.grade(conversations, questions)
+    p_yes = grader.grade(conversations, questions).p_yes
     cells = [(line, question.name) for line in rows for question in questions]
     schema = ["completion_id", "proposition"]
     grades = pl.DataFrame(cells, schema=schema, orient="row").with_columns(p_yes=p_yes.ravel())

@@ -82,7 +82,8 @@ def run(
     summary = f"{asset_count} assets made" if asset_count else "Everything is up to date"
     terminal.console.print(f"{summary}, {_duration(time.monotonic() - started)}.\n", highlight=False)
     terminal.console.print(as_tables(current_metrics(environment.store)))
-    typer.echo(f"Report   {environment.artifacts.report}")
+    if Path(environment.artifacts.report).is_file():
+        typer.echo(f"Report   {environment.artifacts.report}")
     typer.echo(f"UI       {'make ui' if Path('Makefile').exists() else 'rbr ui'}")
 
 

@@ -100,6 +100,21 @@ class Answers:
         outcomes[np.isnan(p_yes)] = Outcome.UNREADABLE
         return cls(p_yes, outcomes, np.zeros(p_yes.shape))
 
+    def require_answers(self) -> "Answers":
+        """Returns the answers if every question got one, which may be unreadable or refused.
+
+        Raises:
+            InputError: A question got no answer, so nothing is known about it.
+        """
+        if n_missing := self.count(Outcome.NOT_ANSWERED):
+            reasons = list(dict.fromkeys(self.reasons_of(Outcome.NOT_ANSWERED)))
+            raise InputError(
+                f"the grader gave no answer to {n_missing} of {self.p_yes.size} questions: {'; '.join(reasons[:3])}",
+                where="grader",
+                hint="Check the grader, and run the command again.",
+            )
+        return self
+
     def __setitem__(self, cell: tuple[int, int], answer: Answer) -> None:
         self.p_yes[cell] = answer.p_yes
         self.outcomes[cell] = answer.outcome

@@ -177,10 +177,12 @@ def _graded(
 ) -> Explanation:
     """Asks the grader about the reply, and explains the reward from the answers."""
     if rules.artifact is not None:
-        p_yes = grader.grade([conversation], rules.artifact.questions_of(response_type))[0]  # [propositions]
+        answers = grader.grade([conversation], rules.artifact.questions_of(response_type)).require_answers()
+        p_yes = answers.p_yes[0]  # [propositions]
         declared = rules.behavior.response_types.get(response_type)
         return explain(rules.artifact.rules[response_type], p_yes, r_rm, declared.signs if declared else None)
     features = feature_map(rules.behavior, response_type, accepted=rules.accepted, thresholds=rules.thresholds)
     entries = [(name, rules.propositions[name]) for name in features.propositions]
     questions = [Question(name, entry.question, entry.examples) for name, entry in entries]
-    return explain_without_weights(features, grader.grade([conversation], questions)[0], r_rm)
+    answers = grader.grade([conversation], questions).require_answers()
+    return explain_without_weights(features, answers.p_yes[0], r_rm)

@@ -28,9 +28,10 @@ def find_category(grader: Grader, prompt: Conversation, policy: ContentPolicy, b
             change the category could not be read.
     """
     questions = [Question(code, entry.question) for code, entry in policy.categories.items()]
-    (p_yes,) = grader.grade([prompt], questions)
+    answers = grader.grade([prompt], questions).require_answers()
+    codes, outcomes = [question.name for question in questions], [str(outcome) for outcome in answers.outcomes[0]]
     grades = pl.DataFrame(
-        {"prompt_id": _PROMPT, "category": [question.name for question in questions], "p_yes": p_yes}
+        {"prompt_id": _PROMPT, "category": codes, "p_yes": answers.p_yes[0], "outcome": outcomes}
     ).with_columns(pl.col("p_yes").fill_nan(None))
     unlabeled = pl.DataFrame({"prompt_id": [_PROMPT], "category": [None]}, schema_overrides={"category": pl.String})
     labeled, _ = assign_categories(unlabeled, grades, policy, bar)

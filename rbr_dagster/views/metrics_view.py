@@ -40,6 +40,8 @@ def as_tables(metrics: pl.DataFrame) -> Group:
 
     Replies without a class follow below their table: how many there are, and the range that they leave open.
     """
+    if metrics.is_empty():
+        return Group("No policy has been evaluated yet.")
     parts: list[Table | str] = []
     for (split, judge), rows in metrics.group_by("split", "judge", maintain_order=True):
         compared, prompts = rows["n_compared"].min(), rows["n_prompts"].max()

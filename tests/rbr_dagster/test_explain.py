@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rbr.classes.features import feature_map
 from rbr.errors import InputError
+from rbr.grading import Answers
 from rbr.reward.artifact import RewardRules
 from rbr.reward.explanation import explain, explain_without_weights
 from rbr.rulebook import load_content_policy, load_rulebook
@@ -33,7 +34,8 @@ class ScriptedGrader:
         self._p_yes = {name.replace("_", "-"): value for name, value in p_yes.items()}
 
     def grade(self, conversations, questions, on_progress=None):
-        return np.array([[self._p_yes.get(question.name, 0.01) for question in questions] for _ in conversations])
+        rows = [[self._p_yes.get(question.name, 0.01) for question in questions] for _ in conversations]
+        return Answers.of(np.array(rows))
 
 
 @pytest.fixture

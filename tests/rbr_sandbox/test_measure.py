@@ -1,13 +1,12 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from rbr.conversation import Conversation, prompt_id
-from rbr.grading import Question
+from rbr.grading import Answers, OnProgress, Question
 from rbr.rulebook import load_rulebook
 from rbr_sandbox.measure.figures import Figure, lowest, share_figure
 from rbr_sandbox.measure.measure_grader import category_figure, look_alike_figure, reading_figures
@@ -33,14 +32,14 @@ class OracleGrader:
         self,
         conversations: Sequence[Conversation],
         questions: Sequence[Question],
-        on_progress: Callable[[int], None] | None = None,
-    ) -> NDArray[np.float64]:
+        on_progress: OnProgress | None = None,
+    ) -> Answers:
         known_truths = [truths(messages[:-1], messages[-1]["content"]) for messages in conversations]
         proposition_of = {p.question: name for name, p in RULEBOOK.propositions.items()}
         for name in RULEBOOK.propositions:
             proposition_of |= dict.fromkeys(held_out_forms(name) + held_out_phrases(name), name)
         answers = np.array([[truth[proposition_of[q.text]] for q in questions] for truth in known_truths])
-        return np.where(answers, self.certainty, 1 - self.certainty)
+        return Answers.of(np.where(answers, self.certainty, 1 - self.certainty))
 
 
 def draw_replies(count: int) -> list[JudgedReply]:
@@ -109,12 +108,10 @@ def test_the_measured_category_of_a_prompt_has_the_highest_grade() -> None:
             self,
             conversations: Sequence[Conversation],
             questions: Sequence[Question],
-            on_progress: Callable[[int], None] | None = None,
-        ) -> NDArray[np.float64]:
-            return (
-                np.array([[codes[column] == p.topic.category for column in range(len(questions))] for p in prompts])
-                * 0.7
-            )
+            on_progress: OnProgress | None = None,
+        ) -> Answers:
+            rows = [[codes[column] == p.topic.category for column in range(len(questions))] for p in prompts]
+            return Answers.of(np.array(rows) * 0.7)
 
     assert category_figure(CategoryGrader(), RULEBOOK, "test", prompts, 0.95).value == 1.0
 
