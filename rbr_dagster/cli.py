@@ -1,6 +1,6 @@
 """The `rbr` command.
 
-`lint`, `classify`, `fit`, `init`, `new` and `import-openai` work from an installed wheel. The others need the pipeline.
+`lint`, `classify`, `fit`, `init`, `new`, `import-openai` and `models` work from an installed wheel. The others need the pipeline.
 Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline package.
 """
 
@@ -25,6 +25,7 @@ from rbr_dagster.command_options import (
     check_new_or_empty,
 )
 from rbr_dagster.environment import Environment, require_pipeline
+from rbr_dagster.models_commands import models_commands
 from rbr_dagster.rulebook_commands import rulebook_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -33,6 +34,7 @@ _PIPELINE = "Pipeline (from a clone of the repository)"
 
 # The commands for rulebooks are in a module of their own, because they need no pipeline.
 app.add_typer(rulebook_commands)
+app.add_typer(models_commands, name="models", rich_help_panel="Models")
 
 
 @app.callback()
