@@ -42,12 +42,16 @@ class PlainPass:
         content = self.tokenizer.encode(message, add_special_tokens=False, split_special_tokens=True)
         return [*encoded[0], *content, *encoded[1]]
 
-    @lru_cache(maxsize=4096)
+    @lru_cache(maxsize=1024)
+    def probabilities(self, message: str) -> torch.Tensor:
+        """Probabilities of the first token of the answer to a message, float32[V]."""
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([self.tokens(message)])).logits[0, -1]
+        return torch.softmax(logits.double(), dim=-1).float()
+
     def p_yes(self, message: str) -> float:
         """P(yes) / (P(yes) + P(no)) of the first token of the answer to a message."""
-        with torch.inference_mode():
-            logits = self._model(torch.tensor([self.tokens(message)])).logits[0, -1].double()
-        probabilities = torch.softmax(logits, dim=-1)
+        probabilities = self.probabilities(message).double()
         yes, no = float(probabilities[self.yes_ids].sum()), float(probabilities[self.no_ids].sum())
         return yes / (yes + no)
 

@@ -1,0 +1,40 @@
+"""llama.cpp answers the same request with other last digits once its prompt is cached."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.judges.conftest import JudgeModel
+from tests.judges.judged_conversations import QUESTIONS, gold_conversations
+from tests.judges.servers import JudgeServer, llamacpp, smollm2_gguf
+from tests.judges.test_server_answers import by_token_ids, p_yes
+
+pytestmark = pytest.mark.slow
+
+
+def largest_noise(server: JudgeServer, model: JudgeModel, conversations: int, questions: int) -> float:
+    """Largest difference of P(yes) between a prompt that the server reads anew, and the same prompt from its cache."""
+    noise = []
+    for turns in gold_conversations(conversations):
+        for question in QUESTIONS[:questions]:
+            prompt = [model.plain.tokens(model.plain.message(turns, question))]
+            first = by_token_ids(server, prompt, cache_prompt=False)[0]
+            again = [by_token_ids(server, prompt, cache_prompt=True)[0] for _ in range(2)]
+            noise.append(max(abs(p_yes(answer) - p_yes(first)) for answer in again))
+    print(f"{server.name}: {len(noise)} prompts, noise at most {max(noise):.1e}")
+    return max(noise)
+
+
+@pytest.mark.parametrize(("cache_type", "bound"), [("f32", 1e-5), ("f16", 1e-3)])
+def test_the_noise_of_fp32_weights_is_below_the_tolerance(
+    tiny_grader: JudgeModel, cache_type: str, bound: float
+) -> None:
+    with llamacpp(tiny_grader.gguf, f"grader-{cache_type}", context=512, cache_type=cache_type) as server:
+        assert largest_noise(server, tiny_grader, conversations=20, questions=10) < bound
+
+
+@pytest.mark.judges
+def test_the_noise_of_4_bit_weights_is_not(smollm2: JudgeModel) -> None:
+    file: Path = smollm2_gguf()
+    with llamacpp(file, "smollm2-q4_1", context=2048, cache_type="f16") as server:
+        assert 1e-3 < largest_noise(server, smollm2, conversations=10, questions=4) < 5e-2
