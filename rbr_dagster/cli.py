@@ -1,7 +1,8 @@
 """The `rbr` command.
 
-`lint`, `classify`, `fit`, `init`, `new`, `import-openai` and `models` work from an installed wheel. The others need the pipeline.
-Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline package.
+`lint`, `classify`, `fit`, `init`, `new`, `import-openai` and `models` work from an installed wheel. The others need the
+pipeline. Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline
+package.
 """
 
 import shlex

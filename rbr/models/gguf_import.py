@@ -127,7 +127,7 @@ def _load(file: Path, dtype: DataType) -> tuple[Any, Any]:
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, **source)
     # The readers of GGUF files check little. A truncated or unknown file fails in many ways, also as an IndexError.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         what = f"transformers cannot read the model: {reason}"
         hint = "Use a complete GGUF file of an architecture that transformers supports, or the original model."
@@ -211,6 +211,6 @@ def _warnings(tokenizer: Any, pre_tokenizer: str | None) -> tuple[str, ...]:
     if pre_tokenizer is None or pre_tokenizer in _LIKE_GPT2 or not cuts_like_gpt2:
         return ()
     return (
-        f"transformers does not know the pre-tokenizer {pre_tokenizer!r} and cuts texts like GPT-2. Numbers, blanks and "
-        "accents can give other tokens than at a llama.cpp server. Compare with the original model's tokenizer.",
+        f"transformers does not know the pre-tokenizer {pre_tokenizer!r} and cuts texts like GPT-2. Numbers, blanks "
+        "and accents can give other tokens than at a llama.cpp server. Compare with the original model's tokenizer.",
     )

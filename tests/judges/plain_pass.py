@@ -1,6 +1,5 @@
 """The reference for every judge: one forward pass of the whole prompt, without a cache, a batch or a backend."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ class PlainPass:
         self.yes_ids = self._single_tokens(YES)
         self.no_ids = self._single_tokens(NO)
         self._prompt = JudgePrompt(template)
+        self._known: dict[str, torch.Tensor] = {}
 
     def message(self, conversation: Conversation, question: Question) -> str:
         """The user message, which a chat server puts into its own chat template."""
@@ -42,9 +42,13 @@ class PlainPass:
         content = self.tokenizer.encode(message, add_special_tokens=False, split_special_tokens=True)
         return [*encoded[0], *content, *encoded[1]]
 
-    @lru_cache(maxsize=1024)
     def probabilities(self, message: str) -> torch.Tensor:
-        """Probabilities of the first token of the answer to a message, float32[V]."""
+        """Probabilities of the first token of the answer to a message, float32[V]; computed once."""
+        if message not in self._known:
+            self._known[message] = self._forward(message)
+        return self._known[message]
+
+    def _forward(self, message: str) -> torch.Tensor:
         with torch.inference_mode():
             logits = self._model(torch.tensor([self.tokens(message)])).logits[0, -1]
         return torch.softmax(logits.double(), dim=-1).float()

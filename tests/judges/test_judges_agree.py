@@ -54,10 +54,7 @@ def served(model: JudgeModel, server: JudgeServer, conversations: list, question
 
 def plain(model: JudgeModel, conversations: list, questions: list) -> np.ndarray:
     return np.array(
-        [
-            [model.plain.p_yes(model.plain.message(turns, question)) for question in questions]
-            for turns in conversations
-        ]
+        [[model.plain.p_yes(model.plain.message(turns, question)) for question in questions] for turns in conversations]
     )
 
 
@@ -65,8 +62,10 @@ def assert_close(answers: Answers, expected: np.ndarray, what: str) -> None:
     """Checks that every question has an answer, which differs by at most the tolerance and the answer's own bound."""
     assert answers.count(Outcome.ANSWERED) == expected.size, answers.reasons
     differences = np.abs(answers.p_yes - expected)
-    print(f"{what}: {expected.size} grades, difference at most {differences.max():.1e}, mean {differences.mean():.1e}, ")
-    print(f"bound at most {answers.bounds.max():.1e}")
+    largest, mean, bound = differences.max(), differences.mean(), answers.bounds.max()
+    print(
+        f"{what}: {expected.size} grades, difference at most {largest:.1e}, mean {mean:.1e}, bound at most {bound:.1e}"
+    )
     assert (differences <= TOLERANCE + answers.bounds).all()
 
 

@@ -1,7 +1,5 @@
 """llama.cpp answers the same request with other last digits once its prompt is cached."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.judges.conftest import JudgeModel
@@ -25,8 +23,9 @@ def largest_noise(server: JudgeServer, model: JudgeModel, conversations: int, qu
     return max(noise)
 
 
-@pytest.mark.parametrize(("cache_type", "bound"), [("f32", 1e-5), ("f16", 1e-3)])
-def test_the_noise_of_fp32_weights_is_below_the_tolerance(
+# The measured noise is 8.5e-7 and 9.8e-4. llama.cpp keeps keys and values as fp16 unless it is told otherwise.
+@pytest.mark.parametrize(("cache_type", "bound"), [("f32", 1e-5), ("f16", 5e-3)])
+def test_the_noise_of_fp32_weights_comes_from_the_cache_of_keys_and_values(
     tiny_grader: JudgeModel, cache_type: str, bound: float
 ) -> None:
     with llamacpp(tiny_grader.gguf, f"grader-{cache_type}", context=512, cache_type=cache_type) as server:
@@ -34,7 +33,6 @@ def test_the_noise_of_fp32_weights_is_below_the_tolerance(
 
 
 @pytest.mark.judges
-def test_the_noise_of_4_bit_weights_is_not(smollm2: JudgeModel) -> None:
-    file: Path = smollm2_gguf()
-    with llamacpp(file, "smollm2-q4_1", context=2048, cache_type="f16") as server:
+def test_the_noise_of_4_bit_weights_is_larger(smollm2: JudgeModel) -> None:
+    with llamacpp(smollm2_gguf(), "smollm2-q4_1", context=2048, cache_type="f16") as server:
         assert 1e-3 < largest_noise(server, smollm2, conversations=10, questions=4) < 5e-2

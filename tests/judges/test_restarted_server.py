@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from rbr.errors import InputError
 from rbr.grading import Answers, Outcome, open_grader
 from tests.judges.conftest import JudgeModel
 from tests.judges.judged_conversations import QUESTIONS, gold_conversations
@@ -81,6 +80,10 @@ def test_a_server_that_starts_late_is_waited_for(tiny_grader: JudgeModel, server
     assert answers.count(Outcome.ANSWERED) == 4
 
 
-def test_a_wrong_name_is_found_although_llamacpp_answers_to_it(tiny_grader: JudgeModel, server: JudgeServer) -> None:
-    with pytest.raises(InputError, match="grader"):
-        grader(tiny_grader, server, "chat", model_name="another-judge").grade(CONVERSATIONS[:1], QUESTIONS[:1])
+def test_a_wrong_name_is_told_although_llamacpp_answers_to_it(
+    tiny_grader: JudgeModel, server: JudgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = grader(tiny_grader, server, "chat", model_name="another-judge").grade(CONVERSATIONS[:1], QUESTIONS[:1])
+    assert answers.count(Outcome.ANSWERED) == 1
+    (warning,) = [record.getMessage() for record in caplog.records if "another-judge" in record.getMessage()]
+    assert f"lists {tiny_grader.name}" in warning

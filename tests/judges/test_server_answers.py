@@ -5,6 +5,7 @@ Both servers read the same tokens as transformers, and give the probabilities of
 
 from collections.abc import Mapping
 from math import exp
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def by_chat(server: JudgeServer, message: str, top_logprobs: int = 20) -> dict[s
         logprobs=True,
         top_logprobs=top_logprobs,
     ).json()
-    return {entry["token"]: entry["logprob"] for entry in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]}
+    return first_token(answer["choices"][0])
 
 
 def by_token_ids(
@@ -62,13 +63,15 @@ def by_token_ids(
     answer = server.post(
         "/v1/completions", model=server.name, prompt=prompts, max_tokens=1, temperature=0, logprobs=logprobs, **more
     ).json()
-    found = []
-    for choice in sorted(answer["choices"], key=lambda choice: choice["index"]):
-        if "content" in choice["logprobs"]:
-            found.append({entry["token"]: entry["logprob"] for entry in choice["logprobs"]["content"][0]["top_logprobs"]})
-        else:
-            found.append(choice["logprobs"]["top_logprobs"][0])
-    return found
+    return [first_token(choice) for choice in sorted(answer["choices"], key=lambda choice: choice["index"])]
+
+
+def first_token(choice: dict[str, Any]) -> dict[str, float]:
+    """The log probabilities of the first token, by the token's text."""
+    logprobs = choice["logprobs"]
+    if "content" in logprobs:
+        return {entry["token"]: entry["logprob"] for entry in logprobs["content"][0]["top_logprobs"]}
+    return logprobs["top_logprobs"][0]
 
 
 @pytest.mark.parametrize(("model_name", "server_name"), [LLAMACPP, SMOLLM2_LLAMACPP])
