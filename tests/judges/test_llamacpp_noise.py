@@ -35,5 +35,5 @@ def test_the_noise_of_fp32_weights_comes_from_the_cache_of_keys_and_values(
 @pytest.mark.judges
 def test_the_noise_of_4_bit_weights_is_larger(smollm2: JudgeModel) -> None:
     with llamacpp(smollm2_gguf(), "smollm2-q4_1", context=2048, cache_type="f16") as server:
-        # Measured: 6.2e-2 on 20 prompts.
+        # Measured: 6.2e-2 on 40 prompts.
         assert 1e-3 < largest_noise(server, smollm2, conversations=5, questions=4) < 0.2
