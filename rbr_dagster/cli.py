@@ -1,7 +1,8 @@
 """The `rbr` command.
 
-`lint`, `classify`, `fit`, `init`, `new` and `import-openai` work from an installed wheel. The others need the pipeline.
-Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline package.
+`lint`, `classify`, `fit`, `init`, `new`, `import-openai` and `models` work from an installed wheel. The others need the
+pipeline. Commands import their modules when they run, so that `rbr --help` is quick and the wheel needs no pipeline
+package.
 """
 
 import shlex
@@ -26,6 +27,7 @@ from rbr_dagster.command_options import (
 )
 from rbr_dagster.environment import Environment, require_pipeline
 from rbr_dagster.label.commands import label_commands
+from rbr_dagster.models_commands import models_commands
 from rbr_dagster.rulebook_commands import rulebook_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -35,6 +37,7 @@ _PIPELINE = "Pipeline (from a clone of the repository)"
 # The commands for rulebooks are in a module of their own, because they need no pipeline.
 app.add_typer(rulebook_commands)
 app.add_typer(label_commands, name="label", rich_help_panel=_PIPELINE)
+app.add_typer(models_commands, name="models", rich_help_panel="Models")
 
 
 @app.callback()
