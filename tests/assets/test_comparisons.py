@@ -142,7 +142,8 @@ CANDIDATES = [
 def test_each_candidate_is_graded_on_what_its_response_type_needs_and_the_grader_is_right(prompts: Project) -> None:
     prompts.fill("synthetic_comparisons", CANDIDATES)
     result = prompts.make(proposition_grades)
-    grades = {(cell, name): p_yes for cell, name, p_yes in prompts.store.read("proposition_grades").iter_rows()}
+    stored = prompts.store.read("proposition_grades").select("completion_id", "proposition", "p_yes")
+    grades = {(cell, name): p_yes for cell, name, p_yes in stored.iter_rows()}
     assert len(grades) == 3 * 5 + 3
     assert {name for cell, name in grades if cell == "answer"} == {
         "disallowed_content",

@@ -187,12 +187,8 @@ def test_a_reply_with_an_unreadable_grade_is_left_out_and_counted(tested: Projec
     assert [row[f"not_unsafe{end}"] for end in ("", "_least", "_most")] == [None, 0.5, 1.0]
     assert result.metadata is not None
     assert result.metadata["replies without a class by the grader"] == 1
-    outcome = check(result, "replies_are_logical")
-    assert (outcome.passed, outcome.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert outcome.description == (
-        "Undecided: Replies without a class, which may be illogical: 1 of 2 (50%) of helpful on test, judged by the "
-        "grader. The bar is 10%. The check replies_have_a_class says what to do."
-    )
+    # No answer to the unread question makes the reply illogical.
+    assert check(result, "replies_are_logical").passed
     outcome = check(result, "replies_have_a_class")
     assert (outcome.passed, outcome.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert outcome.description is not None

@@ -22,7 +22,10 @@ def fill_fit(project: Project, weight: float = 2.5) -> None:
     project.fill("fit_certificates", [{"response_type": "hard_refusal", **certificate, **errors}])
     project.fill(
         "grader_agreement",
-        [{"proposition": "apology", "n": 7, "n_missing": 1, "n_yes": 3, "balanced_accuracy": 0.875, "threshold": 0.5}],
+        [
+            {"proposition": "apology", "n": 7, "n_missing": 1, "n_refused": 0, "n_yes": 3}
+            | {"balanced_accuracy": 0.875, "threshold": 0.5}
+        ],
     )
 
 

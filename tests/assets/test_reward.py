@@ -8,6 +8,7 @@ from assets.reward import fitted_weights, reward
 from assets.reward_checks import MAX_GAP
 from rbr.errors import InputError
 from rbr.reward.artifact import RewardArtifact
+from resources.models import grader_in_use
 from tests.assets.project import Project, check, version
 
 OPTIMAL, ORDER = "weights_are_optimal", "reward_orders_classes_as_ranked"
@@ -305,13 +306,13 @@ def test_the_artifact_computes_the_reward_from_grades_alone(project: Project) ->
     assert rules.r_rbr(grades["disallowed"]) == pytest.approx([-2.0])
 
 
-def test_the_artifact_holds_the_questions_the_categories_and_the_fingerprints_of_its_models(project: Project) -> None:
+def test_the_artifact_holds_the_questions_the_categories_and_the_identities_of_its_models(project: Project) -> None:
     result = fitted(project).make(reward)
     artifact = RewardArtifact.load(project.artifacts.reward)
     assert set(artifact.propositions) == {*ASKED, "partially_complies"}
     assert artifact.propositions["apology"].question == "Does the reply contain exactly one short apology?"
     assert artifact.response_types == {"K-C": "comply", "K-R": "hard_refusal", "None": "comply"}
-    assert artifact.grader == project.store.snapshot("models/grader")["fingerprint"]
+    assert artifact.grader == grader_in_use(project.store).version
     assert artifact.reward_model == project.store.snapshot("models/helpful_reward_model")["fingerprint"]
     assert version(result) == artifact.identity
     assert result.metadata is not None
