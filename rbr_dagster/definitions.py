@@ -4,10 +4,10 @@ import dagster as dg
 
 from assets import (
     agreement,
-    attacks,
     class_agreement,
     comparisons,
     evaluation,
+    grader_attacks,
     prompts,
     report,
     reward,
@@ -28,7 +28,7 @@ MODULES = [
     prompts,
     comparisons,
     agreement,
-    attacks,
+    grader_attacks,
     class_agreement,
     reward,
     reward_audit,

@@ -16,8 +16,8 @@ from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
 from rbr.grading import Grader, Outcome, Question
 from rbr.rulebook import ContentPolicy
-from resources.canary import check_canary
 from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
+from resources.grader_canary import check_canary
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.progress import Progress
 from resources.store import Store

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from assets.agreement import category_agreement
-from assets.attacks import attacked_classes, grader_attacks
 from assets.class_agreement import class_agreement
 from assets.evaluation import evaluation_completions, evaluation_grades, evaluation_metrics
+from assets.grader_attacks import attacked_classes, grader_attacks
 from assets.report import safety_report
 from assets.reward_audit import reward_audit
 from assets.training import rl_checkpoints, sft_checkpoint

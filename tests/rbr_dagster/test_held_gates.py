@@ -15,6 +15,7 @@ from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.run.staleness import AssetGraph
 from resources.checkpoints import VARIANTS
+from resources.pages.check_results import check_result
 from tests.rbr_dagster.edited_pipeline import Pipeline, open_driver, write_inputs
 from tests.rbr_dagster.edits import Edit, replaced, setting
 
@@ -80,10 +81,26 @@ def no_training_has_enough_rewards() -> None:
 
 
 def no_share_is_small_enough() -> None:
-    """Raises the bar of the check `replies_have_a_class`."""
-    import assets.evaluation_checks
+    """Raises the bar of the checks on missing answers and on replies without a class."""
+    import assets.agreement
+    import assets.comparisons
+    import assets.evaluation
+    import assets.prompts
+    from rbr_dagster.run import waves
 
-    assets.evaluation_checks.MAX_WITHOUT_CLASS = -1.0
+    check_classes = assets.evaluation.check_classes
+    check_candidates = assets.comparisons.missing_answers_check
+    check_labels = assets.agreement._graded_check
+    assets.evaluation.check_classes = lambda judged, grades, _: check_classes(judged, grades, -1.0)
+    assets.comparisons.missing_answers_check = lambda name, grades, _: check_candidates(name, grades, -1.0)
+    assets.agreement._graded_check = lambda measured, settings: check_labels(
+        measured, settings.model_copy(update={"max_unread": -1.0})
+    )
+    assets.prompts.missing_answers_check = lambda *_: check_result(
+        "answers_about_categories_are_read", passed=False, words="The bar cannot be reached.", blocks=True
+    )
+    # A forked step would not have this bar.
+    waves._FORKED = waves._IN_PROCESS
 
 
 GATES = [
@@ -98,6 +115,20 @@ GATES = [
         "response_types_have_test_prompts",
         below="synthetic_comparisons",
         edit=setting("evaluation", test_fraction=0.0),
+    ),
+    *(
+        Gate(
+            asset,
+            check,
+            below=below,
+            edit=setting("grader", max_unread=0.06),
+            raise_bar=no_share_is_small_enough,
+        )
+        for asset, check, below in (
+            ("labeled_prompts", "answers_about_categories_are_read", "prompt_counts"),
+            ("grader_agreement", "gold_labels_are_graded", "accepted_propositions"),
+            ("proposition_grades", "candidates_are_graded", "verified_comparisons"),
+        )
     ),
     Gate(
         "accepted_propositions",

@@ -69,7 +69,7 @@ def test_a_packed_question_gets_the_same_answer_as_alone(rows: list[GraderRow]) 
     together = logits[:, [yes, no]].softmax(dim=1)[:, 0].numpy()
     grader = open_grader(PROFILE.models.grader, PROFILE.grader)
     alone = [
-        grader.grade([row.messages], [Question("", question.text)])[0, 0]
+        grader.grade([row.messages], [Question("", question.text)]).p_yes[0, 0]
         for row in rows[:9]
         for question in row.questions
     ]

@@ -23,7 +23,10 @@ def store(tmp_path: Path) -> Store:
 
 def grades(*rows: tuple[str, float | None]) -> pl.DataFrame:
     return pl.DataFrame(
-        [{"completion_id": name, "question": "q", "grader": "g", "p_yes": p_yes} for name, p_yes in rows],
+        [
+            {"completion_id": name, "question": "q", "grader": "g", "p_yes": p_yes, "outcome": "answered", "bound": 0.0}
+            for name, p_yes in rows
+        ],
         schema=TABLES["grades"].dtypes,
     )
 
@@ -79,7 +82,7 @@ def test_a_column_of_nulls_only_and_wider_integers_fit(store: Store) -> None:
 
 
 def test_column_order_does_not_matter(store: Store) -> None:
-    store.append("grades", grades(("a", 0.5)).select("p_yes", "grader", "question", "completion_id"))
+    store.append("grades", grades(("a", 0.5)).select(reversed(TABLES["grades"].dtypes)))
     assert store.read("grades").equals(grades(("a", 0.5)))
 
 

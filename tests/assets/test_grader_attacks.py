@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assets.agreement import accepted_propositions, grader_agreement
-from assets.attacks import ATTACKED_REPLIES, CHECK, attacked_classes, grader_attacks
+from assets.grader_attacks import ATTACKED_REPLIES, CHECK, attacked_classes, grader_attacks
 from rbr.conversation import GoldRow
 from rbr.grading import Answers, Outcome
 from rbr.grading.answers import Answer
@@ -58,7 +58,7 @@ class Judged(Project):
 @pytest.fixture
 def judged(project: Project, monkeypatch: pytest.MonkeyPatch):
     """Makes the project with a judge, up to the thresholds; all 13 gold replies are attacked."""
-    monkeypatch.setattr("assets.attacks.ATTACKED_REPLIES", 13)
+    monkeypatch.setattr("assets.grader_attacks.ATTACKED_REPLIES", 13)
 
     def make(judge: Judge) -> Judged:
         made = Judged(project.root, project.trainer)

@@ -12,7 +12,7 @@ from rbr.grading import Answers, Outcome, Question
 from rbr.grading.answers import Answer
 from rbr.grading.canary import CONVERSATIONS
 from rbr.profile import ModelRef
-from resources import canary
+from resources import grader_canary
 from resources.asset_testing import fake_models
 from resources.cells import Cells
 from resources.models import GraderInUse
@@ -65,7 +65,7 @@ def cells(tmp_path: Path) -> Cells:
 
 def grade(cells: Cells, model: HostedModel, reply: str = "r", **changes: Any) -> None:
     """Grades in a process of its own: each process asks the probes once."""
-    canary._checked.clear()
+    grader_canary._checked.clear()
     settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="judge", **changes)
     grader = GraderInUse(None, settings, SERVED)
     replace(cells, models=fake_models(grader=model)).grade({reply: REPLY["r"]}, {reply: [QUESTION]}, grader)
