@@ -195,6 +195,10 @@ def recentered(p: FloatArray, threshold: float) -> FloatArray:
 
     Raises:
         ValueError: The threshold is not in (0, 1).
+
+    Example:
+        >>> recentered(np.array([0.0, 0.25, 1.0]), threshold=0.25)
+        array([0. , 0.5, 1. ])
     """
     if not 0 < threshold < 1:
         raise ValueError(f"the threshold is {threshold}, but must be between 0 and 1")

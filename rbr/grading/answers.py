@@ -147,7 +147,7 @@ class Reading:
 
     Example:
         >>> reading = Reading(min_mass=0.5, max_bound=0.01)
-        >>> reading.answer(0.6, 0.2, "").p_yes
+        >>> reading.answer(0.75, 0.25, "").p_yes
         0.75
     """
 
@@ -197,7 +197,7 @@ class Reading:
         Example:
             >>> from math import log
             >>> reading = Reading(min_mass=0.5, max_bound=0.01)
-            >>> reading.from_top_logprobs({"yes": log(0.6), "no": log(0.399)}, ["yes", "Yes"], ["no"]).outcome
+            >>> reading.from_top_logprobs({"yes": log(0.5), "no": log(0.3)}, ["yes", "Yes"], ["no"]).outcome
             <Outcome.UNREADABLE: 'unreadable'>
             >>> reading.from_top_logprobs({"yes": log(0.6), "no": log(0.39), "I": log(0.001)}, ["yes", "Yes"], ["no"])
             Answer(outcome=<Outcome.ANSWERED: 'answered'>, p_yes=0.606..., bound=0.0003..., reason='')

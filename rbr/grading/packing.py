@@ -17,7 +17,13 @@ PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Part:
-    """What a step computes of a prompt: some of its tails, after its prefix or after the states of an earlier step."""
+    """What a step computes of a prompt: some of its tails, after its prefix or after the states of an earlier step.
+
+    Example:
+        >>> prompt = SharedPrompt([5, 6], [[7, 8], [7, 9]])
+        >>> Part(0, prompt, prompt.tails[:1], has_prefix=True).tails
+        [[7, 8]]
+    """
 
     number: int
     prompt: SharedPrompt
@@ -34,6 +40,12 @@ class TailRows:
         taken: Entries of `nodes`, flattened, that hold each node for the first time, int[N].
         put: Node of each of these entries, int[N].
         range: The nodes, if `nodes` counts them without gaps; else None. Then no copy is needed.
+
+    Example:
+        >>> prompt = SharedPrompt([5, 6], [[7, 8], [7, 9]])
+        >>> packing = Packing.of([Part(0, prompt, prompt.tails, has_prefix=True)], torch.device("cpu"), {})
+        >>> [rows.nodes.shape[1] for rows in packing.tails]
+        [2]
     """
 
     nodes: torch.Tensor
@@ -55,6 +67,11 @@ class Packing:
         first_node: Index of the first token of the trees.
         tails: The tails of all trees, grouped by length.
         prefix_states: Keys and values of the prefixes by layer and number of the prompt, for this and later steps.
+
+    Example:
+        >>> prompt = SharedPrompt([5, 6], [[7, 8], [7, 9]])
+        >>> Packing.of([Part(0, prompt, prompt.tails, has_prefix=True)], torch.device("cpu"), {}).positions.tolist()
+        [[0, 1, 2, 3, 3]]
     """
 
     tokens: torch.Tensor

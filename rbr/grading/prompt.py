@@ -165,6 +165,12 @@ def compile_prompt(template: str) -> JudgePrompt:
 
     Raises:
         InputError: See `JudgePrompt`.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> template = load_profile("profiles/sandbox.yaml").grader.prompt_template
+        >>> compile_prompt(template) is compile_prompt(template)
+        True
     """
     return JudgePrompt(template)
 

@@ -73,6 +73,15 @@ def unshared(model: Any, prompts: Sequence[SharedPrompt], rows_per_step: int | N
 
     Returns:
         float32[T, vocabulary].
+
+    Example:
+        >>> from rbr.models.pretrained import open_model
+        >>> from rbr.profile import ModelRef
+        >>> from transformers import AutoModelForCausalLM
+        >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/grader", revision=None))
+        >>> prompts = [SharedPrompt([5, 6, 7], [[8], [9, 10]]), SharedPrompt([5, 6], [[8], [9, 10]])]
+        >>> tuple(unshared(model, prompts).shape)
+        (4, 2048)
     """
     rows = [[*prompt.prefix, *tail] for prompt in prompts for tail in prompt.tails]
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
@@ -100,6 +109,15 @@ def fastest_exact_layout(model: Any, prompts: Sequence[SharedPrompt]) -> Layout:
     Args:
         model: A causal language model.
         prompts: Two or more prompts of different lengths, with tails of different lengths.
+
+    Example:
+        >>> from rbr.models.pretrained import open_model
+        >>> from rbr.profile import ModelRef
+        >>> from transformers import AutoModelForCausalLM
+        >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/grader", revision=None))
+        >>> prompts = [SharedPrompt([5, 6, 7], [[8], [9, 10]]), SharedPrompt([5, 6], [[8], [9, 10]])]
+        >>> fastest_exact_layout(model, prompts).__name__
+        'packed'
     """
     expected = torch.softmax(unshared(model, prompts), dim=-1)
     tolerance = 1e-4 if model.dtype == torch.float32 else 0.05

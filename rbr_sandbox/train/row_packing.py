@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from rbr.grading.prompt import JudgePrompt, Question
+from rbr.grading.prompt import JudgePrompt, Question, indent_lines
 from rbr_sandbox.train.grader_rows import SENTENCE_TRUTH_NAMES, GraderRow, MarkedSentence
 from rbr_sandbox.train.padding_free import PackedSequence
 from rbr_sandbox.train.question_sampler import OPERATORS, SUBJECTS, TrainingQuestion
@@ -120,13 +120,14 @@ def _sentence_tokens(
         return next(i for i, (start, end) in enumerate(spans) if start < character_end <= end)
 
     # Search each sentence after the end of the previous one, because a sentence can occur twice.
-    position = text.rindex(row.messages[-1]["content"].strip())
+    position = text.rindex(indent_lines(row.messages[-1]["content"]).strip())
     first = token_at(position + 1)
     sentence_ends: list[int] = []
     offered_words: list[tuple[int, bool]] = []
     for sentence in row.sentences:
-        start = text.index(sentence.text, position)
+        shown = indent_lines(sentence.text)
+        start = text.index(shown, position)
         offered_words += [(token_at(start + end), differs) for end, differs in sentence.offered_words]
-        position = start + len(sentence.text)
+        position = start + len(shown)
         sentence_ends.append(token_at(position))
     return first, sentence_ends, offered_words

@@ -69,6 +69,11 @@ def require_served_model(settings: "GraderSettings", wait_s: float = 0.0) -> dic
 
     Raises:
         InputError: `base_url` or `model_name` is missing or malformed, or the server stays away.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> require_served_model(load_profile("profiles/gpu.yaml").grader, wait_s=600)  # doctest: +SKIP
+        {'id': 'grader', 'max_model_len': 4096, 'owned_by': 'vllm', 'root': '/models/judge'}
     """
     end, pause = time.monotonic() + wait_s, min(1.0, wait_s / 10)
     while (served := served_model(settings)) is None:

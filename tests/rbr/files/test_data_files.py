@@ -206,7 +206,7 @@ def test_a_prompt_without_text_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_half_of_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"rows\.jsonl:2:\d+: not valid JSON"):
+    with pytest.raises(InputError, match=r"rows\.jsonl:2:\d+: the text has an unpaired surrogate"):
         load_prompts(write(tmp_path, user("A"), '{"messages": [{"role": "user", "content": "\\ud800"}]}'))
 
 
