@@ -70,6 +70,7 @@ def intervals_of(
         if low == high and value in (0.0, 1.0):
             if len(SHARES_OF_METRIC[name]) == 1:
                 low, high = wilson_interval(value, prompts_of[SHARES_OF_METRIC[name][0]])
+                low, high = (low, 1.0) if value else (0.0, high)  # Without the rounding errors of the formula.
             else:
                 safe, helpful = (
                     np.array(intervals[part], dtype=np.float64) for part in ("not_unsafe", "not_overrefuse")

@@ -16,7 +16,7 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
-from assets.prompts import labeled_prompts, training_prompts
+from assets.prompts import checked_prompts, labeled_prompts, training_prompts
 from assets.prompts import test_prompts as prompts_for_testing
 from assets.reward import fitted_weights, reward
 from tests.assets.conftest import UP_TO_THE_REWARD
@@ -67,11 +67,14 @@ def test_a_reworded_question_regrades_one_column_and_reaches_the_reward(
     before = cells(filled)
     filled.edit("rulebook/propositions.yaml", "exactly one short apology?", "exactly one apology?")
     filled.snapshots("rulebook/propositions")
-    # The grader agrees with people as well as before, so that branch ends at the agreement.
-    assert changed(filled, settled, proposition_grades, grader_agreement) == {"proposition_grades"}
+    # The calibration of the grader changes a little, but which propositions are accepted stays the same.
+    assert changed(filled, settled, proposition_grades, grader_agreement, accepted_propositions) == {
+        "proposition_grades",
+        "grader_agreement",
+    }
     # One answer about each refusal candidate (three prompts, three slots, two candidates) and gold refusal.
     assert cells(filled) == {**before, "grades": before["grades"] + 18 + 7}
-    make_all(filled, accepted_propositions, verified_comparisons, ideal_completions, fitted_weights)
+    make_all(filled, verified_comparisons, ideal_completions, fitted_weights)
     assert changed(filled, settled, reward) == {"reward"}
     assert cells(filled)["completions"] == before["completions"]
 
@@ -137,6 +140,7 @@ def test_a_new_training_prompt_makes_only_its_own_cells(filled: Project, settled
     filled.edit("profiles/current.yaml", "prompts_per_response_type: 3", "prompts_per_response_type: 9")
     filled.snapshots("data/prompts", "profile/synthesis")
     known = {row["prompt_id"] for row in filled.store.read("synthetic_comparisons").iter_rows(named=True)}
+    make_all(filled, checked_prompts)
     assert changed(filled, settled, labeled_prompts, training_prompts, prompts_for_testing) == {
         "labeled_prompts",
         "training_prompts",

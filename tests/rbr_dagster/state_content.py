@@ -6,14 +6,17 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.agreement import PROMPTS_PER_CATEGORY
+from assets.grader_attacks import _attacked_replies, _questions
 from rbr.grading import Question, question_hash
+from rbr.grading.category_agreement import sample_categorized
 from rbr.hashing import content_hash
 from rbr.rulebook import ContentPolicy
 from rbr_dagster.run.staleness import DATA_VERSION
 from resources.models import grader_in_use
 from resources.state.state_format import STORE_FILE
 from resources.store import Store
-from resources.store.snapshot_content import read_model, read_questions, read_snapshot
+from resources.store.snapshot_content import read_data_prompts, read_model, read_questions, read_snapshot
 from resources.store.tables import TABLES
 
 CELLS = ("completions", "grades", "scores")
@@ -108,9 +111,19 @@ def _needed(store: Store) -> dict[str, set[tuple[str, ...]]]:
         for question in categories
         if row["category"] is None
     ]
+    sampled = [
+        (prompt_id, question)
+        for prompt_id in sample_categorized(read_data_prompts(store), PROMPTS_PER_CATEGORY)["prompt_id"]
+        for question in categories
+    ]
+    attacked = [
+        (text, question_hash(question, settings.few_shot))
+        for text, asked in _attacked_replies(store).questions(_questions(store)).items()
+        for question in asked
+    ]
     reward_model = read_model(store, "helpful_reward_model").fingerprint
     return {
         "completions": {(cell,) for cell in candidates | set(store.read("evaluation_completions")["completion_id"])},
-        "grades": {(*cell, grader.version) for cell in [*graded, *gold, *prompts]},
+        "grades": {(*cell, grader.version) for cell in [*graded, *gold, *prompts, *sampled, *attacked]},
         "scores": {(cell, reward_model) for cell in candidates},
     }

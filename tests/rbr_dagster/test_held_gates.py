@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import dagster as dg
 import pytest
 
 from rbr_dagster.definitions import build_definitions
@@ -75,32 +76,52 @@ def no_training_has_enough_rewards() -> None:
     import assets.training
     from rbr_dagster.run import waves
 
-    assets.training.MAX_UNSCORED = -1.0
+    assets.training._reward_check = lambda *_: failed("rollouts_have_a_reward")
     # A forked step would not have this bar.
     waves._FORKED = waves._IN_PROCESS
 
 
-def no_share_is_small_enough() -> None:
-    """Raises the bar of the checks on missing answers and on replies without a class."""
-    import assets.agreement
-    import assets.comparisons
-    import assets.evaluation
+def no_share_of_prompts_is_small_enough() -> None:
+    """Raises the bar of the check `answers_about_categories_are_read`."""
     import assets.prompts
     from rbr_dagster.run import waves
 
-    check_classes = assets.evaluation.check_classes
-    check_candidates = assets.comparisons.missing_answers_check
-    check_labels = assets.agreement._graded_check
-    assets.evaluation.check_classes = lambda judged, grades, _: check_classes(judged, grades, -1.0)
-    assets.comparisons.missing_answers_check = lambda name, grades, _: check_candidates(name, grades, -1.0)
-    assets.agreement._graded_check = lambda measured, settings: check_labels(
+    assets.prompts.missing_answers_check = lambda *_: failed("answers_about_categories_are_read")
+    waves._FORKED = waves._IN_PROCESS
+
+
+def no_share_of_labels_is_small_enough() -> None:
+    """Raises the bar of the check `gold_labels_are_graded`."""
+    import assets.agreement
+    from rbr_dagster.run import waves
+
+    check = assets.agreement._graded_check
+    assets.agreement._graded_check = lambda measured, settings: check(
         measured, settings.model_copy(update={"max_unread": -1.0})
     )
-    assets.prompts.missing_answers_check = lambda *_: check_result(
-        "answers_about_categories_are_read", passed=False, words="The bar cannot be reached.", blocks=True
-    )
-    # A forked step would not have this bar.
     waves._FORKED = waves._IN_PROCESS
+
+
+def no_share_of_candidates_is_small_enough() -> None:
+    """Raises the bar of the check `candidates_are_graded`."""
+    import assets.comparisons
+    from rbr_dagster.run import waves
+
+    check = assets.comparisons.missing_answers_check
+    assets.comparisons.missing_answers_check = lambda name, grades, _: check(name, grades, -1.0)
+    waves._FORKED = waves._IN_PROCESS
+
+
+def no_share_of_replies_is_small_enough() -> None:
+    """Raises the bar of the check `replies_have_a_class`."""
+    import assets.evaluation
+
+    check = assets.evaluation.check_classes
+    assets.evaluation.check_classes = lambda judged, grades, _: check(judged, grades, -1.0)
+
+
+def failed(check: str) -> dg.AssetCheckResult:
+    return check_result(check, passed=False, words="The bar cannot be reached.", blocks=True)
 
 
 GATES = [
@@ -117,17 +138,26 @@ GATES = [
         edit=setting("evaluation", test_fraction=0.0),
     ),
     *(
-        Gate(
-            asset,
-            check,
-            below=below,
-            edit=setting("grader", max_unread=0.06),
-            raise_bar=no_share_is_small_enough,
-        )
-        for asset, check, below in (
-            ("labeled_prompts", "answers_about_categories_are_read", "prompt_counts"),
-            ("grader_agreement", "gold_labels_are_graded", "accepted_propositions"),
-            ("proposition_grades", "candidates_are_graded", "verified_comparisons"),
+        Gate(asset, check, below=below, edit=setting("grader", max_unread=0.06), raise_bar=raise_bar)
+        for asset, check, below, raise_bar in (
+            (
+                "labeled_prompts",
+                "answers_about_categories_are_read",
+                "prompt_counts",
+                no_share_of_prompts_is_small_enough,
+            ),
+            (
+                "grader_agreement",
+                "gold_labels_are_graded",
+                "accepted_propositions",
+                no_share_of_labels_is_small_enough,
+            ),
+            (
+                "proposition_grades",
+                "candidates_are_graded",
+                "verified_comparisons",
+                no_share_of_candidates_is_small_enough,
+            ),
         )
     ),
     Gate(
@@ -160,7 +190,7 @@ GATES = [
         "replies_have_a_class",
         below="safety_report",
         edit=setting("evaluation", bootstrap=101),
-        raise_bar=no_share_is_small_enough,
+        raise_bar=no_share_of_replies_is_small_enough,
     ),
 ]
 # Gates below a training need a pipeline that is up to date, which takes minutes to make.

@@ -88,7 +88,6 @@ def test_the_wheel_contains_the_data_files_and_no_pipeline(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "rbr/py.typed",
-        "rbr/grading/prompt.txt",
         "rbr/evaluation/report.html.jinja",
         *(f"rbr/default_rulebook/{file.name}" for file in (ROOT / "rulebook").iterdir()),
     } <= names
