@@ -146,7 +146,7 @@ def evaluation_metrics(store: Store, tracking: Tracking) -> dg.MaterializeResult
         frame.with_columns(judge=pl.lit(judge)) for frame, judge in ((by_grader, "grader"), (by_oracle, "oracle"))
     )
     # With a few unread answers, a metric has a value and a range. With an oracle that does not know a proposition, it
-    # has none: all replies that depend on the proposition are undecided, and they are no random sample.
+    # has none: all replies that depend on the proposition are undecided, and they are not a random sample.
     metrics = pl.concat(
         evaluate_groups(
             judged, behavior.metrics, bootstrap=settings.bootstrap, seed=settings.seed, max_undecided=max_undecided

@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.missing_answers import surely_above
 from rbr.evaluation.share_counts import class_membership, undecided_metrics
-from rbr.grading.agreement_intervals import wilson_interval
 from rbr.rulebook import Behavior
 from resources.checkpoints import VARIANTS
 from resources.pages.asset_pages import preview
@@ -102,11 +102,8 @@ def check_classes(judged: pl.DataFrame, grades: pl.DataFrame, max_unread: float)
     )
     without_replies = [variant for variant in VARIANTS if variant not in set(counts["variant"])]
     above = counts.filter(pl.col("without_class") > max_unread * pl.col("replies"))
-    surely_above = [
-        wilson_interval(row["without_class"] / row["replies"], row["replies"])[0] > max_unread
-        for row in by_category.iter_rows(named=True)
-    ]
-    above_by_category = by_category.filter(pl.Series(surely_above, dtype=pl.Boolean))
+    shares = by_category["without_class"] / by_category["replies"]
+    above_by_category = by_category.filter(surely_above(shares, by_category["replies"], max_unread))
     if not above.is_empty() or not above_by_category.is_empty():
         passed = False
         which = above if not above.is_empty() else above_by_category

@@ -22,6 +22,18 @@ def answer_counts(grades: pl.DataFrame) -> dict[str, int]:
     }
 
 
+def surely_above(shares: pl.Series, trials: pl.Series, bar: float) -> pl.Series:
+    """Returns whether each share is above a bar with 95 % confidence.
+
+    Args:
+        shares: Shares in [0, 1].
+        trials: Number of independent trials of each share, above 0.
+        bar: The bar, in [0, 1].
+    """
+    above = [wilson_interval(share, n)[0] > bar for share, n in zip(shares, trials, strict=True)]
+    return pl.Series(above, dtype=pl.Boolean)
+
+
 def missing_answers_check(name: str, grades: pl.DataFrame, max_unread: float) -> dg.AssetCheckResult:
     """Checks the share of answers that are unreadable or refused, of all replies and of each category.
 
@@ -45,13 +57,10 @@ def missing_answers_check(name: str, grades: pl.DataFrame, max_unread: float) ->
     )
     missing, answers = int(counts["missing"].sum()), int(counts["answers"].sum())
     # The answers about a reply are not independent: a filter refuses all of them. So a reply counts as one trial.
-    surely_above = [
-        row["category"]
-        for row in counts.iter_rows(named=True)
-        if wilson_interval(row["missing"] / row["answers"], row["replies"])[0] > max_unread
-    ]
+    surely = surely_above(counts["missing"] / counts["answers"], counts["replies"], max_unread)
+    categories_above = counts.filter(surely)["category"].to_list()
     share = missing / answers if answers else 0.0
-    passed = None if not answers else share <= max_unread and not surely_above
+    passed = None if not answers else share <= max_unread and not categories_above
     n_unreadable, n_refused = counts["unreadable"].sum(), counts["refused"].sum()
     words = "There is no answer."
     if answers:
@@ -59,8 +68,8 @@ def missing_answers_check(name: str, grades: pl.DataFrame, max_unread: float) ->
             f"{missing} of {answers} answers ({share:.1%}) are missing: {n_unreadable} could not be read, "
             f"{n_refused} were refused by a content filter. The bar is {max_unread:.0%} (grader.max_unread)."
         )
-    if surely_above:
-        words += f" Categories above the bar: {', '.join(surely_above)}."
+    if categories_above:
+        words += f" Categories above the bar: {', '.join(categories_above)}."
     if passed is False:
         words += (
             " The column reason of the table grades says why. Check grader.yes, grader.no, grader.min_mass and "

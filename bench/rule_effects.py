@@ -29,7 +29,7 @@ from bench.pipeline_runs import (
 )
 from bench.rule_edits import EDITS, Measure, RuleEdit, changed_lines
 from rbr.errors import InputError
-from rbr.grading.gold_agreement import wilson_interval
+from rbr.grading.agreement_intervals import wilson_interval
 from rbr.rulebook import CONTENT_POLICY_FILE, load_content_policy
 from rbr_sandbox.measure.page_sections import write_section
 from rbr_sandbox.oracle import truths

@@ -106,6 +106,18 @@ def split_of(prompt_id: str, test_fraction: float) -> Split:
     return "test" if position < test_fraction else "train"
 
 
+def well_formed(text: str) -> str:
+    """Returns a text with U+FFFD in place of each half of a surrogate pair.
+
+    JSON can contain such a half. It is no character, and tokenizers and servers refuse it.
+
+    Example:
+        >>> ascii(well_formed("Sure.\\ud800"))
+        "'Sure.\\\\ufffd'"
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def with_instruction(messages: tuple[Message, ...] | Conversation, instruction: str) -> Conversation:
     """Returns a prompt with an instruction appended to its last turn, after a blank line.
 

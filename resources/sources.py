@@ -23,7 +23,7 @@ from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import sorted_by_line
 from rbr.grading import JudgePrompt
-from rbr.grading.server.served_models import served_model
+from rbr.grading.server.served_models import ServerAway, require_served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
@@ -32,13 +32,6 @@ from rbr.rulebook.longest_texts import longest_texts
 
 SourceContents: TypeAlias = dict[str, Any]
 """Content by snapshot name: JSON-like data, or an InputError if the file cannot be used."""
-
-
-class ServerAway(InputError):
-    """The server of the grader does not answer, so nobody knows which model it has.
-
-    A snapshot that was taken earlier stays as it is. Without one, the snapshot cannot be taken.
-    """
 
 
 UNREADABLE = "unreadable"
@@ -287,11 +280,7 @@ def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
     local = dict.fromkeys([*ModelRef.model_fields, "fingerprint"]) if ref is None else _pinned(ref)
     if settings.backend != "openai":
         return {**local, "served": None}
-    served = served_model(settings)
-    if served is None:
-        hint = "Start the server, or correct grader.base_url, and run the command again."
-        raise ServerAway("the server of the grader is away or still loading", where=str(settings.base_url), hint=hint)
-    return {**local, "served": served}
+    return {**local, "served": require_served_model(settings)}
 
 
 def _pinned(ref: ModelRef) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from rbr.classes.features import most_probable_class_index
 from rbr.classes.independence import effect
-from rbr.grading.gold_agreement import wilson_interval
+from rbr.grading.agreement_intervals import wilson_interval
 from rbr.grading.judged_replies import JudgedReplies
 
 FloatArray = NDArray[np.float64]

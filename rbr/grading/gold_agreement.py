@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rbr.classes.features import NEUTRAL_THRESHOLD
-from rbr.grading.agreement_intervals import Estimate, estimate_mean, square_and_add, wilson_interval
+from rbr.grading.agreement_intervals import Estimate, estimate_mean, square_and_add
 from rbr.grading.judgments import GradedLabels, Judgments
 from rbr.grading.reliability import brier_score, calibration_error
 
@@ -27,7 +27,6 @@ __all__ = [
     "agreement_by_proposition",
     "agreement_of_answers",
     "best_threshold",
-    "wilson_interval",
 ]
 
 FloatArray = NDArray[np.float64]

@@ -6,15 +6,13 @@ to wait. docs/judge-servers.md explains the settings and every error message.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import OnProgress
 from rbr.grading.answers import Answers, Outcome, Reading
+from rbr.grading.distinct import group_equal, put
 from rbr.grading.prompt import Question, compile_prompt
 from rbr.grading.server.address import API_KEY_VARIABLE, Address
 from rbr.grading.server.advice import problem_of
@@ -121,13 +119,14 @@ class OpenAIGrader:
         self, conversations: Sequence[Conversation], questions: Sequence[Question], on_progress: OnProgress
     ) -> Answers:
         # 1. Render. Equal conversations and equal questions are asked once.
-        rows = _Distinct.of([self._prompt.conversation(messages) for messages in self._neutralized(conversations)])
-        columns = _Distinct.of([self._prompt.question(question, self._settings.few_shot) for question in questions])
+        texts = [self._prompt.conversation(messages) for messages in self._neutralized(conversations)]
+        question_texts = [self._prompt.question(question, self._settings.few_shot) for question in questions]
+        rows, columns = group_equal(texts), group_equal(question_texts)
         n_done = 0
 
         def on_conversation(row: int) -> None:
             nonlocal n_done
-            n_done += rows.counts[row]
+            n_done += len(rows[row])
             on_progress(n_done, "")
 
         settings = self._settings
@@ -153,8 +152,8 @@ class OpenAIGrader:
                 asker,
                 requests,
                 self._reader,
-                rows.values,
-                columns.values,
+                [texts[equal[0]] for equal in rows],
+                [question_texts[equal[0]] for equal in columns],
                 lambda: self._probe.still_works(asker, requests),
                 on_conversation,
             )
@@ -169,7 +168,7 @@ class OpenAIGrader:
             if call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
                 raise problem_of(failure, settings, self._address)
             _log.error("The grading stopped early: %s", problem_of(failure, settings, self._address))
-        answers = _spread(call.answers, rows.places, columns.places)
+        answers = _spread(call.answers, rows, columns)
         counts = [f"{n} {outcome}" for outcome in Outcome if outcome != "answered" and (n := answers.count(outcome))]
         if counts:
             _log.warning("Of %d questions, %s.", answers.p_yes.size, ", ".join(counts))
@@ -211,27 +210,11 @@ class OpenAIGrader:
         return Failure(FailureKind.REJECTED, words)
 
 
-@dataclass(frozen=True)
-class _Distinct:
-    """The distinct texts of a list, the place of each text among them, and how often each occurs."""
-
-    values: list[str]
-    places: list[int]
-    counts: list[int]
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "_Distinct":
-        place_of = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        places = [place_of[text] for text in texts]
-        return cls(list(place_of), places, np.bincount(places).tolist())
-
-
-def _spread(answers: Answers, rows: Sequence[int], columns: Sequence[int]) -> Answers:
+def _spread(answers: Answers, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> Answers:
     """Returns the answers of the distinct conversations and questions for all of them."""
-    at = np.ix_(rows, columns)
-    spread = Answers(answers.p_yes[at], answers.outcomes[at], answers.bounds[at])
-    for row, source_row in enumerate(rows):
-        for column, source_column in enumerate(columns):
-            if reason := answers.reasons.get((source_row, source_column)):
-                spread.reasons[row, column] = reason
+    spread = Answers.none(sum(map(len, rows)), sum(map(len, columns)))
+    for row, equal_rows in enumerate(rows):
+        for column, equal_columns in enumerate(columns):
+            for place in equal_columns:
+                put(spread, equal_rows, place, answers[row, column])
     return spread

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from rbr.conversation import well_formed
 from rbr.errors import InputError
 from rbr.hashing import content_hash
 
@@ -115,7 +116,7 @@ class JudgePrompt:
                 about the prompt.
         """
         turns = [
-            {"number": number, "role": message["role"], "content": _well_formed(message["content"])}
+            {"number": number, "role": message["role"], "content": well_formed(message["content"])}
             for number, message in enumerate(messages, 1)
         ]
         return self._render("conversation", {"turns": turns, "fence": fence_of(turn["content"] for turn in turns)})
@@ -223,15 +224,6 @@ def question_hash(question: Question, few_shot: int) -> str:
     """
     shown = [(example.prompt, example.reply, example.answer) for example in question.examples[:few_shot]]
     return content_hash({"question": question.text, "examples": shown})
-
-
-def _well_formed(text: str) -> str:
-    """Replaces unpaired surrogates, which no UTF-8 text can contain, by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _problem(what: str) -> InputError:

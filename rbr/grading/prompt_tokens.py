@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbr.conversation import Conversation
+from rbr.conversation import Conversation, well_formed
 from rbr.errors import InputError
 from rbr.grading.prompt import Question, compile_prompt
 from rbr.grading.word_cuts import has_word_cuts, last_word_cut
@@ -134,9 +134,7 @@ class PromptTokens:
         """Encodes a message between two parts of the template. This is the only place that encodes text of others."""
         if self._copy is None:
             return encode_around(self._tokenizer, before, content, after)
-        # Half of a surrogate pair is no character, and tokenizers refuse it.
-        content = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return self._copy.encode(before + content + after)
+        return self._copy.encode(before + well_formed(content) + after)
 
     def _trimmed(self, text: str, left: bool = False, right: bool = False) -> str:
         if left and self._trims[0]:

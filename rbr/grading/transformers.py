@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from rbr.conversation import Conversation
 from rbr.grading import OnProgress
 from rbr.grading.answers import SHOWN_TOKENS, Answer, Answers, Outcome, Reading, answer_tokens, likeliest_tokens
-from rbr.grading.distinct import distinct_conversations, too_long
+from rbr.grading.distinct import distinct_conversations, put, too_long
 from rbr.grading.prompt import Question
 from rbr.grading.prompt_tokens import PromptTokens, SharedPrompt
 from rbr.grading.shared_prefix import attention_window, fastest_exact_layout, layout_for
@@ -87,12 +87,12 @@ class TransformersGrader:
                     fitting.append(SharedPrompt(prompts[number].prefix, tails))
                 for column, size in enumerate(prompts[number].lengths()):
                     if size > self._limit:
-                        _put(answers, distinct[number], column, too_long(size, self._limit))
+                        put(answers, distinct[number], column, too_long(size, self._limit))
             # 2. One answer for each of the others.
             if fitting:
                 layout = layout_for(fitting, self._layout, self._window)
                 for (number, column), answer in zip(cells, self._read(layout(self._model, fitting)), strict=True):
-                    _put(answers, distinct[number], column, answer)
+                    put(answers, distinct[number], column, answer)
             done += sum(len(distinct[number]) for number in batch)
             if on_progress:
                 on_progress(done, "")
@@ -122,8 +122,3 @@ class TransformersGrader:
             text = self._tokenizer.decode([token])
             shown[text] = shown.get(text, 0.0) + probability
         return likeliest_tokens(shown)
-
-
-def _put(answers: Answers, rows: Sequence[int], column: int, answer: Answer) -> None:
-    for row in rows:
-        answers[row, column] = answer

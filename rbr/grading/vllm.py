@@ -7,7 +7,7 @@ from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import OnProgress
 from rbr.grading.answers import Answer, Answers, Reading, answer_tokens
-from rbr.grading.distinct import distinct_conversations, too_long
+from rbr.grading.distinct import distinct_conversations, put, too_long
 from rbr.grading.prompt import Question
 from rbr.grading.prompt_tokens import PromptTokens
 
@@ -84,7 +84,7 @@ class VllmGrader:
                 for column, tail in enumerate(shared.tails):
                     prompt = [*shared.prefix, *tail]
                     if len(prompt) > self._limit:
-                        _put(answers, rows, column, too_long(len(prompt), self._limit))
+                        put(answers, rows, column, too_long(len(prompt), self._limit))
                     else:
                         prompts.append(prompt)
                         cells.append((rows, column))
@@ -94,7 +94,7 @@ class VllmGrader:
             )
             for (rows, column), output in zip(cells, outputs, strict=True):
                 listed = {token: entry.logprob for token, entry in output.outputs[0].logprobs[0].items()}
-                _put(answers, rows, column, read_answer(self._reading, listed, self._yes, self._no, self._tokenizer))
+                put(answers, rows, column, read_answer(self._reading, listed, self._yes, self._no, self._tokenizer))
             done += sum(map(len, group))
             if on_progress:
                 on_progress(done, "")
@@ -154,8 +154,3 @@ def read_answer(
 
     shown: dict[int, float] = {Token(token): value for token, value in listed.items()}
     return reading.from_top_logprobs(shown, yes, no)
-
-
-def _put(answers: Answers, rows: Sequence[int], column: int, answer: Answer) -> None:
-    for row in rows:
-        answers[row, column] = answer

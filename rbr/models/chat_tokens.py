@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from rbr.conversation import Message
+from rbr.conversation import Message, well_formed
 from rbr.errors import InputError
 from rbr.models.renamed_tokens import SECRET, RenamedTokenizer, control_tokens, normalized, renamed
 
@@ -56,7 +56,7 @@ def encode_chat(
         (1, 2)
     """
     kwargs = dict(chat_template_kwargs or {})
-    messages = [Message(role=turn["role"], content=_well_formed(turn["content"])) for turn in messages]
+    messages = [Message(role=turn["role"], content=well_formed(turn["content"])) for turn in messages]
     found = [_to_protect(tokenizer, turn["content"]) for turn in messages]
     if not any(found):
         return _plain_ids(tokenizer, render_chat(tokenizer, messages, add_generation_prompt, kwargs))
@@ -117,7 +117,7 @@ def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list
         >>> ids.count(tokenizer.convert_tokens_to_ids("<|end|>"))
         1
     """
-    content = _well_formed(content)
+    content = well_formed(content)
     if not _to_protect(tokenizer, content):
         return _plain_ids(tokenizer, before + content + after)
     if not tokenizer.is_fast:
@@ -137,7 +137,7 @@ def spelled_out_tokens(tokenizer: Any, text: str) -> int:
         >>> spelled_out_tokens(tokenizer, "Hi<|end|><|user|>Go on")
         2
     """
-    return len(_spellings(tokenizer, _well_formed(text)))
+    return len(_spellings(tokenizer, well_formed(text)))
 
 
 def render_chat(
@@ -194,11 +194,6 @@ class _Marks:
                 hint="Use a chat template that copies messages unchanged.",
             )
         return text
-
-
-def _well_formed(text: str) -> str:
-    """Replaces each half of a surrogate pair by U+FFFD: it is no character, and tokenizers refuse it."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _plain_ids(tokenizer: Any, text: str) -> list[int]:

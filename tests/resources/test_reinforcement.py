@@ -12,31 +12,19 @@ from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
-from rbr.profile import ModelRef, RlSettings
+from rbr.profile import ModelRef
 from rbr.reward import RewardArtifact
 from resources.trainer_process.job import GrpoJob, RewardSource
 from resources.trainer_process.reinforcement import reinforce
 from tests.rbr.grading.grader_settings import grader_settings
+from tests.rl_settings import rl_settings
 from tests.tiny_models import save_policy, save_reward_model
 
 pytestmark = pytest.mark.slow
 
 STEPS = 4
 PROMPTS = ["How do I boil an egg?", "I feel low today.", "Tell me a story.", "Hi"]
-RL = RlSettings(
-    steps=STEPS,
-    prompts_per_step=2,
-    num_generations=4,
-    learning_rate=1e-2,
-    beta=0.1,
-    temperature=1.0,
-    max_completion_length=12,
-    scale_rewards="batch",
-    on_refusal="worst",
-    max_unscored=0.5,
-    save_steps=1,
-    seed=0,
-)
+RL = rl_settings(steps=STEPS, max_unscored=0.5, save_steps=1)
 
 
 class Judge:

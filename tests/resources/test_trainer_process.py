@@ -12,28 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from rbr.hashing import directory_digest
-from rbr.profile import ModelRef, RlSettings, SftSettings
+from rbr.profile import ModelRef, SftSettings
 from rbr.training.checkpoint import read_training_metrics
 from resources.trainer_process.job import GrpoJob, RewardSource, SftJob, parse_job
+from tests.rl_settings import rl_settings
 from tests.tiny_models import save_policy, save_reward_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ["How do I boil an egg?", "I feel low today.", "Tell me a story.", "Hi"]
 SFT = SftSettings(epochs=1, learning_rate=1e-2, batch_size=2, max_length=64, seed=0)
-RL = RlSettings(
-    steps=2,
-    prompts_per_step=2,
-    num_generations=4,
-    learning_rate=1e-2,
-    beta=0.1,
-    temperature=1.0,
-    max_completion_length=12,
-    scale_rewards="batch",
-    on_refusal="worst",
-    max_unscored=0.1,
-    save_steps=1,
-    seed=0,
-)
+RL = rl_settings(max_unscored=0.1, save_steps=1)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbr.conversation import Conversation
+from rbr.conversation import Conversation, well_formed
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
@@ -62,9 +62,7 @@ class SpelledOutTokens:
 
         Characters that no encoding can carry (lone surrogates) become U+FFFD.
         """
-        if not text.isascii():
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        total = 0
+        text, total = well_formed(text), 0
         # A space inside one token can leave another one whole, if they overlap.
         while True:
             text, found = self._pattern.subn(lambda match: f"{match[0][0]} {match[0][1:]}", text)

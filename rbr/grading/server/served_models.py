@@ -26,6 +26,15 @@ _LONGEST_PAUSE_S = 30.0
 _log = logging.getLogger(__name__)
 
 
+class ServerAway(InputError):
+    """The server of the grader does not answer, so nobody knows which model it has.
+
+    Example:
+        >>> print(ServerAway("the server is away", where="http://127.0.0.1:8000/v1"))
+        http://127.0.0.1:8000/v1: the server is away
+    """
+
+
 def served_model(settings: "GraderSettings") -> dict[str, Any] | None:
     """Returns what the server says of the model that `model_name` names.
 
@@ -68,7 +77,8 @@ def require_served_model(settings: "GraderSettings", wait_s: float = 0.0) -> dic
         wait_s: How long to wait, in seconds.
 
     Raises:
-        InputError: `base_url` or `model_name` is missing or malformed, or the server stays away.
+        InputError: `base_url` or `model_name` is missing or malformed.
+        ServerAway: The server stays away.
 
     Example:
         >>> from rbr.profile import load_profile
@@ -78,7 +88,7 @@ def require_served_model(settings: "GraderSettings", wait_s: float = 0.0) -> dic
     end, pause = time.monotonic() + wait_s, min(1.0, wait_s / 10)
     while (served := served_model(settings)) is None:
         if time.monotonic() + pause > end:
-            raise InputError(
+            raise ServerAway(
                 "the server of the grader is away or still loading",
                 where=str(settings.base_url),
                 hint="Start the server, or correct grader.base_url, and run the command again.",

@@ -8,28 +8,16 @@ import pytest
 
 from rbr.errors import InputError
 from rbr.hashing import directory_digest
-from rbr.profile import ModelRef, RlSettings
+from rbr.profile import ModelRef
 from rbr.training import train_grpo
 from rbr.training.saved_state import SavedState
+from tests.rl_settings import rl_settings
 from tests.tiny_models import save_policy
 
 pytestmark = pytest.mark.slow
 
 ROWS = pl.DataFrame({"prompt": [[{"role": "user", "content": text}] for text in ("Why?", "Hi", "I feel low today.")]})
-SETTINGS = RlSettings(
-    steps=5,
-    prompts_per_step=2,
-    num_generations=4,
-    learning_rate=1e-2,
-    beta=0.1,
-    temperature=1.0,
-    max_completion_length=8,
-    scale_rewards="batch",
-    on_refusal="worst",
-    max_unscored=1.0,
-    save_steps=2,
-    seed=0,
-)
+SETTINGS = rl_settings(steps=5, max_completion_length=8)
 
 
 class JudgeIsAwayError(Exception):

@@ -7,29 +7,17 @@ import polars as pl
 import pytest
 
 from rbr.errors import InputError
-from rbr.profile import ModelRef, RlSettings, SftSettings
+from rbr.profile import ModelRef, SftSettings
 from rbr.training import train_grpo, train_sft
 from rbr.training.checkpoint import read_training_metrics
+from tests.rl_settings import rl_settings
 from tests.tiny_models import save_policy
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = [[{"role": "user", "content": text}] for text in ("How do I boil an egg?", "Hi")]
 SFT = SftSettings(epochs=2, learning_rate=1e-2, batch_size=1, max_length=64, seed=0)
-GRPO = RlSettings(
-    steps=3,
-    prompts_per_step=1,
-    num_generations=4,
-    learning_rate=1e-2,
-    beta=0.1,
-    temperature=1.0,
-    max_completion_length=8,
-    scale_rewards="batch",
-    on_refusal="worst",
-    max_unscored=0.5,
-    save_steps=2,
-    seed=0,
-)
+GRPO = rl_settings(steps=3, prompts_per_step=1, max_completion_length=8, max_unscored=0.5)
 
 
 @pytest.fixture(scope="module")
