@@ -113,6 +113,15 @@ class InputError(ValueError):
         return _rebuild_input_error, (self.what, self.where, self.hint)
 
 
+class ServerAway(InputError):
+    """The server of the grader does not answer, so nobody knows which model it has.
+
+    Example:
+        >>> print(ServerAway("the server is away", where="http://127.0.0.1:8000/v1"))
+        http://127.0.0.1:8000/v1: the server is away
+    """
+
+
 def _rebuild_input_error(what: str, where: Location | str, hint: str) -> InputError:
     return InputError(what, where=where, hint=hint)
 

@@ -9,7 +9,6 @@ import dagster as dg
 
 from rbr.comparisons.completion_ids import sampling_key
 from rbr.grading.identity import grader_identity
-from rbr.grading.server.served_models import require_served_model
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
 from resources.store import Store
@@ -133,7 +132,11 @@ def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderI
         InputError: The model has no fingerprint, or the server is away.
     """
     model = None if ref is None else PinnedModel(ref, model_fingerprint(ref))
-    return GraderInUse(model, settings, require_served_model(settings) if settings.backend == "openai" else None)
+    if settings.backend != "openai":
+        return GraderInUse(model, settings)
+    from rbr.grading.server.served_models import require_served_model
+
+    return GraderInUse(model, settings, require_served_model(settings))
 
 
 class Models(dg.ConfigurableResource):

@@ -10,7 +10,7 @@ import dagster as dg
 
 from rbr.comparisons.categories import unknown_categories
 from rbr.conversation import prompt_id
-from rbr.errors import InputError, Location
+from rbr.errors import InputError, Location, ServerAway
 from rbr.evaluation.judges import open_judge
 from rbr.files.data_files import (
     load_gold_labels,
@@ -23,7 +23,6 @@ from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import sorted_by_line
 from rbr.grading import JudgePrompt
-from rbr.grading.server.served_models import ServerAway, require_served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
@@ -280,6 +279,8 @@ def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
     local = dict.fromkeys([*ModelRef.model_fields, "fingerprint"]) if ref is None else _pinned(ref)
     if settings.backend != "openai":
         return {**local, "served": None}
+    from rbr.grading.server.served_models import require_served_model
+
     return {**local, "served": require_served_model(settings)}
 
 

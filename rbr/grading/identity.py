@@ -6,7 +6,6 @@ Stored grades, the fitted reward, trainings and evaluations carry the same ident
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rbr.grading.server.served_models import require_served_model
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 
@@ -97,6 +96,9 @@ def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: 
     fingerprint = None if ref is None else model_fingerprint(ref)
     if settings.backend != "openai":
         return grader_identity(settings, fingerprint)
+    # Only a grader behind a server needs the client, which takes a tenth of a second to import.
+    from rbr.grading.server.served_models import require_served_model
+
     return grader_identity(settings, fingerprint, require_served_model(settings, wait_s))
 
 

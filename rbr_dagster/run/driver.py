@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from rbr.errors import InputError
+from rbr.errors import InputError, ServerAway
 from rbr.files.schema_errors import sorted_by_line
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
@@ -24,7 +24,7 @@ from rbr_dagster.run.gates import unpassed_checks
 from rbr_dagster.run.interrupts import stop_requests
 from rbr_dagster.run.staleness import AssetGraph, latest_tags, next_wave, ready_assets, stale_assets
 from rbr_dagster.run.terminal import Terminal
-from resources.sources import ServerAway, SourceContents, data_versions, read_sources, unknown_names_in_data
+from resources.sources import SourceContents, data_versions, read_sources, unknown_names_in_data
 from resources.state.lease import lease
 from resources.state.lifeline import DRIVER_PID
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rbr.errors import InputError
+from rbr.errors import ServerAway
 from rbr.grading.server.address import Address
 from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
 from rbr.grading.server.failures import Failure
@@ -24,15 +24,6 @@ _TIMEOUT_S = 10.0
 _LONGEST_PAUSE_S = 30.0
 
 _log = logging.getLogger(__name__)
-
-
-class ServerAway(InputError):
-    """The server of the grader does not answer, so nobody knows which model it has.
-
-    Example:
-        >>> print(ServerAway("the server is away", where="http://127.0.0.1:8000/v1"))
-        http://127.0.0.1:8000/v1: the server is away
-    """
 
 
 def served_model(settings: "GraderSettings") -> dict[str, Any] | None:

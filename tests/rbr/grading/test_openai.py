@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -97,16 +98,18 @@ def test_an_extra_field_must_not_replace_a_field_of_the_grader(serve: Serve, nam
 def test_the_first_question_about_a_reply_is_answered_before_the_others_are_sent(serve: Serve) -> None:
     questions = [Question(f"q{n}", f"Is it number {n}?") for n in range(6)]
     events: list[tuple[str, str]] = []
+    first = PROMPT.render(conversation("Hello"), questions[0], 0)
+    all_others_are_here = threading.Barrier(5, timeout=30)
 
     def rule(request: Request) -> Reply:
         if not request.is_probe:
             events.append(("sent", request.prompt))
-            time.sleep(0.02)
+            if request.prompt != first:
+                all_others_are_here.wait()
             events.append(("answered", request.prompt))
         return good_answer(request.prompt)
 
     serve(rule).grader(max_concurrency=8).grade([conversation("Hello")], questions)
-    first = PROMPT.render(conversation("Hello"), questions[0], 0)
     assert events[:2] == [("sent", first), ("answered", first)]
     assert len(events) == 12
     assert [what for what, _ in events[2:7]] == ["sent"] * 5  # The others are sent together.
