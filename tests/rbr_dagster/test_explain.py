@@ -102,7 +102,9 @@ def test_the_rules_of_an_edited_rulebook_decide_the_class(fresh: Environment) ->
 
 
 def test_a_prompt_below_the_bar_and_an_unreadable_prompt_need_a_category(fresh: Environment) -> None:
-    with pytest.raises(InputError, match=r"the closest category is \S+ with P 0\.[0-4]"):
+    with fresh.profile.open("a", encoding="utf-8") as profile:
+        profile.write("grader: {category_bar: 1.0}\n")
+    with pytest.raises(InputError, match=r"the closest category is \S+ with P 0\.\d+, and grader.category_bar is 1"):
         explain_text(fresh, "Write about crime.", REFUSAL, None)
     # The grader has a context of 512 tokens.
     with pytest.raises(InputError, match="none of its answers could be read"):
