@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from rbr.classes.classification import class_rule_propositions
-from rbr.comparisons.categories import check_categories
-from rbr.conversation import prompt_id
-from rbr.grading.acceptance import ACCEPTED, REJECTED, accept_propositions
-from rbr.grading.agreement_intervals import Estimate
-from rbr.grading.category_agreement import (
+from rbr.agreement.acceptance import ACCEPTED, REJECTED, accept_propositions
+from rbr.agreement.category_agreement import (
     compare_categories,
     find_categories,
     overall_accuracy,
     sample_categorized,
 )
-from rbr.grading.gold_agreement import agreement_by_proposition
-from rbr.grading.judgments import match_judgments
-from rbr.grading.reliability import bins_by_proposition
+from rbr.agreement.gold_agreement import agreement_by_proposition
+from rbr.agreement.intervals import Estimate
+from rbr.agreement.judgments import match_judgments
+from rbr.agreement.reliability import bins_by_proposition
+from rbr.classes.classification import class_rule_propositions
+from rbr.comparisons.categories import check_categories
+from rbr.conversation import prompt_id
 from rbr.profile import GraderSettings
 from rbr.rulebook import Behavior, ContentPolicy
 from rbr.rulebook.class_effects import unsafe_propositions

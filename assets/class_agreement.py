@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from assets.agreement import accepted_propositions
+from rbr.agreement.class_calibration import MATCHES, TOLERANCE, TOO_HIGH, TOO_LOW, UNDECIDED, compare_classes
+from rbr.agreement.dependent_pairs import APART, TOGETHER, dependent_pairs
+from rbr.agreement.judged_replies import JudgedReplies, judge_gold_replies
 from rbr.classes.independence import class_probability_bounds
-from rbr.grading.class_calibration import MATCHES, TOLERANCE, TOO_HIGH, TOO_LOW, UNDECIDED, compare_classes
-from rbr.grading.dependent_pairs import APART, TOGETHER, dependent_pairs
-from rbr.grading.judged_replies import JudgedReplies, judge_gold_replies
 from rbr.rulebook import Behavior, ContentPolicy
 from resources.grade_rows import read_grades
 from resources.models import grader_in_use

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from rbr.grading.agreement_intervals import wilson_interval
+from rbr.agreement.intervals import wilson_interval
 from resources.pages.asset_pages import preview
 from resources.pages.check_results import check_result
 

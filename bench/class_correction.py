@@ -26,13 +26,13 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit
 
 from bench.pipeline_runs import RULEBOOK, SANDBOX_PROFILE, open_store
+from rbr.agreement.acceptance import measure_agreement
+from rbr.agreement.class_calibration import TOO_HIGH, TOO_LOW, compare_classes
+from rbr.agreement.judged_replies import JudgedReplies, judge_gold_replies
 from rbr.classes.features import FeatureMap, feature_map
 from rbr.errors import InputError
 from rbr.files.data_files import load_gold_labels
 from rbr.grading import Question, open_grader
-from rbr.grading.acceptance import measure_agreement
-from rbr.grading.class_calibration import TOO_HIGH, TOO_LOW, compare_classes
-from rbr.grading.judged_replies import JudgedReplies, judge_gold_replies
 from rbr.hashing import content_hash
 from rbr.profile import load_profile
 from rbr.rulebook import Rulebook, compile_rules, load_rulebook, propositions_needed

@@ -28,8 +28,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rbr.conversation import Conversation
 from rbr.grading import Question
-from rbr.grading.prompt_tokens import SharedPrompt
-from rbr.grading.shared_prefix import Layout, fastest_exact_layout, layout_for, unshared
+from rbr.grading.in_process.prompt_tokens import SharedPrompt
+from rbr.grading.in_process.shared_prefix import Layout, fastest_exact_layout, layout_for, unshared
 from rbr.grading.transformers import TransformersGrader
 from rbr.profile import load_profile
 from rbr.rulebook import load_propositions

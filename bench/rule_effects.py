@@ -28,8 +28,8 @@ from bench.pipeline_runs import (
     run_changed,
 )
 from bench.rule_edits import EDITS, Measure, RuleEdit, changed_lines
+from rbr.agreement.intervals import wilson_interval
 from rbr.errors import InputError
-from rbr.grading.agreement_intervals import wilson_interval
 from rbr.rulebook import CONTENT_POLICY_FILE, load_content_policy
 from rbr_sandbox.measure.page_sections import write_section
 from rbr_sandbox.oracle import truths

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import jinja2
 import polars as pl
 
+from rbr.agreement.acceptance import REJECTED, UNDECIDED
 from rbr.classes.features import CLASS_PREFIX
 from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.evaluation.report_plot import EvaluationGroup, safety_plots
-from rbr.grading.acceptance import REJECTED, UNDECIDED
 from rbr.rulebook.parts import SIGN_VALUES, Sign
 
 Row: TypeAlias = dict[str, Any]

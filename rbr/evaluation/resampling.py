@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from rbr.agreement.intervals import wilson_interval
 from rbr.evaluation.estimates import METRIC_NAMES
 from rbr.evaluation.share_counts import SHARES, SHARES_OF_METRIC
-from rbr.grading.agreement_intervals import wilson_interval
 
 FloatArray = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Graders answer yes/no questions about a reply with probabilities (paper section 1).
 
 `prompt` renders the text that a grader reads, and `answers` says what became of each question. The backends are
-`transformers`, `openai` and `vllm`. `gold_agreement` and `acceptance` compare a grader with gold labels.
+`transformers`, `vllm` and `openai`. `in_process` holds the parts of the first two, and `server` those of `openai`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -10,9 +10,9 @@ from rbr.conversation import Conversation
 from rbr.grading import OnProgress
 from rbr.grading.answers import SHOWN_TOKENS, Answer, Answers, Outcome, Reading, answer_tokens, likeliest_tokens
 from rbr.grading.distinct import distinct_conversations, put, too_long
+from rbr.grading.in_process.prompt_tokens import PromptTokens, SharedPrompt
+from rbr.grading.in_process.shared_prefix import attention_window, fastest_exact_layout, layout_for
 from rbr.grading.prompt import Question
-from rbr.grading.prompt_tokens import PromptTokens, SharedPrompt
-from rbr.grading.shared_prefix import attention_window, fastest_exact_layout, layout_for
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
 if TYPE_CHECKING:

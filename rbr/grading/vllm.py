@@ -8,8 +8,8 @@ from rbr.errors import InputError
 from rbr.grading import OnProgress
 from rbr.grading.answers import Answer, Answers, Reading, answer_tokens
 from rbr.grading.distinct import distinct_conversations, put, too_long
+from rbr.grading.in_process.prompt_tokens import PromptTokens
 from rbr.grading.prompt import Question
-from rbr.grading.prompt_tokens import PromptTokens
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef

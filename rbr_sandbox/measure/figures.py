@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any, Literal
 
-from rbr.grading.agreement_intervals import wilson_interval
+from rbr.agreement.intervals import wilson_interval
 
 Limit = Literal["at least", "at most"]
 

@@ -6,10 +6,10 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from rbr.agreement.gold_agreement import agreement_at
+from rbr.agreement.intervals import wilson_interval
 from rbr.conversation import Conversation
 from rbr.grading import Grader, Question
-from rbr.grading.agreement_intervals import wilson_interval
-from rbr.grading.gold_agreement import agreement_at
 from rbr.rulebook import Rulebook
 from rbr_sandbox.measure.figures import Figure, share_figure
 from rbr_sandbox.oracle import PROPOSITIONS

@@ -150,7 +150,7 @@ def reliability_plot(bins: pl.DataFrame) -> dg.MarkdownMetadataValue:
     probabilities are right, the points lie on the diagonal.
 
     Args:
-        bins: From `rbr.grading.reliability.bins_by_proposition`.
+        bins: From `rbr.agreement.reliability.bins_by_proposition`.
     """
     panels = bins.partition_by("proposition", maintain_order=True)
     columns = min(5, max(len(panels), 1))

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from rbr.agreement.acceptance import ACCEPTED
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Question
-from rbr.grading.acceptance import ACCEPTED
 from rbr.rulebook import ContentPolicy
 from resources.store import Store
 from resources.store.snapshot_content import read_applicability, read_questions, read_snapshot

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandera.polars as pa
 import polars as pl
 
-from resources.store import agreement_schemas, reward_schemas, schemas
+from resources.store.schemas import agreement, cells, comparisons, evaluation, prompts, reward, training
 
 
 @dataclass(frozen=True)
@@ -49,197 +49,197 @@ def _by_name(*tables: Table) -> dict[str, Table]:
 TABLES: dict[str, Table] = _by_name(
     Table(
         "snapshots",
-        schemas.Snapshots,
+        prompts.Snapshots,
         ("name",),
         "Parsed content of the rulebook, profile and data files. The other assets read snapshots instead of files.",
     ),
     Table(
         "checked_prompts",
-        schemas.CheckedPrompts,
+        prompts.CheckedPrompts,
         ("prompt_id",),
         "Prompts of the data file, and which of them a model cannot read. The asset of the same name rewrites the "
         "table.",
     ),
     Table(
         "labeled_prompts",
-        schemas.LabeledPrompts,
+        prompts.LabeledPrompts,
         ("prompt_id",),
         "Prompts with category and response type. The asset of the same name rewrites the table.",
     ),
     Table(
         "quarantined_prompts",
-        schemas.QuarantinedPrompts,
+        prompts.QuarantinedPrompts,
         ("prompt_id",),
         "Prompts that are used nowhere, because a model cannot read them, or because the grader could not find their "
         "category. The asset `labeled_prompts` rewrites the table.",
     ),
     Table(
         "training_prompts",
-        schemas.TrainingPrompts,
+        prompts.TrainingPrompts,
         ("prompt_id",),
         "Prompts for synthesis and training. The asset of the same name rewrites the table.",
     ),
     Table(
         "test_prompts",
-        schemas.TestPrompts,
+        prompts.TestPrompts,
         ("prompt_id",),
         "Prompts for the evaluation. The asset of the same name rewrites the table.",
     ),
     Table(
         "completions",
-        schemas.Completions,
+        cells.Completions,
         ("completion_id",),
         "Cells: all replies that were ever sampled. Rows are only added.",
     ),
     Table(
         "grades",
-        schemas.Grades,
+        cells.Grades,
         ("completion_id", "question", "grader"),
         "Cells: all answers that a grader ever gave. Rows are only added.",
     ),
     Table(
         "canary_answers",
-        schemas.CanaryAnswers,
+        cells.CanaryAnswers,
         ("grader", "probe"),
         "Answers to fixed questions, by which a later run sees that the model behind a server has changed. Rows stay.",
     ),
     Table(
         "scores",
-        schemas.Scores,
+        cells.Scores,
         ("completion_id", "reward_model"),
         "Cells: all scores that a reward model ever computed. Rows are only added.",
     ),
     Table(
         "synthetic_comparisons",
-        schemas.SyntheticComparisons,
+        comparisons.SyntheticComparisons,
         ("prompt_id", "slot", "candidate"),
         "Candidate replies of each prompt and slot. The asset of the same name rewrites the table.",
     ),
     Table(
         "proposition_grades",
-        schemas.PropositionGrades,
+        comparisons.PropositionGrades,
         ("completion_id", "proposition"),
         "Grades of the candidate replies. The asset of the same name rewrites the table.",
     ),
     Table(
         "reward_model_scores",
-        schemas.RewardModelScores,
+        comparisons.RewardModelScores,
         ("completion_id",),
         "Scores R_rm of the candidate replies. The asset of the same name rewrites the table.",
     ),
     Table(
         "grader_agreement",
-        schemas.GraderAgreement,
+        agreement.GraderAgreement,
         ("proposition",),
         "Agreement of the grader with the gold labels. The asset of the same name rewrites the table.",
     ),
     Table(
         "category_agreement",
-        agreement_schemas.CategoryAgreement,
+        agreement.CategoryAgreement,
         ("category",),
         "Agreement of the grader's categories with those of the data file, on a sample of prompts. The asset of the "
         "same name rewrites the table.",
     ),
     Table(
         "accepted_propositions",
-        schemas.AcceptedPropositions,
+        agreement.AcceptedPropositions,
         ("proposition",),
         "Thresholds of all propositions, and which may be features. The asset of the same name rewrites the table. Its "
         "data version leaves out the reasons.",
     ),
     Table(
         "grader_attacks",
-        schemas.GraderAttacks,
+        agreement.GraderAttacks,
         ("attack", "proposition"),
         "How far attacks inside a reply move P(yes). The asset of the same name rewrites the table.",
     ),
     Table(
         "attacked_classes",
-        schemas.AttackedClasses,
+        agreement.AttackedClasses,
         ("attack",),
         "How many replies change class under an attack. The asset of the same name rewrites the table.",
     ),
     Table(
         "class_agreement",
-        schemas.ClassAgreement,
+        agreement.ClassAgreement,
         ("response_type", "class_name"),
         "Class probabilities compared with gold labels. The asset of the same name rewrites the table.",
     ),
     Table(
         "verified_comparisons",
-        schemas.VerifiedComparisons,
+        comparisons.VerifiedComparisons,
         ("prompt_id", "slot"),
         "The candidate that fills each slot of each prompt. The asset of the same name rewrites the table.",
     ),
     Table(
         "ideal_completions",
-        schemas.IdealCompletions,
+        comparisons.IdealCompletions,
         ("prompt_id", "completion_id"),
         "Ideal replies for supervised fine-tuning. The asset of the same name rewrites the table.",
     ),
     Table(
         "fitted_weights",
-        reward_schemas.FittedWeights,
+        reward.FittedWeights,
         ("response_type", "feature"),
         "Fitted weights with intervals. The asset of the same name rewrites the table.",
     ),
     Table(
         "fit_certificates",
-        reward_schemas.FitCertificates,
+        reward.FitCertificates,
         ("response_type",),
         "Duality gap and held-out error rates of the fit. The asset `fitted_weights` rewrites the table.",
     ),
     Table(
         "reward_error_rates",
-        reward_schemas.RewardErrorRates,
+        reward.RewardErrorRates,
         ("response_type", "replies"),
         "Error rates of the reward on held-out prompts. The asset `reward_audit` rewrites the table.",
     ),
     Table(
         "wrongly_ordered_pairs",
-        reward_schemas.WronglyOrderedPairs,
+        reward.WronglyOrderedPairs,
         ("better", "worse"),
         "Held-out pairs that the reward orders wrongly, and why. The asset `fitted_weights` rewrites the table.",
     ),
     Table(
         "checkpoints",
-        schemas.Checkpoints,
+        training.Checkpoints,
         ("variant", "checkpoint"),
         "All checkpoints that were ever trained. Rows stay, so a reverted edit finds its old checkpoint.",
     ),
     Table(
         "current_checkpoints",
-        schemas.CurrentCheckpoints,
+        training.CurrentCheckpoints,
         ("variant",),
         "The current checkpoint of each variant. The training asset of the variant rewrites the row.",
     ),
     Table(
         "training_metrics",
-        schemas.TrainingMetrics,
+        training.TrainingMetrics,
         ("variant", "checkpoint", "metric", "step"),
         "Training curves of all checkpoints. Rows stay.",
     ),
     Table(
         "evaluation_completions",
-        schemas.EvaluationCompletions,
+        evaluation.EvaluationCompletions,
         ("variant", "checkpoint", "split", "prompt_id", "completion_id"),
         "Replies of the current checkpoints to the test prompts. The asset of each variant rewrites its own rows.",
     ),
     Table(
         "evaluation_grades",
-        schemas.EvaluationGrades,
+        evaluation.EvaluationGrades,
         ("variant", "completion_id", "proposition"),
         "Grades of the replies of the current checkpoints. The asset of the same name rewrites the table.",
     ),
     Table(
         "evaluation_metrics",
-        schemas.Evaluations,
+        evaluation.Evaluations,
         ("variant", "split", "judge"),
         "Metrics of the current checkpoints under the current rulebook. The asset of the same name rewrites the table.",
     ),
     Table(
         "evaluations",
-        schemas.Evaluations,
+        evaluation.Evaluations,
         ("variant", "checkpoint", "rulebook", "split", "judge"),
         "Metrics of all checkpoints so far, each under the rulebook of its time. Rows are only added.",
     ),

@@ -8,8 +8,8 @@ import dagster as dg
 
 from assets.agreement import PROMPTS_PER_CATEGORY
 from assets.grader_attacks import _attacked_replies, _questions
+from rbr.agreement.category_agreement import sample_categorized
 from rbr.grading import Question, question_hash
-from rbr.grading.category_agreement import sample_categorized
 from rbr.hashing import content_hash
 from rbr.rulebook import ContentPolicy
 from rbr_dagster.run.staleness import DATA_VERSION

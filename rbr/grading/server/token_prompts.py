@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rbr.errors import InputError
 from rbr.grading.answers import answer_tokens
-from rbr.grading.prompt_tokens import PromptTokens
+from rbr.grading.in_process.prompt_tokens import PromptTokens
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef

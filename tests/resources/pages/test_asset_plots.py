@@ -7,8 +7,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from rbr.agreement.reliability import BIN_SCHEMA
 from rbr.evaluation.estimates import METRIC_NAMES
-from rbr.grading.reliability import BIN_SCHEMA
 from rbr.rulebook import load_behavior
 from resources.pages.asset_plots import (
     MAX_BYTES,

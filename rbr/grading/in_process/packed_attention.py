@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from rbr.grading.packing import Packing, PrefixStates, TailRows, steps
-from rbr.grading.prompt_tokens import SharedPrompt
+from rbr.grading.in_process.packing import Packing, PrefixStates, TailRows, steps
+from rbr.grading.in_process.prompt_tokens import SharedPrompt
 
 ATTENTION = "rbr_packed"
 """Name under which transformers knows the attention of a packed sequence."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import torch
 
-from rbr.grading.prompt_tokens import SharedPrompt
+from rbr.grading.in_process.prompt_tokens import SharedPrompt
 
 PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 """Keys and values of prefixes, by layer and number of the prompt."""

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
+from rbr.grading.in_process.prompt_tokens import PromptTokens, SharedPrompt
+from rbr.grading.in_process.word_cuts import has_word_cuts, last_word_cut
 from rbr.grading.prompt import JudgePrompt, Question
-from rbr.grading.prompt_tokens import PromptTokens, SharedPrompt
-from rbr.grading.word_cuts import has_word_cuts, last_word_cut
 from rbr.models.renamed_tokens import control_tokens
 from rbr.profile import ModelRef
 from tests.rbr.grading.grader_settings import SANDBOX_PROMPT, grader_settings
-from tests.rbr.grading.tokenizer_zoo import CONTROL_TOKENS, TEMPLATES, TOKENIZERS, chat_tokenizer
+from tests.rbr.grading.in_process.tokenizer_zoo import CONTROL_TOKENS, TEMPLATES, TOKENIZERS, chat_tokenizer
 
 REF = ModelRef(path="a model", revision=None)
 DEFAULT_PROMPT = Path("profiles/judge_prompt.jinja").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from rbr.agreement.class_calibration import UNDECIDED, estimate_means, simultaneous_z
+from rbr.agreement.judged_replies import JudgedReplies
 from rbr.classes.independence import effect
-from rbr.grading.class_calibration import UNDECIDED, estimate_means, simultaneous_z
-from rbr.grading.judged_replies import JudgedReplies
 
 TOGETHER, APART, NOT_FOUND = "move together", "exclude each other", "no dependence found"
 

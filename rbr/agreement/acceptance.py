@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from rbr.agreement.gold_agreement import agreement_by_proposition
+from rbr.agreement.judgments import match_judgments
 from rbr.classes.features import NEUTRAL_THRESHOLD
-from rbr.grading.gold_agreement import agreement_by_proposition
-from rbr.grading.judgments import match_judgments
 from rbr.rulebook import Agreement
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
@@ -35,13 +35,13 @@ def measure_agreement(
     """Measures how well the grader agrees with gold labels, for each proposition.
 
     Args:
-        labels: As for `rbr.grading.judgments.match_judgments`.
+        labels: As for `rbr.agreement.judgments.match_judgments`.
         grades: As for `match_judgments`.
         propositions: Propositions that get a row even if they have no label; None stands for those with a label.
 
     Returns:
-        Columns `rbr.grading.gold_agreement.AGREEMENT_SCHEMA`, one row per proposition, sorted by name. Without labels,
-        all counts are 0 and the measures are null.
+        Columns `rbr.agreement.gold_agreement.AGREEMENT_SCHEMA`, one row per proposition, sorted by name. Without
+        labels, all counts are 0 and the measures are null.
 
     Example:
         >>> rows = {"completion_id": ["a", "b", "c"], "proposition": ["apology"] * 3}

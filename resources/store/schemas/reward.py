@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from resources.store.columns import PROMPT, column, count, share
+from resources.store.schemas.columns import PROMPT, column, count, share
 
 
 class FittedWeights(pa.DataFrameModel):

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
+from rbr.agreement.gold_agreement import agreement_of_answers
+from rbr.agreement.intervals import Estimate, estimate_mean
 from rbr.comparisons.categories import assign_categories
-from rbr.grading.agreement_intervals import Estimate, estimate_mean
 from rbr.grading.answers import Outcome
-from rbr.grading.gold_agreement import agreement_of_answers
 from rbr.hashing import content_hash
 from rbr.rulebook import ContentPolicy
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, Gemma2Config, MistralConfig
 
-from rbr.grading.packed_attention import packed
-from rbr.grading.prompt_tokens import SharedPrompt
-from rbr.grading.shared_prefix import (
+from rbr.grading.in_process.packed_attention import packed
+from rbr.grading.in_process.prompt_tokens import SharedPrompt
+from rbr.grading.in_process.shared_prefix import (
     LAYOUTS,
     attention_window,
     fastest_exact_layout,
@@ -60,7 +60,7 @@ def test_a_packed_sequence_is_exact_wherever_its_steps_end(
 
 
 def test_attention_without_the_fused_kernel_is_exact_too(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbr.grading.packed_attention.HAS_FUSED_KERNEL", {"other"})
+    monkeypatch.setattr("rbr.grading.in_process.packed_attention.HAS_FUSED_KERNEL", {"other"})
     torch.testing.assert_close(packed(model, PROMPTS), plain_logits(model, PROMPTS), atol=1e-4, rtol=0)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rbr.agreement.acceptance import ACCEPTANCE_SCHEMA, accept_propositions, measure_agreement
 from rbr.files.data_files import load_gold_labels
-from rbr.grading.acceptance import ACCEPTANCE_SCHEMA, accept_propositions, measure_agreement
 from rbr.hashing import content_hash
 from rbr.rulebook import Agreement, load_rulebook, propositions_needed
 from rbr.rulebook.released_rules import import_released_rules

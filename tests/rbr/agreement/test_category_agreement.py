@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.grading.category_agreement import (
+from rbr.agreement.category_agreement import (
     CATEGORY_SCHEMA,
     MEASURES,
     NO_CATEGORY,

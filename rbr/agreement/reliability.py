@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rbr.grading.agreement_intervals import Estimate, estimate_mean
-from rbr.grading.judgments import Judgments
+from rbr.agreement.intervals import Estimate, estimate_mean
+from rbr.agreement.judgments import Judgments
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
+from rbr.agreement.judged_replies import judge_gold_replies
 from rbr.classes.classification import gold_classes
 from rbr.conversation import GoldRow
 from rbr.files.data_files import load_gold_labels
-from rbr.grading.judged_replies import judge_gold_replies
 from rbr.rulebook import load_rulebook
 
 RULEBOOK = load_rulebook("rulebook")

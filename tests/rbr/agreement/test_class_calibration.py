@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbr.classes.features import FeatureMap
-from rbr.grading.class_calibration import (
+from rbr.agreement.class_calibration import (
     CLASS_SCHEMA,
     MATCHES,
     TOLERANCE,
@@ -18,8 +17,9 @@ from rbr.grading.class_calibration import (
     UNDECIDED,
     compare_classes,
 )
-from rbr.grading.dependent_pairs import APART, NOT_FOUND, PAIR_SCHEMA, TOGETHER, dependent_pairs
-from rbr.grading.judged_replies import JudgedReplies
+from rbr.agreement.dependent_pairs import APART, NOT_FOUND, PAIR_SCHEMA, TOGETHER, dependent_pairs
+from rbr.agreement.judged_replies import JudgedReplies
+from rbr.classes.features import FeatureMap
 from rbr.rulebook import compile_rules
 
 DIAGRAM = compile_rules(

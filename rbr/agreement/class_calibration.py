@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from rbr.agreement.intervals import wilson_interval
+from rbr.agreement.judged_replies import JudgedReplies
 from rbr.classes.features import most_probable_class_index
 from rbr.classes.independence import effect
-from rbr.grading.agreement_intervals import wilson_interval
-from rbr.grading.judged_replies import JudgedReplies
 
 FloatArray = NDArray[np.float64]
 

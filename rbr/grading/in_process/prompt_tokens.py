@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rbr.conversation import Conversation, well_formed
 from rbr.errors import InputError
+from rbr.grading.in_process.word_cuts import has_word_cuts, last_word_cut
 from rbr.grading.prompt import Question, compile_prompt
-from rbr.grading.word_cuts import has_word_cuts, last_word_cut
 from rbr.models.chat_tokens import encode_around, render_chat
 from rbr.models.renamed_tokens import RenamedTokenizer, control_tokens, renamed
 

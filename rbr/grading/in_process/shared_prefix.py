@@ -2,7 +2,7 @@
 
 The prompts of a conversation share a prefix. Each layout returns float32[T, vocabulary], a row for each tail:
 
-- `packed` runs every token of the prompts once; see `rbr.grading.packed_attention`.
+- `packed` runs every token of the prompts once; see `rbr.grading.in_process.packed_attention`.
 - `repeated_cache` runs each prefix once, and repeats its key/value cache for each tail.
 - `unshared` runs a sequence for each prompt. Every model supports this layout.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from rbr.grading.packed_attention import packed
-from rbr.grading.prompt_tokens import SharedPrompt
+from rbr.grading.in_process.packed_attention import packed
+from rbr.grading.in_process.prompt_tokens import SharedPrompt
 
 Layout = Callable[[Any, Sequence[SharedPrompt]], torch.Tensor]
 

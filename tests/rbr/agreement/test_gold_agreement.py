@@ -7,16 +7,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rbr.grading.agreement_intervals import effective_size
-from rbr.grading.gold_agreement import (
+from rbr.agreement.gold_agreement import (
     AGREEMENT_SCHEMA,
     MEASURES,
     agreement_by_proposition,
     agreement_of_answers,
     best_threshold,
 )
-from rbr.grading.judgments import Judgments
-from rbr.grading.reliability import bins_by_proposition, calibration_error
+from rbr.agreement.intervals import effective_size
+from rbr.agreement.judgments import Judgments
+from rbr.agreement.reliability import bins_by_proposition, calibration_error
 
 GRADES = [0.9, 0.8, 0.7, 0.4, 0.3, 0.2, 0.2, 0.1]
 LABELS = [1, 1, 0, 1, 0, 0, 0, 0]

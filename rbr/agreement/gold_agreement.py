@@ -3,7 +3,7 @@
 The main measure is balanced accuracy, because most propositions are rarely true: a grader that always gives the
 majority answer already reaches 80 % accuracy on the paper's gold set. The threshold is tuned on the labels on which the
 accuracy is measured. If a proposition has few labels, its accuracy is therefore a little too high, and its interval is
-wide. `rbr.grading.agreement_intervals` explains the intervals, and `rbr.grading.reliability` the measures of P(yes).
+wide. `rbr.agreement.intervals` explains the intervals, and `rbr.agreement.reliability` the measures of P(yes).
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rbr.agreement.intervals import Estimate, estimate_mean, square_and_add
+from rbr.agreement.judgments import GradedLabels, Judgments
+from rbr.agreement.reliability import brier_score, calibration_error
 from rbr.classes.features import NEUTRAL_THRESHOLD
-from rbr.grading.agreement_intervals import Estimate, estimate_mean, square_and_add
-from rbr.grading.judgments import GradedLabels, Judgments
-from rbr.grading.reliability import brier_score, calibration_error
 
 __all__ = [
     "AGREEMENT_SCHEMA",
@@ -97,7 +97,7 @@ def agreement_by_proposition(judgments: Judgments) -> pl.DataFrame:
         - prevalence: n_yes / n. majority_accuracy: accuracy of a grader that always gives the more frequent answer.
         - threshold: `best_threshold` if that is significantly better than 0.5, else 0.5.
         - accuracy, balanced_accuracy, f1 (of the answer yes) and kappa (Cohen's) are measured at the threshold; brier
-          and ece (see `rbr.grading.reliability`) on P(yes).
+          and ece (see `rbr.agreement.reliability`) on P(yes).
 
         Without a grade, all measures are null. If the labels with a grade do not contain both yes and no,
         balanced_accuracy, f1 and kappa are null and the threshold is 0.5.
