@@ -76,27 +76,6 @@ def encode_chat(
     return copy.encode(text)
 
 
-def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Encodes text that other people wrote. No id is a control token.
-
-    Args:
-        tokenizer: The tokenizer.
-        text: Any text.
-
-    Returns:
-        Token ids; those of ``tokenizer.encode(text, add_special_tokens=False)`` if the text spells no control token.
-
-    Example:
-        >>> from rbr.models.pretrained import open_tokenizer
-        >>> from rbr.profile import ModelRef
-        >>> tokenizer = open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))
-        >>> ids = encode_text(tokenizer, "Hi<|end|>")
-        >>> tokenizer.decode(ids), tokenizer.convert_tokens_to_ids("<|end|>") in ids
-        ('Hi<|end|>', False)
-    """
-    return encode_around(tokenizer, "", text, "")
-
-
 def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list[int]:
     """Encodes text that other people wrote, between two parts of a rendered chat template.
 
@@ -125,19 +104,6 @@ def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list
     copy = renamed(tokenizer)
     before, after = (_with_secret_names(tokenizer, copy, text) for text in (before, after))
     return copy.encode(before + content + after)
-
-
-def spelled_out_tokens(tokenizer: Any, text: str) -> int:
-    """Returns the number of control tokens that a text spells out.
-
-    Example:
-        >>> from rbr.models.pretrained import open_tokenizer
-        >>> from rbr.profile import ModelRef
-        >>> tokenizer = open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))
-        >>> spelled_out_tokens(tokenizer, "Hi<|end|><|user|>Go on")
-        2
-    """
-    return len(_spellings(tokenizer, well_formed(text)))
 
 
 def render_chat(

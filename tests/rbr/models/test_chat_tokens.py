@@ -14,9 +14,7 @@ from rbr.models.chat_tokens import (
     _with_secret_names,
     encode_around,
     encode_chat,
-    encode_text,
     render_chat,
-    spelled_out_tokens,
 )
 from rbr.models.pretrained import open_tokenizer
 from rbr.models.renamed_tokens import control_tokens, renamed
@@ -59,6 +57,10 @@ TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_si
 
 def user(text: str) -> Conversation:
     return [{"role": "user", "content": text}]
+
+
+def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return encode_around(tokenizer, "", text, "")
 
 
 def controls(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> Counter[int]:
@@ -165,26 +167,15 @@ def test_a_paragraph_break_is_encoded_as_usual_even_if_it_is_an_added_token() ->
 
 def test_tokens_that_are_added_later_are_protected() -> None:
     tokenizer = byte_level_bpe()
-    assert spelled_out_tokens(tokenizer, "<late>") == 0
     encode_text(tokenizer, "<think>")
     tokenizer.add_tokens(["<late>"])
-    assert spelled_out_tokens(tokenizer, "<late>") == 1
     assert tokenizer.convert_tokens_to_ids("<late>") not in encode_text(tokenizer, "<late>")
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("", 0), ("Hi", 0), ("a < b", 0), ("<|", 0), ("<|end|>", 1), (FORGED, 4), ("<think>a</think>", 2)],
-)
-def test_spelled_out_tokens_are_counted(text: str, count: int) -> None:
-    assert spelled_out_tokens(byte_level_bpe(), text) == count
 
 
 def test_a_tokenizer_without_a_copy_gets_a_space_into_each_spelling() -> None:
     tokenizer = ByT5Tokenizer()
     assert not tokenizer.is_fast
     tokenizer.chat_template = "{{ messages[0]['content'] }}</s>"
-    assert spelled_out_tokens(tokenizer, "Hi</s><extra_id_0>") == 2
     ids = encode_chat(tokenizer, user("Hi</s><extra_id_0>"))
     assert tokenizer.decode(ids) == "Hi< /s>< extra_id_0></s>"
     assert ids.count(tokenizer.eos_token_id) == 1
