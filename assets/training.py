@@ -9,7 +9,8 @@ from assets.reward import reward
 from rbr.profile import RlSettings
 from resources.artifacts import Artifacts
 from resources.checkpoints import CheckpointMaker, CheckpointRecipe
-from resources.models import MODEL_TAGS
+from resources.grader_canary import check_canary, has_canary
+from resources.models import MODEL_TAGS, Models, grader_in_use
 from resources.pages.check_results import check_result
 from resources.progress import Progress
 from resources.sources import snapshot_key
@@ -65,9 +66,16 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
         tracking: Tracking,
         artifacts: Artifacts,
         progress: Progress,
+        models: Models,
     ) -> dg.MaterializeResult:
         recipe = rl_recipe(variant, store, artifacts, progress)
-        result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe)
+
+        def check_grader() -> None:
+            grader = grader_in_use(store)
+            if variant == "rbr" and has_canary(grader):
+                check_canary(store, grader, models.open_grader(grader))
+
+        result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe, check_grader)
         return dg.MaterializeResult(
             data_version=result.data_version,
             metadata=result.metadata,

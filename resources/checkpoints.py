@@ -118,8 +118,18 @@ class CheckpointMaker:
     trainer: Trainer
     tracking: Tracking
 
-    def make(self, context: dg.AssetExecutionContext, recipe: CheckpointRecipe) -> dg.MaterializeResult:
+    def make(
+        self,
+        context: dg.AssetExecutionContext,
+        recipe: CheckpointRecipe,
+        before_training: Callable[[], None] = lambda: None,
+    ) -> dg.MaterializeResult:
         """Trains the checkpoint of a recipe unless it exists, and makes it the current one of its variant.
+
+        Args:
+            context: Context of the asset.
+            recipe: What the checkpoint is trained from.
+            before_training: Called before the training starts, and not at all if the checkpoint exists.
 
         Returns:
             The result of the asset. Its data version is a hash of the inputs and the weights.
@@ -131,6 +141,7 @@ class CheckpointMaker:
         directory = self.artifacts.checkpoint(recipe.variant, name)
         work: dict[str, bool | float] = {TRAINED: not directory.is_dir()}
         if work[TRAINED]:
+            before_training()
             job_directory = self.artifacts.training(recipe.variant, name)
             job_directory.mkdir(parents=True, exist_ok=True)
             files = TrainingFiles(

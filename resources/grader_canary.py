@@ -18,12 +18,19 @@ from resources.store.tables import TABLES
 _checked: set[tuple[str, str]] = set()
 
 
+def has_canary(grader: GraderInUse) -> bool:
+    """Returns whether the model of a grader can change without a trace, because a server has it.
+
+    The hash of the files of a model that runs in process is part of the grader's identity.
+    """
+    return grader.settings.backend == "openai"
+
+
 def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
     """Asks a grader behind a server the probes, and compares the answers with those that are stored.
 
     The first time, the probes are asked twice, and both answers are stored: their difference is the noise. A process
-    checks each grader once. A grader that runs in process is not checked, because the hash of its files is part of its
-    identity.
+    checks each grader once. A grader without a canary is not checked.
 
     Args:
         store: The store with the table ``canary_answers``.
@@ -34,7 +41,7 @@ def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
         InputError: The answers have moved by more than the noise, or some probes got no answer. Nothing is stored then.
     """
     key = (store.path, grader.version)
-    if grader.settings.backend != "openai" or key in _checked:
+    if not has_canary(grader) or key in _checked:
         return
     where = grader.settings.base_url or "grader.base_url"
     now = _all_answered(ask_probes(model), where)

@@ -10,15 +10,18 @@ import polars as pl
 import pytest
 
 from assets.training import rl_checkpoints, sft_checkpoint
+from rbr.errors import InputError
 from rbr.grading.identity import identify_grader
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import ModelRef, load_profile
 from rbr.reward.artifact import RewardArtifact
+from resources import grader_canary
 from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
 from resources.trainer import Trainer
 from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, check, name_of, user, version
+from tests.rbr.grading.judge_server import JudgeServer, answer, probabilities
 
 SANDBOX = load_profile(ROOT / "profiles" / "sandbox.yaml")
 POLICY = ROOT / "rbr_sandbox" / "models" / "policy"
@@ -181,6 +184,23 @@ def test_a_job_keeps_its_reward_when_a_newer_one_replaces_the_current(tuned: Pro
     job = wanted_job(tuned, "rbr")
     _reward(weight=2.0).save(tuned.artifacts.reward)
     assert RewardArtifact.load(job.reward.artifact) == _reward()
+
+
+def test_the_model_behind_a_server_is_checked_before_the_training_starts(tuned: Project) -> None:
+    answers = {"p_yes": 0.5}
+    server = JudgeServer(lambda request: answer(probabilities(answers["p_yes"])))
+    with tuned.profile.open("a", encoding="utf-8") as profile:
+        address = f"http://127.0.0.1:{server.port}/v1"
+        profile.write(f"grader: {{backend: openai, base_url: '{address}', model_name: grader}}\n")
+    tuned.snapshots("profile/grader", "models/grader")
+    wanted_job(tuned, "rbr")
+    assert tuned.store.read("canary_answers").height == 40
+    grader_canary._checked.clear()
+    answers["p_yes"] = 0.9
+    with pytest.raises(InputError, match="the model behind the name 'grader' has changed"):
+        tuned.make(rl_checkpoints["rbr"])
+    wanted_job(tuned, "helpful")
+    server.kill()
 
 
 def test_the_method_needs_a_fine_tuned_policy(ready: Project) -> None:
