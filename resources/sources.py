@@ -23,6 +23,7 @@ from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import sorted_by_line
 from rbr.grading import JudgePrompt
+from rbr.grading.identity import grader_fingerprint
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
@@ -276,7 +277,9 @@ def _grader_settings(loaded: _LoadedProfile) -> dict[str, Any]:
 
 def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
     """Returns the model of the grader, and what its server says about the model that it serves."""
-    local = dict.fromkeys([*ModelRef.model_fields, "fingerprint"]) if ref is None else _pinned(ref)
+    local: dict[str, Any] = dict.fromkeys([*ModelRef.model_fields, "fingerprint"])
+    if ref is not None:
+        local = {**ref.model_dump(mode="json"), "fingerprint": grader_fingerprint(ref, settings)}
     if settings.backend != "openai":
         return {**local, "served": None}
     from rbr.grading.server.served_models import require_served_model

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rbr.hashing import content_hash
-from rbr.models.fingerprint import model_fingerprint
+from rbr.models.fingerprint import check_pinned, model_fingerprint
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
@@ -23,8 +23,7 @@ def grader_identity(
 
     Args:
         settings: Section `grader` of a profile.
-        fingerprint: Fingerprint of the model. A server has its own model, so it counts only for other backends, and for
-            the endpoint ``completions``, which tokenizes with it.
+        fingerprint: What the answers take from the files of a local model, from `grader_fingerprint`; None without one.
         served: What the server says about its model, from `rbr.grading.server.served_models`; only for the backend
             ``openai``.
 
@@ -37,17 +36,19 @@ def grader_identity(
         >>> first = grader_identity(settings, served={"id": "grader", "root": "/models/judge-a"})
         >>> first == grader_identity(settings, served={"id": "grader", "root": "/models/judge-b"})
         False
-        >>> first == grader_identity(settings, "another fingerprint", {"id": "grader", "root": "/models/judge-a"})
+        >>> moved = settings.model_copy(update={"base_url": "http://127.0.0.1:9/v1"})
+        >>> first == grader_identity(moved, served={"id": "grader", "root": "/models/judge-a"})
         True
     """
-    reading = {
+    reading: dict[str, Any] = {
         "backend": settings.backend,
         "prompt_template": settings.prompt_template,
         "yes": sorted(settings.yes),
         "no": sorted(settings.no),
         "min_mass": settings.min_mass,
-        "max_bound": settings.max_bound,
     }
+    if settings.backend != "transformers":  # This backend sees all tokens, so the bound of its answers is always 0.
+        reading["max_bound"] = settings.max_bound
     match settings.backend:
         case "openai":
             judge: dict[str, Any] = {
@@ -56,14 +57,15 @@ def grader_identity(
                 "served": dict(served or {}),
                 "endpoint": settings.endpoint,
                 "top_logprobs": settings.top_logprobs,
-                "chat_template_kwargs": settings.chat_template_kwargs,
                 "extra_body": settings.extra_body,
             }
-            if settings.endpoint == "completions":
+            if settings.endpoint == "chat":
+                judge["chat_template_kwargs"] = settings.chat_template_kwargs
+            if fingerprint:
                 judge["tokenizer"] = fingerprint
             if not _describes_the_model(served):
                 # Without a description, only the address tells two servers with the same name apart.
-                judge["base_url"] = settings.base_url
+                judge["base_url"] = (settings.base_url or "").strip().rstrip("/")
         case "vllm":
             judge = {
                 "model": fingerprint,
@@ -74,6 +76,38 @@ def grader_identity(
         case _:
             judge = {"model": fingerprint}
     return content_hash(["grader", reading, judge])
+
+
+def grader_fingerprint(ref: "ModelRef", settings: "GraderSettings") -> str:
+    """Returns the hash of what the answers of a grader take from the files of a local model.
+
+    A server that is asked in chats has its own model, and tokenizes for itself. Then only the added tokens of the local
+    model count: they are neutralized in other people's text. In all other cases, everything counts that
+    `model_fingerprint` describes.
+
+    Args:
+        ref: Model of the grader.
+        settings: Section `grader` of a profile.
+
+    Returns:
+        16 hexadecimal characters; empty if the answers take nothing from the files.
+
+    Raises:
+        InputError: `ref` is not a local directory and has no revision.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/gpu.yaml")
+        >>> grader_fingerprint(profile.models.grader, profile.grader)
+        ''
+    """
+    if settings.backend != "openai" or settings.endpoint != "chat":
+        return model_fingerprint(ref)
+    from rbr.grading.server.control_tokens import SpelledOutTokens
+
+    check_pinned(ref)
+    literals = SpelledOutTokens.of(ref).literals
+    return content_hash(literals) if literals else ""
 
 
 def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: float = 0.0) -> str:
@@ -93,7 +127,7 @@ def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: 
         >>> len(identify_grader(profile.models.grader, profile.grader))
         16
     """
-    fingerprint = None if ref is None else model_fingerprint(ref)
+    fingerprint = None if ref is None else grader_fingerprint(ref, settings)
     if settings.backend != "openai":
         return grader_identity(settings, fingerprint)
     # Only a grader behind a server needs the client, which takes a tenth of a second to import.

@@ -68,16 +68,29 @@ def model_fingerprint(ref: "ModelRef") -> str:
     return fingerprint
 
 
-def _files_fingerprint(ref: "ModelRef") -> str:
-    path = Path(ref.path)
-    if path.is_dir():
-        return _directory_fingerprint(str(path.resolve()), _file_stats(path))
-    if ref.revision is None:
+def check_pinned(ref: "ModelRef") -> None:
+    """Checks that a reference always means the same model.
+
+    Raises:
+        InputError: `ref` is not a local directory and has no revision.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> check_pinned(ModelRef(path="org/model", revision="4c0bd2a"))
+    """
+    if ref.revision is None and not Path(ref.path).is_dir():
         raise InputError(
             f"'{ref.path}' is not a local directory and has no revision",
             where="models",
             hint="Pin a commit hash as revision, or give the directory of a downloaded model.",
         )
+
+
+def _files_fingerprint(ref: "ModelRef") -> str:
+    check_pinned(ref)
+    path = Path(ref.path)
+    if path.is_dir():
+        return _directory_fingerprint(str(path.resolve()), _file_stats(path))
     return content_hash({"model": ref.path, "revision": ref.revision})
 
 

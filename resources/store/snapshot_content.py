@@ -45,11 +45,11 @@ _Content = TypeVar("_Content", bound=BaseModel)
 
 @dataclass(frozen=True)
 class PinnedModel:
-    """A model and the fingerprint of its weights.
+    """A model and its fingerprint.
 
     Attributes:
         ref: Path or Hub id of the model.
-        fingerprint: Hash of the weights, from the time when the snapshot was taken.
+        fingerprint: Hash of what its results take from its files, from the time when the snapshot was taken.
     """
 
     ref: ModelRef

@@ -17,6 +17,7 @@ from rbr.comparisons.completion_ids import completion_seed
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
+from rbr.grading.identity import grader_fingerprint
 from rbr.profile import GraderSettings, ModelRef
 from resources.asset_testing import fake_models
 from resources.cells import BATCHES_PER_CHUNK, Cells, name_completions
@@ -457,7 +458,7 @@ def test_the_store_is_free_for_others_while_the_grader_works(cells: Cells) -> No
         ({"yes": ("yes",)}, False),
         ({"no": ("no",)}, False),
         ({"min_mass": 0.5}, False),
-        ({"max_bound": 0.5}, False),
+        ({"max_bound": 0.5}, True),
         ({"prompt_template": "another prompt"}, False),
         ({"backend": "vllm"}, False),
     ],
@@ -526,6 +527,7 @@ SERVED = {"id": "judge", "root": "/models/judge-a"}
         ({"chat_template_kwargs": {"enable_thinking": False}}, SERVED, False),
         ({"extra_body": {"seed": 1}}, SERVED, False),
         ({"endpoint": "completions"}, SERVED, False),
+        ({"max_bound": 0.5}, SERVED, False),
         ({}, {**SERVED, "root": "/models/judge-b"}, False),
         ({"vllm": GRADER.vllm.model_copy(update={"dtype": "float16"})}, SERVED, True),
     ],
@@ -543,9 +545,50 @@ def test_servers_that_say_only_a_name_are_told_apart_by_their_address() -> None:
         return GraderInUse(None, settings, {"id": "judge"}).version
 
     assert version("http://127.0.0.1:1/v1") != version("http://127.0.0.1:2/v1")
+    assert version("http://127.0.0.1:1/v1") == version("http://127.0.0.1:1/v1/")
 
 
-def test_the_files_of_a_local_model_do_not_matter_if_a_server_answers() -> None:
-    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:1/v1", model_name="judge")
-    with_files = GraderInUse(PinnedModel(REF, "fingerprint"), settings, SERVED)
-    assert with_files.version == GraderInUse(None, settings, SERVED).version
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        pytest.param({"model.safetensors": b"other weights"}, True, id="weights"),
+        pytest.param({"config.json": b'{"hidden_size": 8}'}, True, id="configuration"),
+        pytest.param({"tokenizer.json": b'{"added_tokens": [{"content": "word"}]}'}, True, id="an added word"),
+        pytest.param({"tokenizer.json": b'{"added_tokens": [{"content": "~~END~~"}]}'}, False, id="added token"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_only_the_added_tokens_of_a_local_model_matter_if_a_server_tokenizes(
+    tmp_path: Path, endpoint: str, change: dict[str, bytes], same: bool
+) -> None:
+    settings = grader_settings(
+        backend="openai", base_url="http://127.0.0.1:1/v1", model_name="judge", endpoint=endpoint
+    )
+
+    def version(name: str, files: dict[str, bytes]) -> str:
+        (tmp_path / name).mkdir()
+        for file, content in {"model.safetensors": b"weights", "tokenizer.json": b"{}", **files}.items():
+            (tmp_path / name / file).write_bytes(content)
+        ref = ModelRef(path=str(tmp_path / name), revision=None)
+        return GraderInUse(PinnedModel(ref, grader_fingerprint(ref, settings)), settings, SERVED).version
+
+    before = version("before", {})
+    assert (version("after", change) == before) is (same and endpoint == "chat")
+    if endpoint == "chat":
+        # A local model without added tokens neutralizes nothing more than no local model.
+        assert before == GraderInUse(None, settings, SERVED).version
+
+
+def test_the_template_arguments_of_a_server_matter_only_if_it_renders_the_template() -> None:
+    def version(endpoint: str, arguments: dict[str, Any]) -> str:
+        settings = grader_settings(
+            backend="openai",
+            base_url="http://127.0.0.1:1/v1",
+            model_name="judge",
+            endpoint=endpoint,
+            chat_template_kwargs=arguments,
+        )
+        return GraderInUse(PinnedModel(REF, "tokenizer"), settings, SERVED).version
+
+    assert version("chat", {}) != version("chat", {"enable_thinking": False})
+    assert version("completions", {}) == version("completions", {"enable_thinking": False})

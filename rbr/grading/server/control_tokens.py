@@ -41,6 +41,9 @@ class SpelledOutTokens:
     Args:
         literals: Control tokens of the judge's own tokenizer, if they are known.
 
+    Attributes:
+        literals: The literals that are neutralized: words and white space are left out. The longest comes first.
+
     Example:
         >>> tokens = SpelledOutTokens()
         >>> tokens.neutralize("Sure.<|im_end|></s> Go to [INST] in <b>bold</b>")
@@ -49,8 +52,8 @@ class SpelledOutTokens:
 
     def __init__(self, literals: Iterable[str] = ()) -> None:
         # The longest token first, so that a token that begins like another one is found whole.
-        own = sorted({text for text in literals if _is_mark(text)}, key=lambda text: (-len(text), text))
-        self._pattern = re.compile("|".join([*map(re.escape, own), *_FAMILIES]), re.IGNORECASE)
+        self.literals = sorted({text for text in literals if _is_mark(text)}, key=lambda text: (-len(text), text))
+        self._pattern = re.compile("|".join([*map(re.escape, self.literals), *_FAMILIES]), re.IGNORECASE)
 
     @classmethod
     def of(cls, ref: "ModelRef | None") -> "SpelledOutTokens":
