@@ -6,6 +6,7 @@ After an edit is reverted, the old checkpoint becomes current again without trai
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import dagster as dg
 import polars as pl
@@ -41,7 +42,8 @@ class Checkpoint:
         path: Directory of the weights, relative to the state directory.
         chat_template_kwargs: Arguments of the chat template in training, as JSON; None if there are none. The policy is
             sampled with the same arguments.
-        fingerprint: Hash of the weights and these arguments.
+        dtype: Type in which the policy is sampled, as in `ModelRef`: that of the policy before training.
+        fingerprint: Hash of the weights, these arguments and the type.
         mlflow_run_id: MLflow run of the training; None if the training was not logged.
     """
 
@@ -49,6 +51,7 @@ class Checkpoint:
     checkpoint: str
     path: str
     chat_template_kwargs: str | None
+    dtype: Literal["float32", "bfloat16", "float16"]
     fingerprint: str
     mlflow_run_id: str | None
 
@@ -61,7 +64,8 @@ class Checkpoint:
         """Returns the model to open, with its fingerprint."""
         path = str(artifacts.absolute(self.path))
         kwargs = json.loads(self.chat_template_kwargs or "{}")
-        return PinnedModel(ModelRef(path=path, revision=None, chat_template_kwargs=kwargs), self.fingerprint)
+        ref = ModelRef(path=path, revision=None, chat_template_kwargs=kwargs, dtype=self.dtype)
+        return PinnedModel(ref, self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ class CheckpointMaker:
             work[TRAINING_SECONDS] = self.trainer.train(context, recipe.job(files))
             work[SAMPLES] = recipe.samples
         kwargs = recipe.start.chat_template_kwargs
-        trained = ModelRef(path=str(directory), revision=None, chat_template_kwargs=kwargs)
+        dtype = recipe.start.dtype
+        trained = ModelRef(path=str(directory), revision=None, chat_template_kwargs=kwargs, dtype=dtype)
         fingerprint = model_fingerprint(trained)
         metrics = read_training_metrics(directory)
         tags = {
@@ -165,7 +170,7 @@ class CheckpointMaker:
         run_id = self.tracking.log_training(recipe.variant, name, recipe.params, metrics, tags)
         path = self.artifacts.relative(directory)
         kwargs_text = json.dumps(kwargs, sort_keys=True) if kwargs else None
-        checkpoint = Checkpoint(recipe.variant, name, path, kwargs_text, fingerprint, run_id)
+        checkpoint = Checkpoint(recipe.variant, name, path, kwargs_text, dtype, fingerprint, run_id)
         self._save(checkpoint, metrics)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(checkpoint.version),

@@ -107,6 +107,7 @@ class TransformersGrader:
 
     def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
         """Reads an answer from each row of logits, [T, vocabulary]."""
+        logits = logits.float()  # A sum over the vocabulary in bf16 would have two digits.
         normalizers = logits.logsumexp(-1, keepdim=True).double()
         yes, no = ((logits[:, ids].double() - normalizers).exp().sum(-1).tolist() for ids in (self._yes, self._no))
         for row, (yes_mass, no_mass) in enumerate(zip(yes, no, strict=True)):

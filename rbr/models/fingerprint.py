@@ -43,7 +43,7 @@ def model_fingerprint(ref: "ModelRef") -> str:
 
     For a local directory: the weights, the configuration, the tokenizer, the chat template and the end tokens. Other
     files, such as a README, logs or the state of an optimizer, do not count. For a model on the Hub: its name and
-    revision. In both cases, the arguments of the chat template count, too.
+    revision. In both cases, the arguments of the chat template and a type other than float32 count, too.
 
     A process reads the files of a directory once, and again if the name, size or modification time of a file changes.
     Other calls are cheap.
@@ -64,7 +64,9 @@ def model_fingerprint(ref: "ModelRef") -> str:
     """
     fingerprint = _files_fingerprint(ref)
     if ref.chat_template_kwargs:
-        return content_hash([fingerprint, ref.chat_template_kwargs])
+        fingerprint = content_hash([fingerprint, ref.chat_template_kwargs])
+    if ref.dtype != "float32":
+        fingerprint = content_hash([fingerprint, ref.dtype])
     return fingerprint
 
 

@@ -1,4 +1,4 @@
-"""Opens models and tokenizers: safetensors only, no remote code, fp32 on a CPU, pinned revisions."""
+"""Opens models and tokenizers: safetensors only, no remote code, pinned revisions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
 
     Args:
         auto_class: An ``AutoModelFor...`` class of transformers.
-        ref: A local directory, or a Hub id with a revision.
+        ref: A local directory, or a Hub id with a revision. Weights and activations have its `dtype` on every device.
         **options: More keyword arguments of ``from_pretrained``.
 
     Returns:
@@ -36,15 +36,13 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
     """
     _check_directory(ref)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # On a CPU, fp32 is faster and reproducible. On a GPU, the type in which the weights are stored saves memory.
-    dtype = torch.float32 if device.type == "cpu" else "auto"
     try:
         model, loading = auto_class.from_pretrained(
             ref.path,
             revision=_revision(ref),
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=dtype,
+            dtype=ref.dtype,
             output_loading_info=True,
             **options,
         )

@@ -14,6 +14,9 @@ class ModelRef(Section):
         path: Directory relative to the working directory, or a Hub id such as ``org/name``.
         revision: Commit of the Hub repository; None for a local directory.
         chat_template_kwargs: Arguments of the chat template, such as ``{enable_thinking: false}``.
+        dtype: Type of the weights and activations on every device: ``float32``, ``bfloat16`` or ``float16``. Answers,
+            scores and samples depend on it. A training starts from float32 weights all the same; its checkpoint is
+            sampled with the type of the policy.
 
     Example:
         >>> ModelRef(path="rbr_sandbox/models/policy", revision=None).path
@@ -23,6 +26,7 @@ class ModelRef(Section):
     path: Text
     revision: str | None
     chat_template_kwargs: Options = Field(default_factory=dict)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class ModelSettings(Section):
@@ -30,7 +34,8 @@ class ModelSettings(Section):
 
     Attributes:
         policy: Helpful-only model that writes the candidate replies and is trained.
-        grader: Model that answers the propositions; None if a server has it and tokenizes for itself.
+        grader: Model that answers the propositions; None if a server has it and tokenizes for itself. Its `dtype` can
+            be set only for the backend ``transformers``.
         helpful_reward_model: Reward model R_rm, trained on helpfulness alone.
         human_reward_model: Reward model of human preferences, for a baseline.
         oracle: Name of a registered judge that knows the true labels; None if there is no oracle.

@@ -58,6 +58,10 @@ class Profile(Section):
         if self.models.grader is None and needs_files:
             what = "only the backend openai with the endpoint chat works without the files of the grader"
             raise schema_problem(what, "Set the path of the model.", at=("models", "grader"))
+        if self.grader.backend != "transformers" and self.models.grader and self.models.grader.dtype != "float32":
+            what = f"the backend {self.grader.backend} does not open the model in the type {self.models.grader.dtype}"
+            hint = "Remove `dtype`. vLLM takes grader.vllm.dtype, and a server chooses the type itself."
+            raise schema_problem(what, hint, at=("models", "grader", "dtype"))
         return self
 
 

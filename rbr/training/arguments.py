@@ -33,6 +33,9 @@ def shared_arguments(output_dir: str, seed: int) -> dict[str, Any]:
 def model_arguments(revision: str | None) -> dict[str, Any]:
     """Returns keyword arguments of ``from_pretrained`` for the policy and its frozen reference model.
 
+    Both have fp32 weights, whatever the `dtype` of the policy: an update that is small beside a weight would be lost in
+    bf16.
+
     Args:
         revision: Commit of the Hub repository; None for a local directory.
     """

@@ -206,7 +206,8 @@ class Forecast:
             self._make_current(checkpoint)
             return checkpoint.version, None
         # The descendants read a checkpoint from the store. Store one with an unknown fingerprint for them.
-        self._make_current(Checkpoint(training.variant, _UNKNOWN, "", None, f"{_UNKNOWN} {training.variant}", None))
+        unknown = Checkpoint(training.variant, _UNKNOWN, "", None, "float32", f"{_UNKNOWN} {training.variant}", None)
+        self._make_current(unknown)
         return _UNKNOWN, training.samples(self.store)
 
     def _find_checkpoint(self, key: dg.AssetKey, training: TrainingForecast, inputs: Tags) -> Checkpoint | None:

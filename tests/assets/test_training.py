@@ -404,17 +404,26 @@ def test_the_trainer_gets_what_becomes_of_refusals(tuned: Project) -> None:
     assert wanted_job(tuned, "rbr").reward.on_refusal == "mask"
 
 
-def test_the_arguments_of_the_chat_template_count_and_the_trained_policy_keeps_them(ready: Project) -> None:
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ("chat_template_kwargs: {enable_thinking: false}", "chat_template_kwargs", {"enable_thinking": False}),
+        ("dtype: bfloat16", "dtype", "bfloat16"),
+    ],
+)
+def test_the_template_arguments_and_the_type_of_a_policy_count_and_the_trained_policy_keeps_them(
+    ready: Project, setting: str, name: str, value: object
+) -> None:
     before = wanted_job(ready, "helpful").output
     ready.edit(BASE, "policy: {path: rbr_sandbox/models/policy,",
-               "policy: {chat_template_kwargs: {enable_thinking: false}, path: rbr_sandbox/models/policy,")  # fmt: skip
+               f"policy: {{{setting}, path: rbr_sandbox/models/policy,")  # fmt: skip
     ready.snapshots("models/policy")
     job = wanted_job(ready, "helpful")
     assert job.output != before
     put(job.output)
     ready.make(rl_checkpoints["helpful"])
     trained = read_checkpoint(ready.store, "helpful").model(ready.artifacts)
-    assert job.model.chat_template_kwargs == trained.ref.chat_template_kwargs == {"enable_thinking": False}
+    assert getattr(job.model, name) == getattr(trained.ref, name) == value
     assert trained.fingerprint == model_fingerprint(trained.ref)
 
 

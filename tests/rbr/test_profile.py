@@ -85,6 +85,15 @@ def test_a_list_replaces_the_inherited_list(directory: Path) -> None:
             "models:\n  policy: {path: x, revision: 12}\n",
             "3:21 models.policy.revision: expected text, found a number: 12",
         ),
+        (
+            "models:\n  policy: {path: x, revision: null, dtype: half}\n",
+            "models.policy.dtype: expected float32, bfloat16 or float16, found text: 'half'",
+        ),
+        (
+            "models:\n  grader: {path: x, revision: null, dtype: bfloat16}\ngrader:\n  backend: vllm\n",
+            "3:37 models.grader.dtype: the backend vllm does not open the model in the type bfloat16\n"
+            "  Remove `dtype`. vLLM takes grader.vllm.dtype",
+        ),
         ("models:\n  oracle: ''\n", "3:3 models.oracle: the text is empty"),
         ("rl:\n  steps: 1\nrl:\n  steps: 2\n", "4:1 rl: duplicate key 'rl'"),
         ("rl: [\n", "3:1 rl[0]: not valid YAML"),

@@ -15,7 +15,8 @@ class Checkpoints(pa.DataFrameModel):
     chat_template_kwargs: str = column(
         nullable=True, description="arguments of the chat template in training and sampling, as JSON; null if none"
     )
-    fingerprint: str = column(description="fingerprint of the weights and these arguments")
+    dtype: str = column(isin=("float32", "bfloat16", "float16"), description="type of the weights in sampling")
+    fingerprint: str = column(description="fingerprint of the weights, these arguments and the type")
     mlflow_run_id: str = column(nullable=True, description="id of the training run in MLflow")
 
 

@@ -119,3 +119,14 @@ def test_the_arguments_of_the_chat_template_count(tmp_path: Path, revision: str 
 
     assert fingerprint() == model_fingerprint(ModelRef(path=path, revision=revision))
     assert len({fingerprint(), fingerprint(enable_thinking=False), fingerprint(enable_thinking=True)}) == 3
+
+
+def test_the_type_counts_and_float32_changes_no_fingerprint(tmp_path: Path) -> None:
+    ref = model(tmp_path / "a")
+    by_type = {
+        dtype: model_fingerprint(ModelRef(path=ref.path, revision=None, dtype=dtype))
+        for dtype in ("float32", "bfloat16", "float16")
+    }
+    assert len(set(by_type.values())) == 3
+    assert by_type["float32"] == model_fingerprint(ref)
+    assert model_fingerprint(ModelRef(path="org/model", revision="4c0bd2a", dtype="float32")) == "1355e6d4e0f0175b"

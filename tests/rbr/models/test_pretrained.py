@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from rbr.errors import InputError
@@ -24,6 +25,17 @@ def policy_with(directory: Path, template: str, **kwargs: object) -> ModelRef:
     ref = save_policy(directory)
     (directory / "chat_template.jinja").write_text(template)
     return ref.model_copy(update={"chat_template_kwargs": kwargs})
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize("named", [None, "float32", "bfloat16", "float16"])
+def test_a_model_computes_in_the_type_that_the_profile_names_and_not_in_that_of_its_files(
+    tmp_path: Path, stored: torch.dtype, named: str | None
+) -> None:
+    ref = save_policy(tmp_path)
+    AutoModelForCausalLM.from_pretrained(tmp_path, dtype=stored).save_pretrained(tmp_path)
+    ref = ModelRef(path=ref.path, revision=None, **({} if named is None else {"dtype": named}))
+    assert open_model(AutoModelForCausalLM, ref).dtype == getattr(torch, named or "float32")
 
 
 @pytest.mark.parametrize(
