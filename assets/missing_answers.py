@@ -8,14 +8,18 @@ from resources.pages.asset_pages import preview
 from resources.pages.check_results import check_result
 
 
-def answer_counts(grades: pl.DataFrame) -> dict[str, int]:
+def answer_counts(grades: pl.DataFrame) -> dict[str, int | float]:
     """Returns the number of answers, and how many of them are unreadable or refused, for the page of an asset.
 
+    The page also shows the smallest and the mean P(yes) + P(no), if a probability was seen at all.
+
     Args:
-        grades: Column outcome; one row per question about a reply.
+        grades: Columns outcome and mass; one row per question about a reply.
     """
     counts = dict(grades["outcome"].value_counts().iter_rows())
+    masses = {"smallest P(yes) + P(no)": grades["mass"].min(), "mean P(yes) + P(no)": grades["mass"].mean()}
     return {
+        **{name: mass for name, mass in masses.items() if isinstance(mass, float)},
         "answers": grades.height,
         "unreadable answers": counts.get("unreadable", 0),
         "refused answers": counts.get("refused", 0),

@@ -36,11 +36,13 @@ def wanted_grades(questions: Mapping[str, Sequence[Question]], grader: GraderInU
 def read_grades(store: Store, questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
     """Reads grades that have been made earlier. Arguments and result are the same as for `Cells.grade`.
 
-    The columns p_yes and outcome are null if the grade has not been made.
+    The columns p_yes, outcome and mass are null if the grade has not been made.
     """
     stored = store.read("grades", "grader = ?", [grader.version])
     answered = wanted_grades(questions, grader).join(stored, on=["completion_id", "question", "grader"], how="left")
-    return answered.select("completion_id", "proposition", "p_yes", "outcome").sort("completion_id", "proposition")
+    return answered.select("completion_id", "proposition", "p_yes", "outcome", "mass").sort(
+        "completion_id", "proposition"
+    )
 
 
 def group_by_questions(missing: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -73,11 +75,19 @@ def answered_rows(
     hashes = [question_hash(question, grader.settings.few_shot) for question in questions]
     return pl.DataFrame(
         [
-            (completion_id, hashes[column], grader.version, answer.p_yes, str(answer.outcome), answer.bound, reason)
+            (
+                completion_id,
+                hashes[column],
+                grader.version,
+                answer.p_yes,
+                str(answer.outcome),
+                answer.bound,
+                answer.mass,
+                answer.reason or None,
+            )
             for row, completion_id in enumerate(completion_ids)
             for column in range(len(questions))
             if (answer := answers[row, column]).outcome != Outcome.NOT_ANSWERED
-            for reason in [answer.reason or None]
         ],
         schema={
             "completion_id": pl.String,
@@ -86,6 +96,7 @@ def answered_rows(
             "p_yes": pl.Float64,
             "outcome": pl.String,
             "bound": pl.Float64,
+            "mass": pl.Float64,
             "reason": pl.String,
         },
         orient="row",

@@ -21,6 +21,7 @@ GRADE_SCHEMA = pl.Schema(
         "p_yes": pl.Float64,
         "outcome": pl.String,
         "bound": pl.Float64,
+        "mass": pl.Float64,
         "reason": pl.String,
         "conversation": pl.String,
         "question": pl.String,
@@ -44,13 +45,14 @@ class GradeRow(NamedTuple):
         p_yes: The grade in [0, 1]; None unless the question was answered.
         outcome: ``answered``, ``unreadable`` or ``refused``. A question that got no answer has no row.
         bound: Largest possible error of the grade, in [0, 1].
+        mass: P(yes) + P(no) that was seen, in [0, 1]; None if no probability was seen.
         reason: Why there is no grade; None if it was answered.
         conversation: Hash of the conversation.
         question: Hash of the question with its examples.
         grader: Identity of the grader.
 
     Example:
-        >>> GradeRow("a", "apology", 0.9, "answered", 0.0, None, "c", "q", "g").key
+        >>> GradeRow("a", "apology", 0.9, "answered", 0.0, 0.99, None, "c", "q", "g").key
         ('a', 'apology')
     """
 
@@ -59,6 +61,7 @@ class GradeRow(NamedTuple):
     p_yes: float | None
     outcome: str
     bound: float
+    mass: float | None
     reason: str | None
     conversation: str
     question: str
@@ -87,7 +90,7 @@ class GradeTable:
     Example:
         >>> path = Path(tempfile.mkdtemp()) / "grades.csv"
         >>> with GradeTable(path, grader="g") as table:
-        ...     table.add([GradeRow("a", "apology", 0.9, "answered", 0.0, None, "c", "q", "g")])
+        ...     table.add([GradeRow("a", "apology", 0.9, "answered", 0.0, 0.99, None, "c", "q", "g")])
         ...     table.save(first=[])
         >>> GradeTable(path, grader="g").has(("a", "apology"), conversation="c", question="q")
         True
@@ -137,7 +140,7 @@ class GradeTable:
     def add(self, rows: Iterable[GradeRow]) -> None:
         """Adds rows, or replaces old ones, and writes them to the journal."""
         assert self._journal is not None, "use the table as a context manager"
-        added = [row._replace(p_yes=None if row.p_yes is None or isnan(row.p_yes) else row.p_yes) for row in rows]
+        added = [row._replace(p_yes=_known(row.p_yes), mass=_known(row.mass)) for row in rows]
         self.rows |= {row.key: row for row in added}
         # A process that was killed may have left half a line, so a chunk begins with a line end.
         self._journal.write("\n" + "".join(json.dumps(row) + "\n" for row in added))
@@ -200,6 +203,8 @@ def _read_table(path: Path) -> list[GradeRow]:
                     p_yes=_number(record, "p_yes"),
                     outcome=_text(record, "outcome"),
                     bound=_number(record, "bound") or 0.0,
+                    # Tables of the first versions have no such column.
+                    mass=_number(record, "mass") if "mass" in record else None,
                     reason=_optional_text(record, "reason"),
                     conversation=_text(record, "conversation"),
                     question=_text(record, "question"),
@@ -264,6 +269,10 @@ def _text(record: dict[str, object], name: str) -> str:
 def _optional_text(record: dict[str, object], name: str) -> str | None:
     value = record[name]
     return value if isinstance(value, str) and value else None
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or isnan(value) else value
 
 
 def _number(record: dict[str, object], name: str) -> float | None:

@@ -50,6 +50,7 @@ class Answer:
         bound: Largest possible error of `p_yes`, in [0, 1]. A server lists only the most probable tokens, so a
             spelling of yes or no can have a small probability that nobody sees. 0 if all tokens are known.
         reason: Why there is no grade, such as the likeliest tokens or the words of the server; empty if answered.
+        mass: P(yes) + P(no), summed over the spellings that were seen, in [0, 1]; NaN if no probability was seen.
 
     Example:
         >>> Answer(Outcome.ANSWERED, p_yes=0.9).reason
@@ -60,6 +61,7 @@ class Answer:
     p_yes: float = nan
     bound: float = 0.0
     reason: str = ""
+    mass: float = nan
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ class Answers:
         p_yes: Grades, float64[C, Q] in [0, 1]; NaN unless the outcome is `Outcome.ANSWERED`.
         outcomes: `Outcome` of each question, object[C, Q].
         bounds: Largest possible error of each grade, float64[C, Q]; see `Answer.bound`.
+        masses: P(yes) + P(no) of each answer, float64[C, Q] in [0, 1] or NaN; see `Answer.mass`.
         reasons: Why there is no grade, by row and column; only for questions without a grade.
+        n_neutralized: Number of control tokens that the conversations spelled out, and that were neutralized for a
+            server. A conversation that occurs twice counts twice.
+        warnings: What the user should know of the grader, such as a server that may ignore the model's name.
 
     Example:
         >>> answers = Answers.none(conversations=1, questions=2)
@@ -84,21 +90,27 @@ class Answers:
     p_yes: NDArray[np.float64]
     outcomes: NDArray[np.object_]
     bounds: NDArray[np.float64]
+    masses: NDArray[np.float64]
     reasons: dict[tuple[int, int], str] = field(default_factory=dict)
+    n_neutralized: int = 0
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def none(cls, conversations: int, questions: int) -> "Answers":
         """Returns a matrix in which no question has been answered yet."""
         shape = (conversations, questions)
-        return cls(np.full(shape, np.nan), _all(Outcome.NOT_ANSWERED, shape), np.zeros(shape))
+        return cls(np.full(shape, nan), _all(Outcome.NOT_ANSWERED, shape), np.zeros(shape), np.full(shape, nan))
 
     @classmethod
     def of(cls, p_yes: NDArray[np.float64]) -> "Answers":
-        """Returns the answers of a grader that knows only its grades, float64[C, Q]; a grade of NaN is unreadable."""
+        """Returns the answers of a grader that knows only its grades, float64[C, Q]; a grade of NaN is unreadable.
+
+        The masses are NaN.
+        """
         p_yes = np.asarray(p_yes, dtype=np.float64)
         outcomes = _all(Outcome.ANSWERED, p_yes.shape)
         outcomes[np.isnan(p_yes)] = Outcome.UNREADABLE
-        return cls(p_yes, outcomes, np.zeros(p_yes.shape))
+        return cls(p_yes, outcomes, np.zeros(p_yes.shape), np.full(p_yes.shape, nan))
 
     def require_answers(self) -> "Answers":
         """Returns the answers if every question got one, which may be unreadable or refused.
@@ -119,6 +131,7 @@ class Answers:
         self.p_yes[cell] = answer.p_yes
         self.outcomes[cell] = answer.outcome
         self.bounds[cell] = answer.bound
+        self.masses[cell] = answer.mass
         if answer.reason:
             self.reasons[cell] = answer.reason
         else:
@@ -126,7 +139,7 @@ class Answers:
 
     def __getitem__(self, cell: tuple[int, int]) -> Answer:
         p_yes, bound = float(self.p_yes[cell]), float(self.bounds[cell])
-        return Answer(self.outcomes[cell], p_yes, bound, self.reasons.get(cell, ""))
+        return Answer(self.outcomes[cell], p_yes, bound, self.reasons.get(cell, ""), float(self.masses[cell]))
 
     def reasons_of(self, outcome: Outcome) -> list[str]:
         """Returns the reason of each question with this outcome; questions without a reason are left out."""
@@ -171,8 +184,9 @@ class Reading:
             "P(yes) + P(no) is 0.200, below min_mass; likeliest tokens: 'The' 0.7"
         """
         mass = yes_mass + no_mass
+        seen = min(mass, 1.0)  # Rounding can lift a sum of probabilities above 1.
         if not mass > 0 or mass < self.min_mass:
-            return _unreadable(f"P(yes) + P(no) is {mass:.3f}, below min_mass", likeliest)
+            return _unreadable(f"P(yes) + P(no) is {mass:.3f}, below min_mass", likeliest, seen)
         p_yes = yes_mass / mass
         # The true grade lies between these two: all unseen probability is a no, or all of it is a yes.
         lowest = yes_mass / (mass + unseen_no)
@@ -180,8 +194,8 @@ class Reading:
         bound = max(p_yes - lowest, highest - p_yes)
         if bound > self.max_bound:
             what = f"P(yes) is {p_yes:.3f} with an error of up to {bound:.3f}, above max_bound"
-            return _unreadable(what, likeliest)
-        return Answer(Outcome.ANSWERED, p_yes, bound)
+            return _unreadable(what, likeliest, seen)
+        return Answer(Outcome.ANSWERED, p_yes, bound, mass=seen)
 
     def from_top_logprobs(
         self, listed: Mapping[Any, float], yes: Iterable[Any], no: Iterable[Any], is_complete: bool = False
@@ -200,7 +214,7 @@ class Reading:
             >>> reading.from_top_logprobs({"yes": log(0.5), "no": log(0.3)}, ["yes", "Yes"], ["no"]).outcome
             <Outcome.UNREADABLE: 'unreadable'>
             >>> reading.from_top_logprobs({"yes": log(0.6), "no": log(0.39), "I": log(0.001)}, ["yes", "Yes"], ["no"])
-            Answer(outcome=<Outcome.ANSWERED: 'answered'>, p_yes=0.606..., bound=0.0003..., reason='')
+            Answer(outcome=<Outcome.ANSWERED: 'answered'>, p_yes=0.606..., bound=0.0003..., reason='', mass=0.99...)
         """
         probabilities = {token: exp(min(value, 0.0)) for token, value in listed.items()}
         seen = {True: 0.0, False: 0.0}
@@ -270,5 +284,6 @@ def _all(outcome: Outcome, shape: tuple[int, ...]) -> NDArray[np.object_]:
     return outcomes
 
 
-def _unreadable(what: str, likeliest: str) -> Answer:
-    return Answer(Outcome.UNREADABLE, reason=f"{what}; likeliest tokens: {likeliest}" if likeliest else what)
+def _unreadable(what: str, likeliest: str, mass: float) -> Answer:
+    reason = f"{what}; likeliest tokens: {likeliest}" if likeliest else what
+    return Answer(Outcome.UNREADABLE, reason=reason, mass=mass)

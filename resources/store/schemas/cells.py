@@ -39,6 +39,7 @@ class Grades(pa.DataFrameModel):
     p_yes: float = share(nullable=True, description="P(yes) / (P(yes) + P(no)); null unless answered")
     outcome: str = column(isin=STORED_OUTCOMES, description=OUTCOME)
     bound: float = share(description="largest possible error of p_yes from tokens that the server did not list")
+    mass: float = share(nullable=True, description="P(yes) + P(no) that was seen; null if no probability was seen")
     reason: str = column(nullable=True, description="why there is no grade: likeliest tokens, or the server's words")
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from math import nan
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ FORMATS = ["grades.csv", "grades.jsonl", "grades.parquet"]
 
 def row(reply: str, name: str = "apology", p_yes: float | None = 0.1 + 0.2, **changes: object) -> GradeRow:
     outcome, reason = ("answered", None) if p_yes is not None else ("unreadable", 'likeliest tokens: "The",\n0.9')
-    return GradeRow(reply, name, p_yes, outcome, 0.001, reason, "c", "q", "g")._replace(**changes)
+    return GradeRow(reply, name, p_yes, outcome, 0.001, 0.98, reason, "c", "q", "g")._replace(**changes)
 
 
 def write(path: Path, *rows: GradeRow, grader: str = "g") -> None:
@@ -29,9 +30,16 @@ def write(path: Path, *rows: GradeRow, grader: str = "g") -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_table_is_read_back_exactly(tmp_path: Path, name: str) -> None:
     rows = [row("a"), row("b", p_yes=None), row("7", "insult", p_yes=0.0)]
-    write(tmp_path / name, *rows)
-    assert list(GradeTable(tmp_path / name, "g").rows.values()) == rows
+    write(tmp_path / name, *rows, row("c", mass=nan))
+    assert list(GradeTable(tmp_path / name, "g").rows.values()) == [*rows, row("c", mass=None)]
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+
+
+def test_a_table_without_the_column_mass_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "grades.csv"
+    write(path, row("a"))
+    pl.read_csv(path).drop("mass").write_csv(path)
+    assert list(GradeTable(path, "g").rows.values()) == [row("a", mass=None)]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -48,7 +56,7 @@ def test_the_journal_keeps_the_answers_of_a_call_that_was_killed(tmp_path: Path)
     code = (
         "import os, sys; from rbr.files.grade_table import GradeRow, GradeTable\n"
         f"table = GradeTable({str(path)!r}, 'g').__enter__()\n"
-        "table.add([GradeRow('a', 'apology', 0.5, 'answered', 0.0, None, 'c', 'q', 'g')])\n"
+        "table.add([GradeRow('a', 'apology', 0.5, 'answered', 0.0, 0.9, None, 'c', 'q', 'g')])\n"
         'table._journal.write(\'["b", "apol\'); table._journal.flush()\n'
         "os.kill(os.getpid(), 9)"
     )
@@ -127,7 +135,7 @@ def test_a_failed_write_leaves_the_old_table(tmp_path: Path, name: str, monkeypa
         ("grades.txt", None, "the format of the table is unknown"),
         ("nowhere/grades.csv", None, "its directory does not exist"),
         ("grades.csv", "id,prompt,reply\na,Hi.,Hello.\n", "is not a table that `rbr grade` has written"),
-        ("grades.csv", ",".join(GRADE_SCHEMA) + "\na,apology,much,answered,0,,c,q,g\n", "is not a table that"),
+        ("grades.csv", ",".join(GRADE_SCHEMA) + "\na,apology,much,answered,0,,,c,q,g\n", "is not a table that"),
         ("grades.jsonl", json.dumps({"completion_id": "a"}), "is not a table that"),
     ],
 )

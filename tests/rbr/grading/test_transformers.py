@@ -11,7 +11,7 @@ from rbr.errors import InputError
 from rbr.grading import Answers, Outcome, Question, open_grader
 from rbr.grading.prompt import JudgePrompt
 from rbr.grading.transformers import TransformersGrader
-from rbr.profile import ModelRef
+from rbr.profile import ModelRef, load_profile
 from tests.rbr.grading.grader_settings import SANDBOX_PROMPT, grader_settings
 from tests.tiny_models import save_policy, tiny_tokenizer
 
@@ -57,6 +57,20 @@ def test_grades_equal_those_of_one_plain_forward_pass_of_each_joined_prompt(ref:
     np.testing.assert_allclose(answers.p_yes, plain_grades(ref, CONVERSATIONS, QUESTIONS), atol=1e-5)
     assert np.ptp(answers.p_yes) > 0.01
     assert not answers.bounds.any()
+    assert ((answers.masses > 0) & (answers.masses <= 1)).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_probabilities_are_read_exactly_in_every_type(dtype: Any) -> None:
+    ref = load_profile("profiles/sandbox.yaml").models.grader
+    assert ref is not None
+    exact, half = (
+        open_grader(ref.model_copy(update={"dtype": name}), grader_settings()).grade(CONVERSATIONS, QUESTIONS)
+        for name in ("float32", dtype)
+    )
+    # The trained grader says yes or no. A sum over its vocabulary in half precision would miss 1 by several percent.
+    assert exact.masses.min() > 0.99
+    np.testing.assert_allclose(half.masses, exact.masses, atol=0.01)
 
 
 def test_the_shipped_grader_gives_the_grades_of_plain_forward_passes() -> None:
