@@ -8,6 +8,7 @@ from assets.prompts import training_prompts
 from assets.reward import reward
 from rbr.profile import RlSettings
 from resources.artifacts import Artifacts
+from resources.cells import CANARY
 from resources.checkpoints import CheckpointMaker, CheckpointRecipe
 from resources.grader_canary import check_canary, has_canary
 from resources.models import MODEL_TAGS, Models, grader_in_use
@@ -70,15 +71,18 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
     ) -> dg.MaterializeResult:
         recipe = rl_recipe(variant, store, artifacts, progress)
 
+        canary: dict[str, str] = {}
+
         def check_grader() -> None:
             grader = grader_in_use(store)
             if variant == "rbr" and has_canary(grader):
-                check_canary(store, grader, models.open_grader(grader))
+                report = check_canary(store, grader, models.open_grader(grader))
+                canary.update({CANARY: report} if report else {})
 
         result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe, check_grader)
         return dg.MaterializeResult(
             data_version=result.data_version,
-            metadata=result.metadata,
+            metadata={**(result.metadata or {}), **canary},
             check_results=[_reward_check(store, artifacts, recipe)],
         )
 

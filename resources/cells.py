@@ -15,16 +15,15 @@ import polars as pl
 from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
 from rbr.grading import Grader, Outcome, Question
+from rbr.grading.chunks import BATCHES_PER_CHUNK, conversations_per_chunk
 from rbr.rulebook import ContentPolicy
 from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
 from resources.grader_canary import check_canary
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
+from resources.pages.asset_pages import WARNING
 from resources.progress import Progress
 from resources.store import Store
 from resources.store.table_content import messages_by_prompt
-
-BATCHES_PER_CHUNK = 4
-"""Number of model batches between two writes to the store."""
 
 CELLS_TAG = "rbr/cells"
 """Tag of the assets that make cells: ``completions``, ``grades`` or ``scores``."""
@@ -38,6 +37,8 @@ CELLS_MADE = "cells made"
 OPENING_SECONDS = "seconds to open the model"
 MAKING_SECONDS = "seconds to make the cells"
 TOKENS = "tokens"
+NEUTRALIZED = "neutralized control tokens"
+CANARY = "canary"
 
 CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English. Tokens are estimated, because the tokenizer of a grader on a server is not available."""
@@ -60,14 +61,15 @@ class Cells:
         models: Opens the model.
         progress: Shows the number of finished replies.
         asset: Name of the asset, such as ``evaluation_completions/rbr``.
-        work: Metadata for the asset's page: cells made, seconds, tokens. `rbr plan` bases its estimates on it.
+        work: Metadata for the asset's page: cells made, seconds, tokens, on which `rbr plan` bases its estimates; and
+            what a grader behind a server has to say.
     """
 
     store: Store
     models: Models
     progress: Progress
     asset: str
-    work: dict[str, int | float] = field(default_factory=lambda: {CELLS_MADE: 0})
+    work: dict[str, Any] = field(default_factory=lambda: {CELLS_MADE: 0})
 
     def sample(self, plan: pl.DataFrame, prompts: Mapping[str, Conversation], policy: PolicyInUse) -> pl.DataFrame:
         """Samples the completions that do not exist yet.
@@ -114,7 +116,7 @@ class Cells:
 
         self._make(
             "completions",
-            _chunks(missing, policy.batch_size),
+            _slices(missing, policy.batch_size * BATCHES_PER_CHUNK),
             lambda: self.models.open_policy(policy),
             make_chunk,
         )
@@ -138,8 +140,8 @@ class Cells:
 
         Returns:
             Columns completion_id (the id of the conversation), proposition (the name of the question), p_yes (null
-            unless answered) and outcome (answered, unreadable or refused). One row per conversation and question,
-            sorted by id and name.
+            unless answered), outcome (answered, unreadable or refused) and mass (P(yes) + P(no); null if no probability
+            was seen). One row per conversation and question, sorted by id and name.
 
         Raises:
             InputError: The model cannot be opened, the model behind a server has changed, or some questions got no
@@ -155,6 +157,10 @@ class Cells:
             asked = [by_name[name] for name in chunk["propositions"][0]]
             judged = [conversations[conversation_id] for conversation_id in chunk["completion_id"]]
             answers = model.grade(judged, asked, on_progress=on_progress)
+            if grader.settings.backend == "openai":
+                self._add(NEUTRALIZED, answers.n_neutralized)
+            if answers.warnings:
+                self.work[WARNING] = " ".join(answers.warnings)
             left_out = answers.count(Outcome.NOT_ANSWERED)
             reasons.update(answers.reasons_of(Outcome.NOT_ANSWERED))
             if left_out == answers.p_yes.size:
@@ -173,7 +179,7 @@ class Cells:
             chunks = [
                 chunk
                 for group in group_by_questions(missing)
-                for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
+                for chunk in _slices(group, conversations_per_chunk(grader.settings, len(group["propositions"][0])))
             ]
             self._make("grades", chunks, lambda: self._open_grader(grader), make_chunk)
             missing = self.store.missing("grades", wanted)
@@ -191,7 +197,7 @@ class Cells:
             grader: The grader to ask.
 
         Returns:
-            Columns prompt_id, category, p_yes (null unless answered) and outcome.
+            Columns prompt_id, category, p_yes (null unless answered), outcome and mass.
         """
         conversations = messages_by_prompt(prompts)
         questions = [Question(code, category.question) for code, category in policy.categories.items()]
@@ -226,7 +232,7 @@ class Cells:
 
         self._make(
             "scores",
-            _chunks(missing, reward_model.batch_size),
+            _slices(missing, reward_model.batch_size * BATCHES_PER_CHUNK),
             lambda: self.models.open_reward_model(reward_model),
             make_chunk,
         )
@@ -236,7 +242,8 @@ class Cells:
 
     def _open_grader(self, grader: GraderInUse) -> Grader:
         model = self.models.open_grader(grader)
-        check_canary(self.store, grader, model)
+        if report := check_canary(self.store, grader, model):
+            self.work[CANARY] = report
         return model
 
     def _make(
@@ -297,6 +304,5 @@ def _length(conversation: Conversation) -> int:
     return sum(len(message["content"]) for message in conversation)
 
 
-def _chunks(rows: pl.DataFrame, batch_size: int) -> list[pl.DataFrame]:
-    size = batch_size * BATCHES_PER_CHUNK
+def _slices(rows: pl.DataFrame, size: int) -> list[pl.DataFrame]:
     return [rows.slice(start, size) for start in range(0, rows.height, size)]

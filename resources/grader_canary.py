@@ -9,10 +9,12 @@ import polars as pl
 from rbr.errors import InputError
 from rbr.grading import Grader, Outcome
 from rbr.grading.answers import Answer
-from rbr.grading.canary import Difference, ProbeAnswers, ask_probes
+from rbr.grading.canary import MIN_READABLE, Difference, ProbeAnswers, ask_probes
 from resources.models import GraderInUse
 from resources.store import Store
 from resources.store.tables import TABLES
+
+_SHOWN_REASONS = 3
 
 # The graders that this process has checked: path of the store, identity of the grader.
 _checked: set[tuple[str, str]] = set()
@@ -26,7 +28,7 @@ def has_canary(grader: GraderInUse) -> bool:
     return grader.settings.backend == "openai"
 
 
-def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
+def check_canary(store: Store, grader: GraderInUse, model: Grader) -> str | None:
     """Asks a grader behind a server the probes, and compares the answers with those that are stored.
 
     The first time, the probes are asked twice, and both answers are stored: their difference is the noise. A process
@@ -37,12 +39,17 @@ def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
         grader: The grader and its settings.
         model: The opened grader.
 
+    Returns:
+        How many probes have a readable answer, the noise and the drift in words, for the page of an asset; None if the
+        grader was not asked.
+
     Raises:
-        InputError: The answers have moved by more than the noise, or some probes got no answer. Nothing is stored then.
+        InputError: The answers have moved by more than the noise, some probes got no answer, or fewer than
+            `MIN_READABLE` are readable the first time. Nothing is stored then.
     """
     key = (store.path, grader.version)
     if not has_canary(grader) or key in _checked:
-        return
+        return None
     where = grader.settings.base_url or "grader.base_url"
     now = _all_answered(ask_probes(model), where)
     stored = store.read("canary_answers", "grader = ?", [grader.version])
@@ -51,9 +58,30 @@ def check_canary(store: Store, grader: GraderInUse, model: Grader) -> None:
     if drift.is_beyond(noise):
         raise _drift_error(drift, noise, since=stored["asked_at"].min(), name=grader.settings.model_name, where=where)
     if new := {probe: answer for probe, answer in now.items() if probe not in first}:
+        _require_readable(now, where)
         repeated = _all_answered(ask_probes(model, reverse=True), where)
         store.append("canary_answers", _rows(grader.version, new, repeated))
+        noise = Difference.between(now, repeated)
     _checked.add(key)
+    readable = sum(answer.outcome == Outcome.ANSWERED for answer in now.values())
+    moved = (
+        f"moved {drift.largest:.4f} since {stored['asked_at'].min()}" if stored.height else "asked for the first time"
+    )
+    return f"{readable} of {len(now)} readable, noise {noise.largest:.4f}, {moved}"
+
+
+def _require_readable(answers: ProbeAnswers, where: str) -> None:
+    unread = [answer for answer in answers.values() if answer.outcome != Outcome.ANSWERED]
+    if len(answers) - len(unread) < MIN_READABLE:
+        reasons = Counter(answer.reason or answer.outcome.value for answer in unread).most_common(_SHOWN_REASONS)
+        raise InputError(
+            f"only {len(answers) - len(unread)} of {len(answers)} fixed questions have a readable answer; others: "
+            + "; ".join(reason for reason, _ in reasons),
+            where=where,
+            hint=f"Nothing was graded. At least {MIN_READABLE} must be readable. Set grader.prompt_template to a "
+            "template that asks for one word, such as profiles/judge_prompt.jinja, or use another judge. Lower "
+            "grader.min_mass only if you have compared the judge with gold labels.",
+        )
 
 
 def _all_answered(answers: dict[str, Answer], where: str) -> dict[str, Answer]:

@@ -37,6 +37,9 @@ LARGEST_MEAN_DRIFT = 0.005
 LARGEST_CHANGED = 2
 """So many probes may change between answered, unreadable and refused, near the bars of `grader.min_mass` and others."""
 
+MIN_READABLE = 20
+"""So many probes need a readable answer the first time. With fewer, the later answers show too little of a change."""
+
 _REFUSAL = "I'm sorry, but I can't help with that."
 _PROMPTS_AND_REPLIES = (
     ("How do I boil an egg?", "Put the egg into boiling water for eight minutes, and then cool it in cold water."),

@@ -6,6 +6,7 @@ to wait. docs/judge-servers.md explains the settings and every error message.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rbr.conversation import Conversation
@@ -40,15 +41,13 @@ class OpenAIGrader:
     """A grader that asks a server for one token and the log probabilities of the likeliest tokens.
 
     The first call of `grade` tries the settings with a harmless question. Control tokens that a conversation spells out
-    are neutralized if they would become real ones: with the endpoint ``chat`` the server tokenizes.
+    are neutralized if they would become real ones: with the endpoint ``chat`` the server tokenizes. The answers of a
+    call say how many.
 
     Args:
         settings: Section `grader` of a profile. The key comes from the environment variable ``RBR_GRADER_API_KEY``.
         ref: The model; the endpoint ``completions`` encodes the prompts with its tokenizer. For the endpoint ``chat``,
             a local model adds its control tokens to those that are neutralized. May be None for ``chat``.
-
-    Attributes:
-        n_neutralized: Number of control tokens that were neutralized so far.
 
     Raises:
         InputError: `base_url` or `model_name` is missing or malformed, `extra_body` sets a field of the grader's own,
@@ -92,7 +91,6 @@ class OpenAIGrader:
         self._requests: Requests | None = None  # None until the probe has passed.
         self._is_away = False
         self._expected = served
-        self.n_neutralized = 0
 
     def grade(
         self,
@@ -119,7 +117,8 @@ class OpenAIGrader:
         self, conversations: Sequence[Conversation], questions: Sequence[Question], on_progress: OnProgress
     ) -> Answers:
         # 1. Render. Equal conversations and equal questions are asked once.
-        texts = [self._prompt.conversation(messages) for messages in self._neutralized(conversations)]
+        neutral, n_neutralized = self._neutralized(conversations)
+        texts = [self._prompt.conversation(messages) for messages in neutral]
         question_texts = [self._prompt.question(question, self._settings.few_shot) for question in questions]
         rows, columns = group_equal(texts), group_equal(question_texts)
         n_done = 0
@@ -168,21 +167,23 @@ class OpenAIGrader:
             if call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
                 raise problem_of(failure, settings, self._address)
             _log.error("The grading stopped early: %s", problem_of(failure, settings, self._address))
-        answers = _spread(call.answers, rows, columns)
+        answers = replace(
+            _spread(call.answers, rows, columns), n_neutralized=n_neutralized, warnings=self._probe.warnings
+        )
         counts = [f"{n} {outcome}" for outcome in Outcome if outcome != "answered" and (n := answers.count(outcome))]
         if counts:
             _log.warning("Of %d questions, %s.", answers.p_yes.size, ", ".join(counts))
         return answers
 
-    def _neutralized(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
+    def _neutralized(self, conversations: Sequence[Conversation]) -> tuple[Sequence[Conversation], int]:
+        """Returns the conversations as they are sent, and the number of control tokens that were neutralized."""
         if self._encoder is not None and self._encoder.protects_text:
-            return conversations
+            return conversations, 0
         neutral = [self._control_tokens.neutralize_conversation(messages) for messages in conversations]
         if found := sum(count for _, count in neutral):
-            self.n_neutralized += found
             n_conversations = sum(count > 0 for _, count in neutral)
             _log.warning("Neutralized %d spelled-out control tokens in %d conversations.", found, n_conversations)
-        return [messages for messages, _ in neutral]
+        return [messages for messages, _ in neutral], found
 
     def _make_requests(self, settings: "GraderSettings", dialect: Dialect) -> Requests:
         if self._encoder is None:

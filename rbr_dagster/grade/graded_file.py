@@ -10,14 +10,12 @@ from rbr.files.grade_table import GradeRow, GradeTable, check_table_path
 from rbr.files.reply_table import ReplyRow, load_replies
 from rbr.files.table_file import TableProblems
 from rbr.grading import Answers, Outcome, Question, open_grader, question_hash
+from rbr.grading.chunks import conversations_per_chunk
 from rbr.grading.identity import identify_grader
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings, Profile
 from rbr.rulebook import Rulebook, propositions_needed
 from rbr_dagster.progress_line import ProgressLine
-
-BATCHES_PER_CHUNK = 4
-"""Number of batches between two writes to the journal."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class GradedFile:
         n_kept: Number of questions that the table had answered before.
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
+        n_neutralized: Number of control tokens in the asked conversations that were neutralized for a server.
+        warnings: What the user should know of the grader.
         stopped: Why the grading stopped before its end; None if it did not.
     """
 
@@ -62,6 +62,8 @@ class GradedFile:
     n_kept: int
     n_replaced: int
     without_grade: Mapping[Outcome, Counter[str]]
+    n_neutralized: int = 0
+    warnings: tuple[str, ...] = ()
     stopped: InputError | None = None
 
     @property
@@ -110,7 +112,17 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
         without_grade = _without_grade(cells, grades, run.not_answered)
     n_kept = len(cells) - len(missing)
     n_replies = len({cell.reply.reply_id for cell in cells})
-    return GradedFile(n_replies, n_repeated, len(cells), n_kept, n_replaced, without_grade, stopped)
+    return GradedFile(
+        n_replies,
+        n_repeated,
+        len(cells),
+        n_kept,
+        n_replaced,
+        without_grade,
+        run.n_neutralized,
+        run.warnings,
+        stopped,
+    )
 
 
 class _Run:
@@ -119,6 +131,8 @@ class _Run:
     Attributes:
         n_stored: Number of answers that were added to the table.
         not_answered: Why a question got no answer, by key.
+        n_neutralized: Number of control tokens that were neutralized.
+        warnings: What the user should know of the grader.
     """
 
     def __init__(self, grades: GradeTable, identity: str, profile: Profile) -> None:
@@ -127,13 +141,15 @@ class _Run:
         self._profile = profile
         self.n_stored = 0
         self.not_answered: dict[tuple[str, str], str] = {}
+        self.n_neutralized = 0
+        self.warnings: tuple[str, ...] = ()
 
     def ask(self, missing: Sequence[Cell]) -> None:
         """Asks the questions chunk by chunk. Stops if the grader answers none of a chunk."""
         if not missing:
             return
         grader = open_grader(self._profile.models.grader, self._profile.grader)
-        chunks = _chunks(missing, self._profile.grader.batch_size)
+        chunks = _chunks(missing, self._profile.grader)
         done = 0
         with ProgressLine("grading", sum(map(len, chunks)), "replies") as line:
             for chunk in chunks:
@@ -144,6 +160,8 @@ class _Run:
                     on_progress=lambda count, note="", before=done: line.update(before + count, note),
                 )
                 self._store(chunk, answers)
+                self.n_neutralized += answers.n_neutralized
+                self.warnings = answers.warnings
                 done += len(chunk)
                 line.update(done)
                 if answers.count(Outcome.NOT_ANSWERED) == answers.p_yes.size:
@@ -164,6 +182,7 @@ class _Run:
                         p_yes=answer.p_yes if answer.outcome == Outcome.ANSWERED else None,
                         outcome=answer.outcome.value,
                         bound=answer.bound,
+                        mass=answer.mass,
                         reason=answer.reason or None,
                         conversation=cell.conversation_hash,
                         question=cell.question_hash,
@@ -228,7 +247,7 @@ def _propositions_of(
     return [name for name in needed if not only or name in only]
 
 
-def _chunks(missing: Sequence[Cell], batch_size: int) -> list[list[list[Cell]]]:
+def _chunks(missing: Sequence[Cell], settings: GraderSettings) -> list[list[list[Cell]]]:
     """Groups the cells of each reply, and then the replies that lack answers to the same questions.
 
     Returns:
@@ -242,7 +261,7 @@ def _chunks(missing: Sequence[Cell], batch_size: int) -> list[list[list[Cell]]]:
         by_questions.setdefault(tuple(cell.question.name for cell in cells), []).append(cells)
     chunks = []
     for names, replies in by_questions.items():
-        size = max(batch_size // len(names), 1) * BATCHES_PER_CHUNK
+        size = conversations_per_chunk(settings, len(names))
         chunks += [replies[start : start + size] for start in range(0, len(replies), size)]
     return chunks
 

@@ -81,7 +81,7 @@ class Terminal:
         Args:
             seconds: Wall time of each asset that was made.
             total: Wall time of the wave in seconds.
-            warnings: Failed checks that do not block, one line each.
+            warnings: Failed checks that do not block, and warnings of assets; one line each.
         """
         slow = [f"{asset} {duration:.0f} s" for asset, duration in seconds.items() if duration >= 1]
         details = f" ({', '.join(slow)})" if len(slow) > 1 else ""

@@ -12,6 +12,7 @@ from rbr_dagster.environment import Environment
 from rbr_dagster.run.gates import describe_failure
 from rbr_dagster.run.staleness import AssetGraph
 from resources.models import MODEL_TAGS
+from resources.pages.asset_pages import WARNING
 from resources.state import lifeline
 
 CONCURRENT_STEPS = 2
@@ -70,7 +71,8 @@ class WaveResult:
         run_id: Id of the Dagster run.
         seconds: Wall time of each asset that was made.
         failures: Failed blocking checks and failed assets. Empty if the wave succeeded.
-        warnings: Failed checks that do not block; one line with asset, check and the words of the check for each.
+        warnings: Failed checks that do not block, and the warnings of assets; one line with the asset and the words for
+            each.
     """
 
     run_id: str
@@ -163,7 +165,13 @@ def _failures(events: Sequence[dg.DagsterEvent]) -> list[AssetFailure]:
 
 
 def _warnings(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    return [
+    of_assets = [
+        f"{event.asset_key.to_user_string()}: {warning.value}"
+        for event in events
+        if event.is_step_materialization and event.asset_key is not None
+        if (warning := event.step_materialization_data.materialization.metadata.get(WARNING)) is not None
+    ]
+    return of_assets + [
         f"{check.asset_key.to_user_string()}: the {describe_failure(check.check_name, check.description)}"
         for check in _checks(events)
         if not check.passed and not (check.blocking and check.severity == dg.AssetCheckSeverity.ERROR)

@@ -10,6 +10,9 @@ from rbr.hashing import content_hash, frame_hash
 from resources.store import Store
 from resources.store.tables import TABLES
 
+WARNING = "warning"
+"""Metadata key of a text that `rbr run` prints, too."""
+
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
 

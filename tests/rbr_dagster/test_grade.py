@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,34 @@ def test_missing_grades_are_counted_by_reason_and_only_unanswered_questions_are_
     assert grader.asked == [("Eight minutes.", "disallowed_content")]
     assert again.n_missing == 2
     assert "Run the command again" not in "\n".join(notes(again))
+
+
+def test_what_a_grader_behind_a_server_has_to_say_is_among_the_last_lines(grade, file: Path, tmp_path: Path) -> None:
+    class Telling(ScriptedGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            return replace(super().grade(*args, **kwargs), n_neutralized=2, warnings=("It may ignore the name.",))
+
+    grader = Telling()
+    lines = list(notes(grade(file, tmp_path / "t.csv", grader)))
+    assert f"{2 * grader.calls} control tokens that the conversations spell out were neutralized." in lines
+    assert lines.count("It may ignore the name.") == 1
+    assert list(notes(grade(file, tmp_path / "other.csv", ScriptedGrader()))) == []
+
+
+def test_the_mass_that_was_seen_is_a_column_of_the_table(grade, file: Path, tmp_path: Path) -> None:
+    class Massive(ScriptedGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            answers = super().grade(*args, **kwargs)
+            answers.masses[answers.outcomes != Outcome.REFUSED] = 0.75
+            return answers
+
+    table = tmp_path / "t.csv"
+    grade(file, table, Massive({"Eight minutes.": Outcome.REFUSED}), "disallowed_content")
+    assert pl.read_csv(table).select("outcome", "mass").rows() == [
+        ("answered", 0.75),
+        ("refused", None),
+        ("answered", 0.75),
+    ]
 
 
 def many(tmp_path: Path, count: int) -> Path:

@@ -17,10 +17,11 @@ from rbr.comparisons.completion_ids import completion_seed
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
+from rbr.grading.chunks import BATCHES_PER_CHUNK
 from rbr.grading.identity import grader_fingerprint
 from rbr.profile import GraderSettings, ModelRef
 from resources.asset_testing import fake_models
-from resources.cells import BATCHES_PER_CHUNK, Cells, name_completions
+from resources.cells import Cells, name_completions
 from resources.models import GraderInUse, PolicyInUse, RewardModelInUse, Sampling
 from resources.progress import Progress
 from resources.state.state_format import mark_state
@@ -297,10 +298,66 @@ def test_each_reply_has_its_own_list_of_questions(cells: Cells) -> None:
 
 def test_every_reply_gets_its_own_answer(cells: Cells) -> None:
     table = grade(cells, replies("a", "bb", "ccc"), CountingGrader())
-    values = {(cell, name): p_yes for cell, name, p_yes, _ in table.iter_rows()}
+    values = {(cell, name): p_yes for cell, name, p_yes in table.drop("outcome", "mass").iter_rows()}
     for text in ("a", "bb", "ccc"):
         for name, question in QUESTIONS.items():
             assert values[f"c-{text}", name] == 1 / (1 + len(text) + len(question.text))
+
+
+def test_the_mass_that_was_seen_is_kept_with_each_answer(cells: Cells) -> None:
+    class Massive(CountingGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            answers = super().grade(*args, **kwargs)
+            answers[0, 0] = Answer(Outcome.UNREADABLE, reason="'The' 0.8", mass=0.2)
+            answers[0, 1] = Answer(Outcome.REFUSED, reason="filtered")
+            return answers
+
+    table = grade(cells, replies("a"), Massive())
+    assert table.select("outcome", "mass").rows() == [("unreadable", 0.2), ("refused", None)]
+    assert cells.store.read("grades")["mass"].drop_nulls().to_list() == [0.2]
+
+
+BEHIND_A_SERVER = grader_settings(backend="openai", base_url="http://127.0.0.1:1/v1", model_name="judge")
+
+
+@pytest.mark.parametrize(
+    ("settings", "per_chunk"),
+    [
+        pytest.param({"max_concurrency": 1}, 4, id="eight questions"),
+        pytest.param({"max_concurrency": 1, "endpoint": "completions"}, 8, id="eight requests for all questions"),
+        pytest.param({"max_concurrency": 16}, 16, id="never more than four batches"),
+        pytest.param({"max_concurrency": 1, "backend": "transformers"}, 16, id="four batches in process"),
+    ],
+)
+def test_the_answers_of_a_server_are_stored_after_eight_requests_on_each_connection(
+    cells: Cells, settings: dict[str, Any], per_chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.cells.check_canary", lambda *_: None)
+    stored: list[int] = []
+
+    class Watching(CountingGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            stored.append(cells.store.read("grades").height // len(QUESTIONS))
+            return super().grade(*args, **kwargs)
+
+    changed = BEHIND_A_SERVER.model_copy(update={"batch_size": 8, **settings})
+    grade(cells, replies(*("x" * length for length in range(1, 34))), Watching(), settings=changed)
+    assert stored == list(range(0, 33, per_chunk))
+
+
+def test_the_page_of_a_stage_shows_what_a_grader_behind_a_server_has_to_say(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Telling(CountingGrader):
+        def grade(self, *args: Any, **kwargs: Any) -> Answers:
+            return replace(super().grade(*args, **kwargs), n_neutralized=2, warnings=("It may ignore the name.",))
+
+    monkeypatch.setattr("resources.cells.check_canary", lambda *_: "40 of 40 readable")
+    settings = BEHIND_A_SERVER.model_copy(update={"max_concurrency": 1})
+    grade(cells, replies("a", "bb", "ccc", "dddd", "eeeee"), Telling(), settings=settings)  # two chunks
+    assert cells.work["neutralized control tokens"] == 4
+    assert cells.work["warning"] == "It may ignore the name."
+    assert cells.work["canary"] == "40 of 40 readable"
 
 
 def test_a_reworded_question_regrades_its_own_column_and_a_reverted_wording_finds_its_grades(cells: Cells) -> None:
@@ -419,7 +476,7 @@ def test_an_interruption_keeps_the_grades_of_the_chunks_that_were_done(cells: Ce
 def test_nothing_to_ask_opens_no_grader(cells: Cells) -> None:
     table = grade(cells, {}, None)
     assert table.is_empty()
-    assert table.columns == ["completion_id", "proposition", "p_yes", "outcome"]
+    assert table.columns == ["completion_id", "proposition", "p_yes", "outcome", "mass"]
 
 
 def test_the_progress_counts_the_missing_replies(cells: Cells) -> None:

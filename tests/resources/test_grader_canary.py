@@ -1,5 +1,6 @@
 """The canary at the start of a grading run: a server whose model changes stops the run before anything is stored."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,20 +33,24 @@ class HostedModel:
 
     Attributes:
         calls: The replies of each call.
-        unreadable: Number of replies of a call whose answers cannot be read.
+        unreadable: Number of replies of a call of which some answers cannot be read.
+        columns: Number of these answers about a reply.
         away: Whether the server gives no answer.
     """
 
-    def __init__(self, level: float, jitter: float = 0.0, unreadable: int = 0, away: bool = False) -> None:
-        self.level, self.jitter, self.unreadable, self.away = level, jitter, unreadable, away
+    def __init__(
+        self, level: float, jitter: float = 0.0, unreadable: int = 0, away: bool = False, columns: int = 1
+    ) -> None:
+        self.level, self.jitter, self.unreadable, self.away, self.columns = level, jitter, unreadable, away, columns
         self.calls: list[list[str]] = []
 
     def grade(self, conversations: Any, questions: Any, on_progress: Any = None) -> Answers:
         self.calls.append([conversation[-1]["content"] for conversation in conversations])
         moved = self.level + self.jitter * (len(self.calls) % 2)
         answers = Answers.of(np.full((len(conversations), len(questions)), moved))
-        for row in range(self.unreadable):
-            answers[row, 0] = Answer(Outcome.UNREADABLE, reason="likeliest tokens: 'The' 0.9")
+        n_rows, n_columns = answers.p_yes.shape
+        for row, column in itertools.product(range(min(self.unreadable, n_rows)), range(min(self.columns, n_columns))):
+            answers[row, column] = Answer(Outcome.UNREADABLE, reason="likeliest tokens: 'The' 0.9")
         if self.away:
             answers = Answers.none(len(conversations), len(questions))
             answers[0, 0] = Answer(Outcome.NOT_ANSWERED, reason="status 503: loading")
@@ -125,6 +130,32 @@ def test_a_new_epoch_accepts_the_new_model_and_grades_everything_again(cells: Ce
     # The old epoch still has the old answers, so the new model does not pass for the old one.
     with pytest.raises(InputError, match="has changed"):
         grade(cells, HostedModel(0.9), reply="another")
+
+
+@pytest.mark.parametrize(("unreadable", "stops"), [(4, False), (5, True)])
+def test_a_grader_that_answers_fewer_than_half_of_the_probes_the_first_time_is_refused(
+    cells: Cells, unreadable: int, stops: bool
+) -> None:
+    model = HostedModel(0.5, unreadable=unreadable, columns=5)
+    if not stops:
+        grade(cells, model)
+        assert cells.work["canary"] == "20 of 40 readable, noise 0.0000, asked for the first time"
+        return
+    with pytest.raises(InputError) as caught:
+        grade(cells, model)
+    text = str(caught.value)
+    assert "only 15 of 40 fixed questions have a readable answer; others: likeliest tokens: 'The' 0.9" in text
+    assert "grader.prompt_template" in text and "grader.min_mass" in text
+    assert model.probed == len(model.calls) == 1
+    assert cells.store.read("canary_answers").is_empty() and cells.store.read("grades").is_empty()
+
+
+def test_the_page_of_the_stage_that_asked_shows_noise_and_drift(cells: Cells) -> None:
+    grade(cells, HostedModel(0.5, jitter=0.01))
+    assert cells.work["canary"] == "40 of 40 readable, noise 0.0100, asked for the first time"
+    grade(cells, HostedModel(0.513), reply="another")
+    since = cells.store.read("canary_answers")["asked_at"].min()
+    assert cells.work["canary"] == f"40 of 40 readable, noise 0.0100, moved 0.0030 since {since}"
 
 
 def test_a_server_that_is_away_stops_the_run_and_leaves_no_answers(cells: Cells) -> None:

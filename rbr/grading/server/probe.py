@@ -47,6 +47,10 @@ class Probe:
         reader: Reads the answers.
         address: Address of the server.
 
+    Attributes:
+        identity: What the server says of its model; empty before `run`.
+        warnings: What is unusual about a server that answers.
+
     Example:
         >>> async def open_requests(probe: Probe, asker: Asker):
         ...     requests = await probe.run(asker)
@@ -67,6 +71,7 @@ class Probe:
         self._reader = reader
         self._address = address
         self.identity: dict[str, Any] = {}
+        self.warnings: tuple[str, ...] = ()
 
     async def run(self, asker: Asker) -> Requests:
         """Asks the questions until one answer is readable, and returns the requests that the server understands.
@@ -141,8 +146,9 @@ class Probe:
         name = self._settings.model_name
         if served and name not in served:
             listed = ", ".join(served[:5])
-            what = "The server at %s answers to grader.model_name %r, but lists %s. It may ignore the name."
-            _log.warning(what, self._address.base_url, name, listed)
+            what = f"The server at {self._address.base_url} answers to grader.model_name {name!r}, but lists {listed}."
+            self.warnings = (f"{what} It may ignore the name.",)
+            _log.warning("%s", self.warnings[0])
 
     def _check(self, choices: list[Choice]) -> None:
         """Checks what the judge answered."""

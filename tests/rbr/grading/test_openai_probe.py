@@ -134,8 +134,16 @@ def test_the_probe_passes_if_one_simple_question_has_a_readable_answer(serve: Se
 
 def test_a_name_that_the_server_does_not_list_is_a_warning(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     server = serve(lambda request: good_answer(request.prompt), Reply(200, {"data": [{"id": "smol"}]}))
-    server.grader().grade([conversation("Hello")], QUESTIONS)
-    assert "lists smol. It may ignore the name" in caplog.text
+    grader = server.grader()
+    for _ in range(2):
+        (warning,) = grader.grade([conversation("Hello")], QUESTIONS).warnings
+        assert "'grader', but lists smol. It may ignore the name" in warning
+    assert caplog.text.count("lists smol. It may ignore the name") == 1
+
+
+def test_a_name_that_the_server_lists_is_no_warning(serve: Serve) -> None:
+    server = serve(lambda request: good_answer(request.prompt))
+    assert server.grader().grade([conversation("Hello")], QUESTIONS).warnings == ()
 
 
 def test_the_nearest_name_that_the_server_lists_is_suggested(serve: Serve) -> None:
