@@ -435,7 +435,7 @@ def other(**changes: Any) -> GraderSettings:
         ),
         ({"grader_settings": other(prompt_template="Yes or no? {{ question }}")}, "with another grader"),
         ({"grader_settings": other(min_mass=0.75)}, "with another grader"),
-        ({"grader_settings": other(max_bound=0.5)}, "with another grader"),
+        ({"grader_settings": other(min_mass=0.25)}, "with another grader"),
         ({"grader_settings": other(yes=("Yes",))}, "with another grader"),
         (
             {"reward_model": PROFILE.models.human_reward_model},
@@ -444,7 +444,7 @@ def other(**changes: Any) -> GraderSettings:
         ({"grader_settings": other(few_shot=1)}, "grader.few_shot: few_shot is 1, but the weights were fitted with 0"),
     ],
     ids=[
-        "another grader", "a grader on the Hub", "another template", "more mass", "a wider bound", "other spellings",
+        "another grader", "a grader on the Hub", "another template", "more mass", "a smaller mass", "other spellings",
         "another reward model", "more examples",
     ],
 )  # fmt: skip
