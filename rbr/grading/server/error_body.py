@@ -63,7 +63,7 @@ def _error_parts(content: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 
 def message_of(content: Any, text: str) -> str:
-    """Returns the message of an error body, or the visible text of a body that is not JSON.
+    """Returns the message of an error body, or the visible text of a body that is not JSON; empty if there is none.
 
     Args:
         content: The body as JSON; None if it is not JSON.
@@ -81,4 +81,6 @@ def message_of(content: Any, text: str) -> str:
                 messages.append(value.strip())
         if isinstance(reasons := part.get("reasons"), list):
             messages.append(", ".join(map(str, reasons)))
-    return re.sub(r"\s+", " ", " ".join(messages or [_TAGS.sub(" ", text)])).strip()
+    if not messages and content is None:
+        messages = [_TAGS.sub(" ", text)]
+    return re.sub(r"\s+", " ", " ".join(messages)).strip()

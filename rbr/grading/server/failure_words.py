@@ -47,7 +47,7 @@ MAY_PASS = re.compile(
 )
 PROVIDER_FAILED = re.compile(r"provider returned error|upstream", re.IGNORECASE)
 OF_A_FAULT = re.compile(r"error|fail|unavailable|time_?d?_?out", re.IGNORECASE)  # codes
-FAULT = re.compile(r'(?<!")error\b|fail(ed|ure)|requests', re.IGNORECASE)  # Not the key of a JSON body.
+FAULT = re.compile(r"error\b|failed|failure|requests", re.IGNORECASE)
 RATE = re.compile(
     r"rate[ _-]?limit|quota|per[ _-](second|minute|hour|day|month)\b|\b(tpm|rpm|tpd|rpd)\b|throttl|in[ _-]flight"
     r"|too many (concurrent |parallel |queued )?requests|(concurrent|queued|parallel) requests|request queue"
@@ -87,4 +87,4 @@ FINISHED_BY_FILTER = re.compile(
     r"|sensitive$|recitation$|error_toxic",
     re.IGNORECASE,
 )
-FINISHED_BY_FAULT = {"error", "abort", "aborted", "failed", "cancelled", "canceled"}
+FINISHED_BY_FAULT = {"error", "abort", "aborted", "failed"}

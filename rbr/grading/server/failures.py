@@ -194,6 +194,8 @@ def _kind_and_words(status: int, content: Any, text: str, model_name: str) -> tu
     message = message[:_READ]
     said = message.replace(model_name, "*") if model_name else message
     kind = FailureKind.FILTERED if has_verdict(content) else _kind(status, codes, said, is_hidden, content is None)
+    if not message:
+        return kind, text[:_READ].strip()
     named = [code for code in codes if not code.isdecimal() and code not in message]
     return kind, message + (f" ({', '.join(dict.fromkeys(named))})" if named and content is not None else "")
 
