@@ -17,7 +17,14 @@ from rbr.conversation import Conversation, with_instruction
 from rbr.grading import Grader, Outcome, Question
 from rbr.grading.chunks import BATCHES_PER_CHUNK, conversations_per_chunk
 from rbr.rulebook import ContentPolicy
-from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
+from resources.grade_rows import (
+    answered_rows,
+    failed_conversations,
+    group_by_questions,
+    read_grades,
+    unanswered,
+    wanted_grades,
+)
 from resources.grader_canary import check_canary
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.pages.asset_pages import WARNING
@@ -152,6 +159,7 @@ class Cells:
         missing = self.store.missing("grades", wanted)
         n_wanted, n_missing = missing.height, missing.height + 1
         reasons: Counter[str] = Counter()
+        failed: dict[str, tuple[Conversation, str]] = {}
 
         def make_chunk(model: Any, chunk: pl.DataFrame, on_progress: OnProgress) -> tuple[pl.DataFrame, int]:
             asked = [by_name[name] for name in chunk["propositions"][0]]
@@ -163,10 +171,11 @@ class Cells:
                 self.work[WARNING] = " ".join(answers.warnings)
             left_out = answers.count(Outcome.NOT_ANSWERED)
             reasons.update(answers.reasons_of(Outcome.NOT_ANSWERED))
+            failed.update(failed_conversations(answers, chunk["completion_id"].to_list(), judged))
             if left_out == answers.p_yes.size:
                 # The grader is away. Stop here: it has already waited, and would wait again for every chunk.
                 n_left = self.store.missing("grades", wanted).height
-                raise unanswered(self.asset, n_left, n_wanted, reasons)
+                raise unanswered(self.asset, n_left, n_wanted, reasons, failed)
             characters = sum(map(_length, judged)) + len(judged) * sum(len(question.text) for question in asked)
             rows = answered_rows(chunk["completion_id"].to_list(), asked, answers, grader)
             return rows, characters // CHARACTERS_PER_TOKEN
@@ -175,6 +184,7 @@ class Cells:
         while 0 < missing.height < n_missing:
             n_missing = missing.height
             reasons.clear()
+            failed.clear()
             # All conversations of a chunk lack answers to the same questions, so one call of the grader makes it.
             chunks = [
                 chunk
@@ -184,7 +194,7 @@ class Cells:
             self._make("grades", chunks, lambda: self._open_grader(grader), make_chunk)
             missing = self.store.missing("grades", wanted)
         if not missing.is_empty():
-            raise unanswered(self.asset, missing.height, n_wanted, reasons)
+            raise unanswered(self.asset, missing.height, n_wanted, reasons, failed)
         # Read all wanted answers, new and old.
         return read_grades(self.store, questions, grader)
 

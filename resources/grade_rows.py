@@ -2,15 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 
 import polars as pl
 
+from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.grading import Answers, Outcome, Question, question_hash
+from rbr.grading.answers import NOT_ASKED_ABOUT_THIS
 from resources.models import GraderInUse
 from resources.store import Store
 
 _SHOWN_REASONS = 3
+_SHOWN_CONVERSATIONS = 3
+_SHOWN_CHARACTERS = 60
 
 
 def wanted_grades(questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:
@@ -103,7 +108,9 @@ def answered_rows(
     )
 
 
-def unanswered(asset: str, n_missing: int, n_wanted: int, reasons: Counter[str]) -> InputError:
+def unanswered(
+    asset: str, n_missing: int, n_wanted: int, reasons: Counter[str], failed: Mapping[str, tuple[Conversation, str]]
+) -> InputError:
     """Returns the error of an asset whose grader left questions without an answer.
 
     Args:
@@ -111,11 +118,53 @@ def unanswered(asset: str, n_missing: int, n_wanted: int, reasons: Counter[str])
         n_missing: Number of questions without an answer.
         n_wanted: Number of questions that were asked.
         reasons: Number of questions by reason.
+        failed: The conversations with questions that the grader was asked in vain, each with the reason, by id.
     """
     listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(_SHOWN_REASONS))
+    hint = (
+        "The other answers are stored. Check the grader, then run `rbr run` again: it asks only what is missing. If "
+        "the server needs more time, raise grader.wait_s or grader.timeout_s."
+    )
+    if failed:
+        hint += (
+            f" {_named(failed)} If the server fails for the same conversation in every run, its log says why. Correct "
+            "the server, or remove the prompt of this conversation."
+        )
     return InputError(
         f"the grader gave no answer to {n_missing:,} of {n_wanted:,} questions: {listed or 'no reason given'}",
         where=asset,
-        hint="The other answers are stored. Check the grader, then run `rbr run` again: it asks only what is missing. "
-        "If the server needs more time, raise grader.wait_s or grader.timeout_s.",
+        hint=hint,
     )
+
+
+def failed_conversations(
+    answers: Answers, conversation_ids: Sequence[str], conversations: Sequence[Conversation]
+) -> dict[str, tuple[Conversation, str]]:
+    """Returns the conversations with questions that the grader was asked in vain, each with the reason, by id.
+
+    There are none if the grader stopped to answer: then the failures say nothing about a conversation.
+
+    Args:
+        answers: The answers, [conversations, questions].
+        conversation_ids: Id of each conversation.
+        conversations: The conversations.
+    """
+    failed: dict[str, tuple[Conversation, str]] = {}
+    not_asked = {reason for reason in answers.reasons_of(Outcome.NOT_ANSWERED) if reason.startswith("not asked")}
+    if not_asked - {NOT_ASKED_ABOUT_THIS}:
+        return failed
+    for (row, column), reason in answers.reasons.items():
+        if answers.outcomes[row, column] == Outcome.NOT_ANSWERED and reason not in not_asked:
+            failed.setdefault(conversation_ids[row], (conversations[row], reason))
+    return failed
+
+
+def _named(failed: Mapping[str, tuple[Conversation, str]]) -> str:
+    """Names conversations by their id and the first words of their last user turn."""
+    parts = []
+    for conversation_id, (messages, reason) in list(failed.items())[:_SHOWN_CONVERSATIONS]:
+        said = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
+        words = shorten(said, _SHOWN_CHARACTERS, placeholder="...")
+        parts.append(f"conversation {conversation_id} (the user says {words!r}): {reason}")
+    more = f"; and {len(failed) - len(parts):,} more" if len(failed) > len(parts) else ""
+    return f"No answer about {'; '.join(parts)}{more}."

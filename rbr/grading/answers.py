@@ -18,6 +18,11 @@ from rbr.errors import InputError
 SHOWN_TOKENS = 3
 """Number of likeliest tokens that the reason of an unreadable answer names."""
 
+NOT_ASKED_ABOUT_THIS = "not asked, because other questions about this conversation got no answer"
+"""Reason of a question that was not asked, because its conversation seems to be one that the grader cannot answer."""
+
+_ROUNDING = 0.01  # Largest sum of rounding errors of probabilities.
+
 
 class Outcome(StrEnum):
     """What became of a question.
@@ -217,6 +222,11 @@ class Reading:
             Answer(outcome=<Outcome.ANSWERED: 'answered'>, p_yes=0.606..., bound=0.0003..., reason='', mass=0.99...)
         """
         probabilities = {token: exp(min(value, 0.0)) for token, value in listed.items()}
+        # Some servers list probabilities, or other numbers, in the place of their logarithms.
+        if max(listed.values(), default=0.0) > _ROUNDING or sum(probabilities.values()) > 1 + _ROUNDING:
+            ranked = sorted(listed.items(), key=lambda item: -item[1])[:SHOWN_TOKENS]
+            shown = ", ".join(f"{token!r} {value:g}" for token, value in ranked)
+            return Answer(Outcome.UNREADABLE, reason=f"the listed numbers are no log probabilities: {shown}")
         seen = {True: 0.0, False: 0.0}
         n_unseen = {True: 0, False: 0}
         for meaning, tokens in ((True, yes), (False, no)):

@@ -426,6 +426,32 @@ def test_a_question_without_an_answer_is_not_stored_and_is_asked_again(cells: Ce
     assert table["outcome"].to_list() == ["answered"] * 6
 
 
+def test_the_error_names_the_conversation_that_gets_no_answer(cells: Cells) -> None:
+    failing = CountingGrader(outcomes={"bb": Outcome.NOT_ANSWERED})
+    conversations = {
+        **replies("a", "ccc"),
+        "c-bb": [*user("How do I " + "very " * 30 + "much?"), *replies("bb")["c-bb"][1:]],
+    }
+    with pytest.raises(InputError) as caught:
+        grade(cells, conversations, failing)
+    assert "No answer about conversation c-bb (the user says 'How do I very" in caught.value.hint
+    assert "very...'): not answered on purpose" in caught.value.hint
+    assert "remove the prompt of this conversation" in caught.value.hint
+    assert "c-a" not in caught.value.hint
+
+
+def test_the_error_about_a_grader_that_stopped_to_answer_names_no_conversation(cells: Cells) -> None:
+    class Stopping(CountingGrader):
+        def _answer(self, reply: str, question: str) -> Answer:
+            reason = "the server answered 503" if reply == "a" else "not asked, because the server answered 503"
+            return Answer(Outcome.NOT_ANSWERED, reason=reason)
+
+    settings = ONE_AT_A_TIME.model_copy(update={"batch_size": 100})
+    with pytest.raises(InputError) as caught:
+        grade(cells, replies("a", "bb"), Stopping(), settings=settings)
+    assert "503" in str(caught.value) and "No answer about" not in caught.value.hint
+
+
 def test_an_answer_that_comes_at_the_second_try_needs_no_second_run(cells: Cells) -> None:
     class Hiccup(CountingGrader):
         def grade(self, *args: Any, **kwargs: Any) -> Answers:

@@ -5,18 +5,21 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rbr.grading.server.connection import Connection, HttpReply
 from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_error
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
+
+Result = TypeVar("Result")
 
 MAX_TRIES = 12
 """How often a request is sent that fails with an error. If a third of all requests fail at random, one of half a
 million fails so often. Rate limits and refused connections do not count: they say nothing about this request."""
 
 MAX_TIMEOUTS = 2
-"""How often a request is sent that times out. A slow server must not do the same work again and again."""
+"""How often a request is sent that times out, if no other request is answered meanwhile. A slow server must not do the
+same work again and again."""
 
 
 class Asker:
@@ -64,6 +67,26 @@ class Asker:
         Returns:
             The JSON of the answer, or the last failure.
         """
+        return await self.ask_and_read(path, body, lambda content: content, is_stopped)
+
+    async def ask_and_read(
+        self,
+        path: str,
+        body: bytes,
+        read: Callable[[Mapping[str, Any]], Result | Failure],
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> Result | Failure:
+        """Sends a request, and sends it again while the failure may pass, or the answer cannot be read.
+
+        Args:
+            path: Path of the endpoint, such as ``/chat/completions``.
+            body: The request, as JSON.
+            read: Reads the JSON of an answer. An exception counts as a failure that may pass.
+            is_stopped: Whether the call has ended, so that nothing may be sent any more.
+
+        Returns:
+            What `read` returns, or the last failure.
+        """
         tries = timeouts = tries_while_others_work = 0
         n_answered = self.patience.n_answered
         failure: Failure | None = None
@@ -75,7 +98,8 @@ class Asker:
                 if self.patience.is_over:
                     return Failure(FailureKind.AWAY, "not asked, because the server stayed away")
                 sent_at = time.monotonic()
-                answer = await self.send(path, body)
+                content = await self.send(path, body)
+                answer = content if isinstance(content, Failure) else _read_safely(read, content)
                 if self._may_be_restarted and not isinstance(answer, Failure):
                     await self._check_restart()
                     if is_stopped():
@@ -84,17 +108,18 @@ class Asker:
                     self.patience.answered()
                     return answer
                 failure = answer
-                self._may_be_restarted = self._may_be_restarted or failure.status is None
-                self.patience.failed()
+                self._may_be_restarted = self._may_be_restarted or (content is failure and failure.status is None)
+                self.patience.failed(sent_at)
                 if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
                     self.patience.slow_down(sent_at)
             finally:
                 self.patience.leave()
-            timeouts += failure.kind is FailureKind.TIMEOUT
-            if failure.status not in (None, 429) or failure.kind is FailureKind.PASSING:
-                tries += 1
-                tries_while_others_work += self.patience.n_answered > n_answered
+            others_work = self.patience.n_answered > n_answered
             n_answered = self.patience.n_answered
+            timeouts = 0 if others_work else timeouts + (failure.kind is FailureKind.TIMEOUT)
+            if failure.status not in (None, 429) or failure.kind in (FailureKind.PASSING, FailureKind.TIMEOUT):
+                tries += 1
+                tries_while_others_work += others_work
             if self.patience.is_over or timeouts >= MAX_TIMEOUTS:
                 return failure
             if tries >= MAX_TRIES:
@@ -108,20 +133,19 @@ class Asker:
             if reply.kind is FailureKind.TIMEOUT:
                 return Failure(FailureKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
             return reply
-        if reply.status == 200:
-            try:
-                content = json.loads(reply.body)
-            except ValueError:
-                content = None
-            if not is_error(content):
+        try:
+            if reply.status == 200 and not is_error(content := _json_of(reply.body)):
                 return content
-        failure = failure_of(reply.status, reply.body, reply.headers, self._model_name)
+            failure = failure_of(reply.status, reply.body, reply.headers, self._model_name)
+        except Exception as error:  # noqa: BLE001  # One reply must not take the answers of the others with it.
+            words = f"the reply cannot be read: {type(error).__name__}"
+            return Failure(FailureKind.PASSING, words, reply.status)
         words = self.connection.address.redact(failure.words)
         if reply.status == 200:
             words = f"an error instead of an answer: {words}"
         if 300 <= reply.status < 400:
             words = f"a redirect to {reply.headers.get('Location', 'nowhere')}"
-        return Failure(failure.kind, words, failure.status, failure.retry_after)
+        return replace(failure, words=words)
 
     async def is_up(self) -> bool:
         """Asks ``/models`` whether somebody answers at the address."""
@@ -142,16 +166,31 @@ class Asker:
         """Waits before a request is sent again: alone, or together with all others."""
         patience, name = self.patience, self.connection.address.base_url
         refused = failure.kind is FailureKind.AWAY and (failure.status is None or "load" in failure.words.lower())
-        if failure.retry_after is not None:
+        if failure.retry_after is not None and patience.can_wait(failure.retry_after):
             why = f"the server at {name} asks to wait"
             patience.pause(max(failure.retry_after, patience.first_pause), why)
         elif refused or (failure.kind is FailureKind.AWAY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING):
             await patience.wait_for_server(self.is_up, name)
         elif failure.kind is FailureKind.BUSY and patience.failures_in_a_row >= FAILURES_BEFORE_POLLING:
-            patience.pause(patience.backoff(patience.failures_in_a_row - 1), f"the server at {name} is busy")
+            patience.pause(patience.common_backoff(), f"the server at {name} is busy")
         else:
             patience.tell_if_long(f"the server at {name} does not answer ({failure})")
             await asyncio.sleep(patience.backoff(tries))
 
 
+def _json_of(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_safely(read: Callable[[Mapping[str, Any]], Result | Failure], content: Mapping[str, Any]) -> Result | Failure:
+    try:
+        return read(content)
+    except Exception as error:  # noqa: BLE001  # One reply must not take the answers of the others with it.
+        return Failure(FailureKind.PASSING, f"the answer cannot be read: {type(error).__name__}: {error}"[:_SHOWN])
+
+
+_SHOWN = 200  # characters of an exception
 _MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}

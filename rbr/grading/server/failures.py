@@ -2,13 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import isfinite
 from time import time
 from typing import Any
+
+from rbr.grading.server import failure_words as known
+from rbr.grading.server.error_body import codes_of, has_verdict, message_of
 
 _SHOWN = 300  # characters of a server's words
 _READ = 4_000  # characters of a server's words that are searched
@@ -52,6 +55,7 @@ class Failure:
         status: HTTP status; None if there was no reply.
         retry_after: Seconds that the server asks to wait; None if it does not say.
         others_answered: Whether the server answered other requests between most tries of this one.
+        is_unexplained: Whether the API forbids the request and does not say why: a filter may have rejected it.
 
     Example:
         >>> str(Failure(FailureKind.BUSY, "slow down", status=429))
@@ -63,47 +67,12 @@ class Failure:
     status: int | None = None
     retry_after: float | None = None
     others_answered: bool = False
+    is_unexplained: bool = False
 
     def __str__(self) -> str:
         return self.words if self.status is None else f"the server answered {self.status}: {self.words}"
 
 
-# Codes are machine-readable, so a code is believed with any status.
-_FILTER_CODE = re.compile(
-    r"content_?-?(filter|policy|moderation)|responsible_?ai|data_inspection_failed|moderation|guardrail"
-    r"|prohibited_?content|blocked_?(content|prompt|by)|safety_(violation|block|filter)|sensitive|\bsafety\b"
-    r"|flagged|policy_violation|high_risk",
-    re.IGNORECASE,
-)
-# Words are believed only with a status that a filter uses.
-_FILTER_WORDS = re.compile(
-    r"content[ _-]?(filter|policy|management|moderation|safety)|responsible ai|moderation|moderated|guardrails?\b"
-    r"|\bflagged\b|usage polic|safety (system|filter|polic|setting|reason|check|guideline|guard)"
-    r"|(blocked|rejected|filtered|refused)[^.]{0,60}\b(safety|harm|unsafe|sensitive|inappropriate|high risk)"
-    r"|(unsafe|harmful|inappropriate|sensitive|disallowed|prohibited) (content|prompt|input|text|material|request|word)"
-    r"|content exists risk|violat\w* [^.]{0,60}polic|considered high risk|prompt (was )?(blocked|filtered)"
-    r"|contains? (sensitive|inappropriate|harmful|unsafe)|prompt blocked",
-    re.IGNORECASE,
-)
-# A vendor that locks an account uses the same words.
-_ABOUT_THE_ACCOUNT = re.compile(
-    r"\b(account|organi[sz]ation|workspace|subscription|ip address|api key)\b[^.\n]{0,60}"
-    r"\b(flagged|suspended|blocked|banned|disabled|deactivated|terminated|restricted)",
-    re.IGNORECASE,
-)
-_FILTER_STATUS = {400, 403, 422, 451}
-_TOO_LONG = re.compile(
-    r"context[ _-]?(length|size|window|limit)|exceed_context|maximum context|context of the model|max_model_len"
-    r"|max_seq_len|(prompt|input|request|message|sequence|text|body|payload|entity|content)s?\b[^.\n]{0,60}"
-    r"too (long|large)|too (long|large)[^.\n]{0,40}\b(prompt|input|request|context|sequence)|string_above_max_length"
-    r"|(input|prompt|sequence|total|token)s? (length|tokens|count)?[^.\n]{0,60}(exceed|(longer|greater|more) than)"
-    r"|too many (input )?tokens"
-    r"|exceeds? [^.\n]{0,40}\b(context|token limit|input limit|maximum (input|prompt|sequence) length)"
-    r"|longer than the (maximum|model)|reduce the length|must have less than \d+ tokens",
-    re.IGNORECASE,
-)
-_TOO_LONG_STATUS = {400, 413, 422}
-_ABOUT_A_SETTING = re.compile(r"max_(completion_)?tokens|(top_?|sample |number of )logprobs", re.IGNORECASE)
 # Proxies answer 400 or 500 to a wrong key or name. "No connected db." is LiteLLM's word for a key it does not know.
 KEY_WORDS = re.compile(
     r"no connected db|authentication|unauthori[sz]ed|(invalid|incorrect|wrong|missing|no|expired|unknown|malformed)"
@@ -116,20 +85,6 @@ MODEL_WORDS = re.compile(
     r"|no (healthy )?deployments? (available|found)|valid aliases|there are no healthy deployments",
     re.IGNORECASE,
 )
-_LOGIN_WORDS_OF_5XX = re.compile(
-    r"no connected db|authentication error|(invalid|incorrect|no) (api|virtual)[ _-]?key"
-    r"|invalid model name|model_not_found",
-    re.IGNORECASE,
-)
-_LOADING = re.compile(
-    r"load(ing)? (the )?model|model (is )?(still )?(being )?load|starting|warming|initiali[sz]ing", re.IGNORECASE
-)
-_UNPAID = re.compile(r"insufficient[_ ](quota|balance|credit|fund)|billing_hard_limit|out of credits", re.IGNORECASE)
-_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_FINISHED_BY_FILTER = {
-    "content_filter", "content_filtered", "content-filter", "guardrail_intervened", "safety", "prohibited_content",
-    "blocklist", "spii", "refusal", "moderation", "sensitive", "recitation",
-}  # fmt: skip
 
 
 def failure_of(status: int, body: bytes, headers: Mapping[str, str], model_name: str) -> Failure:
@@ -150,30 +105,48 @@ def failure_of(status: int, body: bytes, headers: Mapping[str, str], model_name:
     text = body.decode("utf-8", "replace")
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
-    codes, words = _codes(content), _words(content, text)
-    own_status = status
-    if status == 200:
-        # A proxy hides the status of the server behind it in the body.
-        status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) < 600), 500)
-    kind = _kind(status, codes, words.replace(model_name, "*"), hidden=own_status == 200)
+    kind, words = _kind_and_words(status, content, text, model_name)
     shown = words if len(words) <= _SHOWN else words[:_SHOWN] + "..."
-    return Failure(kind, shown or "(empty)", own_status, retry_after(headers) if kind in _CAN_WAIT else None)
+    is_forbidden = status == 403 and kind is FailureKind.REJECTED and content is not None
+    return Failure(
+        kind,
+        shown or "(empty)",
+        status,
+        retry_after(headers) if kind in _CAN_WAIT else None,
+        is_unexplained=is_forbidden and not _explains_forbidden(words),
+    )
 
 
-def is_finished_by_filter(choice: Mapping[str, Any]) -> bool:
-    """Returns whether a content filter ended this choice of an answer with status 200.
+def failure_of_choice(choice: Mapping[str, Any]) -> Failure | None:
+    """Returns the failure that a choice of an answer with status 200 reports; None if it reports none.
+
+    The failure is `FailureKind.FILTERED` if a content filter ended the answer, and else `FailureKind.PASSING`.
 
     Example:
-        >>> is_finished_by_filter({"finish_reason": "content_filter"}), is_finished_by_filter({"finish_reason": "stop"})
-        (True, False)
+        >>> failure_of_choice({"finish_reason": "content_filter"}).kind
+        <FailureKind.FILTERED: 'filtered'>
+        >>> failure_of_choice({"finish_reason": "stop"}) is None
+        True
     """
-    reason = choice.get("finish_reason")
-    if isinstance(reason, str) and reason.lower() in _FINISHED_BY_FILTER:
-        return True
     message = choice.get("message")
-    return isinstance(message, Mapping) and bool(message.get("refusal"))
+    if isinstance(message, Mapping) and message.get("refusal"):
+        return Failure(FailureKind.FILTERED, str(message["refusal"])[:_SHOWN])
+    for name in ("finish_reason", "native_finish_reason"):
+        reason = choice.get(name)
+        if isinstance(reason, str) and known.FINISHED_BY_FILTER.match(reason.strip()):
+            return Failure(FailureKind.FILTERED, f"{name} {reason}")
+    if has_verdict(choice):
+        return Failure(FailureKind.FILTERED, "the content filter's results of the answer say filtered")
+    if error := choice.get("error"):
+        kind, words = _kind_and_words(200, {"error": error}, str(error), "")
+        kind = kind if kind is FailureKind.FILTERED else FailureKind.PASSING
+        return Failure(kind, f"an error instead of an answer: {words[:_SHOWN]}")
+    reason = choice.get("finish_reason")
+    if isinstance(reason, str) and reason.lower() in known.FINISHED_BY_FAULT:
+        return Failure(FailureKind.PASSING, f"the server broke the answer off: finish_reason {reason}")
+    return None
 
 
 def is_error(content: Any) -> bool:
@@ -212,70 +185,85 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 _CAN_WAIT = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING}
 
 
-def _kind(status: int, codes: list[str], words: str, hidden: bool) -> FailureKind:
-    named = " ".join(codes)
-    words = words[:_READ]
-    if status != 429 and status != 401 and _FILTER_CODE.search(named):
+def _kind_and_words(status: int, content: Any, text: str, model_name: str) -> tuple[FailureKind, str]:
+    codes, message = codes_of(content), message_of(content, text)
+    is_hidden = status == 200
+    if is_hidden:
+        # A proxy hides the status of the server behind it in the body.
+        status = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) < 600), 0)
+    message = message[:_READ]
+    said = message.replace(model_name, "*") if model_name else message
+    kind = FailureKind.FILTERED if has_verdict(content) else _kind(status, codes, said, is_hidden, content is None)
+    if not message:
+        return kind, text[:_READ].strip()
+    named = [code for code in codes if not code.isdecimal() and code not in message]
+    return kind, message + (f" ({', '.join(dict.fromkeys(named))})" if named and content is not None else "")
+
+
+def _kind(status: int, codes: list[str], message: str, is_hidden: bool, is_page: bool) -> FailureKind:
+    """Returns the kind of a failure.
+
+    Args:
+        status: HTTP status, or the one in the body of a reply with status 200; 0 if that body names none.
+        codes: Machine-readable codes.
+        message: The server's words.
+        is_hidden: Whether the status is in the body of a reply with status 200.
+        is_page: Whether the body is not JSON, such as the page of a proxy or a firewall.
+    """
+    words = f"{message} ({' '.join(codes)})"
+    is_passing = status in known.PASSING_STATUS or status >= 500
+    # What is stored must be sure. First comes what rules out that the reply is about this conversation.
+    is_unpaid = known.UNPAID.search(words)
+    if status != 429 and not is_passing and (is_unpaid or known.RATE.search(words)):
+        return FailureKind.REJECTED if is_unpaid or known.LASTING_RATE.search(words) else FailureKind.BUSY
+    if status != 401 and not known.ABOUT_THE_ACCOUNT.search(message) and _is_verdict(status, codes, message, is_page):
         return FailureKind.FILTERED
-    about_setting = _ABOUT_A_SETTING.search(words) and not re.search(r"context", words, re.IGNORECASE)
-    if status in _TOO_LONG_STATUS and not about_setting and _TOO_LONG.search(f"{named} {words}"):
+    about_setting = known.ABOUT_A_SETTING.search(words) and not re.search(r"context", words, re.IGNORECASE)
+    is_about_length = status != 413 or known.ABOUT_LENGTH.search(words)
+    if status in known.TOO_LONG_STATUS and is_about_length and not about_setting and known.TOO_LONG.search(words):
         return FailureKind.TOO_LONG
-    if status == 413:
-        return FailureKind.TOO_LONG
-    if status in _FILTER_STATUS and _ABOUT_THE_ACCOUNT.search(words):
-        return FailureKind.REJECTED
-    is_login = KEY_WORDS.search(words) or MODEL_WORDS.search(f"{named} {words}")
-    if status == 451 or ((status in _FILTER_STATUS or hidden) and not is_login and _FILTER_WORDS.search(words)):
-        return FailureKind.FILTERED
     if status == 429:
-        return FailureKind.REJECTED if _UNPAID.search(f"{named} {words}") else FailureKind.BUSY
-    if status == 503 and _LOADING.search(words):
+        return FailureKind.REJECTED if is_unpaid else FailureKind.BUSY
+    if status == 503 and known.LOADING.search(message):
         return FailureKind.AWAY
     if status in (502, 503, 504, 529):
         return FailureKind.BUSY if status == 529 else FailureKind.AWAY
-    if status >= 500 and _LOGIN_WORDS_OF_5XX.search(f"{named} {words}"):
+    if (status >= 500 or is_hidden) and known.LOGIN_WORDS_OF_5XX.search(words):
         return FailureKind.REJECTED
-    if status in (408, 409, 425) or (status >= 500 and status != 501):
+    # A body that hides no status, 400 or 422 may come from any server behind the proxy, so it can pass.
+    if (is_passing and status not in (404, 501)) or (is_hidden and status in (0, 400, 422)):
         return FailureKind.PASSING
-    # A body that hides 400 or 422 may come from any server behind the proxy, so it can pass.
-    return FailureKind.PASSING if hidden and status in (400, 422) else FailureKind.REJECTED
+    is_login = KEY_WORDS.search(words) or MODEL_WORDS.search(words)
+    may_pass = (
+        (known.MAY_PASS.search(words) or known.PROVIDER_FAILED.search(words))
+        and not is_login
+        and status not in (401, 402)
+    )
+    return FailureKind.PASSING if may_pass else FailureKind.REJECTED
 
 
-def _codes(content: Any) -> list[str]:
-    """Returns the machine-readable codes of an error body, from the outside to the inside."""
-    found: list[str] = []
-    for part in _error_parts(content):
-        for key in ("code", "type", "reason", "status", "block_reason", "blockReason", "finish_reason"):
-            value = part.get(key)
-            if isinstance(value, str | int) and not isinstance(value, bool):
-                found.append(str(value))
-    return found
+def _explains_forbidden(words: str) -> bool:
+    is_about_sender = known.ABOUT_THE_ACCOUNT.search(words) or known.ABOUT_THE_RIGHTS.search(words)
+    return bool(is_about_sender or KEY_WORDS.search(words) or MODEL_WORDS.search(words))
 
 
-def _error_parts(content: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """Yields the objects that describe the error; never the fields that repeat the request."""
-    if isinstance(content, list):
-        for entry in content[:3]:
-            yield from _error_parts(entry, depth)
-    elif isinstance(content, Mapping) and depth < 4:
-        yield content
-        inner = ("error", "innererror", "inner_error", "detail", "details", "metadata", "errors", "promptFeedback")
-        for key in inner:
-            yield from _error_parts(content.get(key), depth + 1)
-
-
-def _words(content: Any, text: str) -> str:
-    """Returns the message of an error body, or the visible text of a body that is not JSON."""
-    messages: list[str] = []
-    for part in _error_parts(content):
-        for key in ("message", "error", "detail", "msg", "title", "raw", "error_description"):
-            value = part.get(key)
-            if isinstance(value, str) and value.strip() and value not in messages:
-                messages.append(value.strip())
-        if isinstance(reasons := part.get("reasons"), list):
-            messages.append(", ".join(map(str, reasons)))
-    if not messages:
-        messages = [_TAGS.sub(" ", text)]
-    codes = [code for code in _codes(content) if not code.isdecimal() and not any(code in text for text in messages)]
-    named = f" ({', '.join(dict.fromkeys(codes))})" if codes and content is not None else ""
-    return re.sub(r"\s+", " ", " ".join(messages)).strip() + named
+def _is_verdict(status: int, codes: list[str], message: str, is_page: bool) -> bool:
+    """Returns whether a content filter has judged the conversation, and not failed itself."""
+    is_named = known.VERDICT_WORDS.search(message) or any(
+        re.sub(r"[\W_]", "", code.lower()) in known.VERDICT_CODES for code in codes
+    )
+    if known.MAY_PASS.search(message):
+        return False
+    if status in known.PASSING_STATUS or status >= 500:
+        return bool(is_named) and not known.FAULT.search(message)
+    if is_named or status in known.VERDICT_STATUS:
+        return True
+    sure_codes = [
+        code for code in codes if not (known.FAULT.search(code) or known.MAY_PASS.search(code)) or "inspection" in code
+    ]
+    if any(known.FILTER_CODES.search(code) for code in sure_codes):
+        return True
+    # A page is a firewall's: it speaks of a policy, but not of the conversation.
+    is_login = KEY_WORDS.search(message) or MODEL_WORDS.search(f"{' '.join(codes)} {message}")
+    is_sure = not is_page and not is_login and (status in known.FILTER_STATUS or status == 0)
+    return is_sure and bool(known.FILTER_WORDS.search(message))

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from rbr.grading.answers import Answer, Answers, Outcome
-from rbr.grading.server.asking import Asker
+from rbr.grading.answers import NOT_ASKED_ABOUT_THIS, Answer, Answers, Outcome
+from rbr.grading.server.asking import MAX_TRIES, Asker
 from rbr.grading.server.failures import Failure, FailureKind
 from rbr.grading.server.requests import Requests
-from rbr.grading.server.responses import AnswerReader, read_choices
+from rbr.grading.server.responses import NO_WORDS, AnswerReader, OneAnswer, read_choices
+from rbr.grading.server.verdicts import Verdicts
 
 FAILURES_BEFORE_STOP = 8
 """Number of conversations without an answer, with no answer in between, after which a call stops."""
@@ -18,20 +22,32 @@ FAILURES_BEFORE_STOP = 8
 FAILURES_OF_A_CONVERSATION = 3
 """Number of questions about a conversation without an answer after which its other questions are not asked."""
 
-_TRIES_WITHOUT_LOGPROBS = 3
-_REFUSALS_BEFORE_CHECK = 4  # in a row
+_LONGEST_BACKOFF = 3  # tries
+_TRIES_IF_FORBIDDEN = 2  # for the other questions about a conversation that is forbidden
+_ROUNDS = {FailureKind.PASSING: 2, FailureKind.AWAY: 2, FailureKind.TIMEOUT: 3}
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A request to send: some questions about one conversation."""
+    """A request to send: some questions about one conversation.
+
+    Attributes:
+        row: The conversation.
+        columns: The questions.
+        is_first: Whether the other questions about the conversation wait for this request.
+        rejected: How often the server has rejected it.
+        forbidden: How often the server has forbidden it without saying why.
+        rounds: How often `Asker` has tried it in vain.
+    """
 
     row: int
     columns: tuple[int, ...]
     is_first: bool = False
-    tries: int = 0
+    rejected: int = 0
+    forbidden: int = 0
+    rounds: int = 0
 
 
 class GradingCall:
@@ -87,7 +103,9 @@ class GradingCall:
         self._changed = asyncio.Event()
         self._lost_in_a_row: Counter[int] = Counter()  # Number of lost questions by row, since the last answer.
         self._lost: Counter[int] = Counter()  # Number of lost questions by row.
-        self._refused_in_a_row = 0
+        self._verdicts = Verdicts()
+        self._n_read = 0  # Number of questions with an answer of the judge.
+        self._forbidden_rows: set[int] = set()  # Conversations that the server forbids without saying why.
         self._check = asyncio.Lock()
 
     async def run(self, max_concurrency: int) -> None:
@@ -99,7 +117,12 @@ class GradingCall:
                     workers.create_task(self._work())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if self._verdicts.in_doubt and not self.stopped_by and (problem := await self._checked()):
+            self.stop(problem)
         if self.stopped_by:
+            for cell in self._verdicts.in_doubt:
+                words = f"{self.answers.reasons[cell]} (not believed, because no later question was answered)"
+                self.answers[cell] = Answer(Outcome.NOT_ANSWERED, reason=words)
             # What was not asked has no reason of its own.
             for row, column in zip(*(self.answers.outcomes == Outcome.NOT_ANSWERED).nonzero(), strict=True):
                 self.answers.reasons.setdefault((int(row), int(column)), f"not asked, because {self.stopped_by}")
@@ -143,28 +166,36 @@ class GradingCall:
 
     async def _do(self, job: _Job) -> None:
         if self._lost[job.row] >= FAILURES_OF_A_CONVERSATION:
-            why = "not asked, because other questions about this conversation got no answer"
             for column in job.columns:
-                self._set(job.row, column, Answer(Outcome.NOT_ANSWERED, reason=why))
+                self._set(job.row, column, Answer(Outcome.NOT_ANSWERED, reason=NOT_ASKED_ABOUT_THIS))
             return
         questions = [self._questions[column] for column in job.columns]
         body = self._requests.body(self._starts[job.row], questions)
-        reply = await self._asker.ask(self._requests.path, body, lambda: self.stopped_by is not None)
-        choices = reply if isinstance(reply, Failure) else read_choices(reply, len(job.columns))
-        if isinstance(choices, Failure):
-            await self._fail(job, choices)
+        sent_at, n_read = time.monotonic(), self._n_read
+        read = OneAnswer(self._reader) if len(job.columns) == 1 else partial(self._read_all, len(job.columns))
+        path = self._requests.path
+        found = await self._asker.ask_and_read(path, body, read, lambda: self.stopped_by is not None)
+        if isinstance(found, Failure):
+            await self._fail(job, found, others_answered=self._n_read > n_read)
             return
-        for column, choice in zip(job.columns, choices, strict=True):
-            answer = self._reader.answer(choice)
-            if isinstance(answer, Answer):
-                self._set(job.row, column, answer)
-            elif job.tries + 1 < _TRIES_WITHOUT_LOGPROBS:
-                # One of several servers behind an address may answer otherwise.
-                self._ready.append(_Job(job.row, (column,), tries=job.tries + 1))
+        for column, answer in zip(job.columns, found, strict=True):
+            if isinstance(answer, Failure):
+                self._ready.append(_Job(job.row, (column,)))  # Alone, it is tried as often as any request.
+            elif answer.outcome is Outcome.REFUSED or answer.reason == NO_WORDS:
+                await self._set_in_doubt(job.row, column, answer)
             else:
-                self._give_up(job.row, column, answer)
+                self._n_read += 1
+                self._verdicts.answered(sent_at)
+                self._set(job.row, column, answer)
 
-    async def _fail(self, job: _Job, failure: Failure) -> None:
+    def _read_all(self, n_prompts: int, content: Mapping[str, Any]) -> list[Answer | Failure]:
+        """Reads the answers to several questions. If they cannot be told apart, each is asked alone."""
+        choices = read_choices(content, n_prompts)
+        if isinstance(choices, Failure):
+            return [choices] * n_prompts
+        return [self._reader.answer(choice) for choice in choices]
+
+    async def _fail(self, job: _Job, failure: Failure, others_answered: bool) -> None:
         """Decides what a request without an answer means: for its cells, and for the call."""
         if self.stopped_by:
             return
@@ -174,47 +205,59 @@ class GradingCall:
             return
         if len(job.columns) > 1:
             # One prompt of the list may be the reason.
-            self._ready.extend(_Job(job.row, (column,), tries=job.tries) for column in job.columns)
+            self._ready.extend(_Job(job.row, (column,)) for column in job.columns)
             return
-        if failure.kind in (FailureKind.REJECTED, FailureKind.BAD_ADDRESS):
-            # Does the server reject this request, or every request?
-            if problem := await self._checked():
-                self.stop(problem)
-                return
-            if job.tries == 0:
-                self._ready.append(_Job(job.row, job.columns, tries=1))
-                return
-        if failure.kind in (FailureKind.PASSING, FailureKind.AWAY) and not failure.others_answered:
+        (column,) = job.columns
+        if failure.kind is FailureKind.FILTERED:
+            await self._set_in_doubt(job.row, column, Answer(Outcome.REFUSED, reason=str(failure)))
+        elif failure.kind is FailureKind.TOO_LONG:
+            await self._set_in_doubt(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
+        elif failure.kind in (FailureKind.REJECTED, FailureKind.BAD_ADDRESS):
+            await self._rejected(job, failure, others_answered)
+        elif failure.kind in _ROUNDS and not failure.others_answered:
             # Does this request fail, or did every request fail for a while? While every request fails, the patience is
             # not over. Once the server answers the probe again, the request has another chance.
             is_down = await self._checked() is not None
-            if is_down or job.tries == 0:
+            rounds = job.rounds + (not is_down)
+            if rounds < _ROUNDS[failure.kind]:
                 # At once, so that a conversation that cannot be answered is known before all is asked about it.
-                self._ready.appendleft(replace(job, is_first=False, tries=job.tries if is_down else 1))
-                return
-        # Does the filter reject these conversations, or every request?
-        is_in_doubt = failure.kind is FailureKind.FILTERED and self._is_time_to_check_refusals()
-        if is_in_doubt and (problem := await self._checked()):
-            self.stop(problem)
-            return
-        for column in job.columns:
-            if failure.kind is FailureKind.FILTERED:
-                self._refused_in_a_row += 1
-                self._set(job.row, column, Answer(Outcome.REFUSED, reason=str(failure)))
-            elif failure.kind is FailureKind.TOO_LONG:
-                self._set(job.row, column, Answer(Outcome.UNREADABLE, reason=str(failure)))
+                self._ready.appendleft(replace(job, is_first=False, rounds=rounds))
             else:
                 self._give_up(job.row, column, failure)
+        else:
+            self._give_up(job.row, column, failure)
+
+    async def _rejected(self, job: _Job, failure: Failure, others_answered: bool) -> None:
+        """Asks again while the server answers others: one of several servers behind an address may be wrong."""
+        if not others_answered and (problem := await self._checked()):
+            self.stop(problem)
+            return
+        job = replace(job, rejected=job.rejected + 1, forbidden=job.forbidden + failure.is_unexplained)
+        is_forbidden = job.forbidden == job.rejected
+        tries = _TRIES_IF_FORBIDDEN if is_forbidden and job.row in self._forbidden_rows else MAX_TRIES
+        if job.rejected < tries:
+            await asyncio.sleep(self._asker.patience.backoff(min(job.rejected, _LONGEST_BACKOFF)))
+            await self._do(job)
+        elif is_forbidden:
+            self._forbidden_rows.add(job.row)
+            await self._set_in_doubt(job.row, job.columns[0], Answer(Outcome.REFUSED, reason=str(failure)))
+        else:
+            self._give_up(job.row, job.columns[0], failure)
+
+    async def _set_in_doubt(self, row: int, column: int, answer: Answer) -> None:
+        self._set(row, column, answer)
+        self._verdicts.add((row, column))
+        if self._verdicts.is_time_to_check() and (problem := await self._checked()):
+            self.stop(problem)
 
     async def _checked(self) -> Failure | None:
         """Returns why the call has stopped, or why the server does not answer the probe's question any more."""
         async with self._check:
-            return self.stopped_by or await self._still_works()
-
-    def _is_time_to_check_refusals(self) -> bool:
-        """Returns whether the number of refusals in a row has doubled since the last check."""
-        count = self._refused_in_a_row
-        return count >= _REFUSALS_BEFORE_CHECK and count & (count - 1) == 0
+            sent_at = time.monotonic()
+            if problem := self.stopped_by or await self._still_works():
+                return problem
+            self._verdicts.confirm(sent_at)
+            return None
 
     def _give_up(self, row: int, column: int, failure: Failure) -> None:
         hint = "; raise grader.timeout_s" if failure.kind is FailureKind.TIMEOUT else ""
@@ -229,8 +272,6 @@ class GradingCall:
             self._lost_in_a_row[row] += 1
         else:
             self._lost_in_a_row.clear()
-        if answer.outcome is not Outcome.REFUSED:
-            self._refused_in_a_row = 0
         self._open[row] -= 1
         if not self._open[row]:
             self._starts[row] = None

@@ -2,8 +2,10 @@
 
 `Patience` decides when the next request may start. It has three measures:
 
-- After a rate limit or an overload, it halves the number of concurrent requests, and grows back with each answer.
-- If the server asks for a pause, or fails again and again, no request starts until the pause is over.
+- After a rate limit or an overload, it halves the number of concurrent requests. The number doubles with each round of
+  answers up to half of what it was before the trouble, and then grows by one a round.
+- If the server asks for a pause, or fails again and again, no request starts until the pause is over. If the pause is
+  long and other requests are answered meanwhile, it was not meant for all requests, and ends.
 - If nobody answers at the address, one worker polls the server with growing pauses, and the others wait.
 
 The patience ends if no answer has come for `wait_s` seconds since the trouble began. All pauses scale with `wait_s`.
@@ -14,9 +16,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 FAILURES_BEFORE_POLLING = 3
-"""Number of failures in a row after which an overloaded server counts as away."""
+"""Number of failed rounds in a row after which an overloaded server counts as away. Requests that were on their way
+together are one round."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1 / 1200, 1 / 40  # in units of `wait_s`: 0.5 s and 15 s of 600 s
 _SHOWN_PAUSE_S = 1.0
@@ -46,7 +50,7 @@ class Patience:
         self.failures_in_a_row = 0
         self._max = max_concurrency
         self._limit = float(max_concurrency)
-        self._half = float(max_concurrency)
+        self._fast_up_to = max_concurrency / 2  # Up to here, the limit doubles with each round of answers.
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._tell = say
@@ -54,6 +58,9 @@ class Patience:
         self._trouble_since: float | None = None
         self._is_over = False
         self._paused_until = 0.0
+        self._may_end_pause = False
+        self._unpaused = asyncio.Event()
+        self._failed_at = 0.0
         self._pause = self.first_pause
         self._is_polling = False
         self._slowed_at = 0.0
@@ -80,7 +87,8 @@ class Patience:
             if pause <= 0 and not self._is_polling and self._running < self.allowed:
                 break
             if pause > 0 and not self._is_polling:
-                await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._unpaused.wait(), pause)
                 continue
             place = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
@@ -96,6 +104,8 @@ class Patience:
         """Says that the server has answered: the trouble is over, and more requests may run."""
         self.n_answered += 1
         self._is_over = False
+        if self._may_end_pause:
+            self._end_pause()
         if self._trouble_since is not None:
             self._trouble_since = None
             self.failures_in_a_row = 0
@@ -104,12 +114,17 @@ class Patience:
                 self._has_said = False
                 self._tell("")
         if self._limit < self._max:
-            # Up to the half of what was too much quickly, then slowly.
-            self._limit = min(self._max, self._limit + (1.0 if self._limit < self._half else 1.0 / self._limit))
+            self._limit = min(self._max, self._limit + (1.0 if self._limit < self._fast_up_to else 1.0 / self._limit))
 
-    def failed(self) -> None:
-        """Says that a request got no answer."""
-        self.failures_in_a_row += 1
+    def failed(self, sent_at: float = float("inf")) -> None:
+        """Says that a request got no answer.
+
+        Args:
+            sent_at: When the request was sent, by `time.monotonic`.
+        """
+        if sent_at >= self._failed_at:
+            self._failed_at = time.monotonic()
+            self.failures_in_a_row += 1
         if self._trouble_since is None:
             self._trouble_since = time.monotonic()
         self._check()
@@ -121,15 +136,34 @@ class Patience:
             sent_at: When the request was sent, by `time.monotonic`.
         """
         if sent_at >= self._slowed_at:
+            if self._limit > self._fast_up_to + 1:  # Else the last trouble is not over yet.
+                self._fast_up_to = self._limit / 2
             self._slowed_at = time.monotonic()
-            self._limit = self._half = max(1.0, self._limit / 2)
+            self._limit = max(1.0, self._limit / 2)
+
+    def can_wait(self, seconds: float) -> bool:
+        """Returns whether a pause that the server asks for fits into the patience that is left.
+
+        Before the first answer, a longer pause ends the patience. Later, a single request may be meant.
+        """
+        if seconds <= self.wait_s - self.waited:
+            return True
+        self._is_over = self._is_over or not self.n_answered
+        return False
 
     def pause(self, seconds: float, why: str) -> None:
-        """Lets no request start for some seconds; a pause longer than `wait_s` ends the patience."""
-        self._is_over = self._is_over or seconds > self.wait_s
-        self._paused_until = max(self._paused_until, time.monotonic() + min(seconds, self.wait_s))
+        """Lets no request start for some seconds, at most until the patience is over."""
+        until = time.monotonic() + min(seconds, max(0.0, self.wait_s - self.waited))
+        if until > self._paused_until:
+            self._paused_until = until
+            self._may_end_pause = seconds > self.longest_pause
+            self._unpaused.clear()
         if seconds >= _SHOWN_PAUSE_S:
             self._say(f"{why}, waiting {seconds:.0f} s")
+
+    def common_backoff(self) -> float:
+        """Returns how long all requests wait after a failed round: longer the longer the trouble lasts, and random."""
+        return min(self.longest_pause, max(self.first_pause, self.waited / 3)) * random.uniform(0.5, 1.0)
 
     def backoff(self, tries: int) -> float:
         """Returns how long to wait before a request is sent again, in seconds: longer after each try, and random."""
@@ -156,7 +190,7 @@ class Patience:
         finally:
             # One request tries whether the server answers, before all do.
             self._limit = 1.0
-            self._half = self._max
+            self._fast_up_to = self._max / 2
             self._is_polling = False
             self._wake(everyone=self.is_over)
 
@@ -167,7 +201,13 @@ class Patience:
 
     def stop_waiting(self) -> None:
         """Wakes every worker that waits in `enter`, because the call ends."""
+        self._end_pause()
         self._wake(everyone=True)
+
+    def _end_pause(self) -> None:
+        self._paused_until = 0.0
+        self._may_end_pause = False
+        self._unpaused.set()
 
     def _say(self, note: str) -> None:
         self._has_said = True

@@ -8,16 +8,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Any, TypeGuard
 
 from rbr.grading.answers import Answer, Outcome, Reading
-from rbr.grading.server.failures import Failure, FailureKind, is_finished_by_filter
+from rbr.grading.server.failures import Failure, FailureKind, failure_of_choice
 
+_HUGE = 1e300
 _COMPLETE = 0.9999  # Smallest sum of the probabilities of all tokens.
 _THOUGHT = re.compile(r"\s*(<\|?(think|thought|reasoning|channel|begin_of_thought)|\[THINK|◁think)", re.IGNORECASE)
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
 _SHOWN = 40  # characters of an answer
+_TRIES_WITHOUT_A_WORD = 3
+NO_WORDS = "the judge ended its answer without a word and without log probabilities"
+"""Problem of an answer with neither words nor log probabilities."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,6 @@ class Choice:
         n_listed: Number of alternatives that the server listed.
         filter_words: Why a content filter ended the answer; empty if none did.
         problem: Why there are no probabilities; empty if there are.
-        is_empty: Whether the judge ended its answer at once.
         thinks: Whether the answer begins with a thought.
 
     Example:
@@ -41,7 +44,6 @@ class Choice:
     n_listed: int
     filter_words: str = ""
     problem: str = ""
-    is_empty: bool = False
     thinks: bool = False
 
 
@@ -74,8 +76,6 @@ class AnswerReader:
         """Reads P(yes); a failure if the choice has no probabilities, although the judge said something."""
         if choice.filter_words:
             return Answer(Outcome.REFUSED, reason=choice.filter_words)
-        if choice.is_empty:
-            return Answer(Outcome.UNREADABLE, reason="the judge ended its answer without a word")
         if choice.problem:
             return Failure(FailureKind.PASSING, choice.problem)
         is_complete = self.is_complete(choice)
@@ -107,10 +107,43 @@ def read_choices(content: Mapping[str, Any], n_prompts: int) -> list[Choice] | F
         return Failure(FailureKind.PASSING, "the body is not in the format of the API")
     if len(choices) != n_prompts:
         return Failure(FailureKind.PASSING, f"{len(choices)} answers to {n_prompts} prompts")
-    indices = [choice.get("index") for choice in choices]
-    if sorted(map(str, indices)) == sorted(map(str, range(n_prompts))):
-        choices = [choices[indices.index(number)] for number in range(n_prompts)]
+    if n_prompts > 1:
+        # The order alone does not say which answer belongs to which prompt: some servers answer in another order.
+        by_index = {index: choice for choice in choices if type(index := choice.get("index")) is int}
+        if by_index.keys() != set(range(n_prompts)):
+            return Failure(FailureKind.PASSING, "the indices of the answers do not say to which prompts they belong")
+        choices = [by_index[number] for number in range(n_prompts)]
     return [_read_choice(choice) for choice in choices]
+
+
+class OneAnswer:
+    """Reads the answer to one question, for all tries of a request.
+
+    An answer without a word is believed after three tries: a server that is starting also answers without a word.
+
+    Args:
+        reader: Turns a choice into an answer.
+
+    Example:
+        >>> read = OneAnswer(AnswerReader(Reading(min_mass=0.5, max_bound=1.0), ("yes",), ("no",)))
+        >>> reply = {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}
+        >>> [isinstance(read(reply), Failure) for _ in range(3)]
+        [True, True, False]
+    """
+
+    def __init__(self, reader: AnswerReader) -> None:
+        self._reader = reader
+        self._n_empty = 0
+
+    def __call__(self, content: Mapping[str, Any]) -> list[Answer | Failure] | Failure:
+        choices = read_choices(content, 1)
+        if isinstance(choices, Failure):
+            return choices
+        answer = self._reader.answer(choices[0])
+        if isinstance(answer, Failure) and answer.words == NO_WORDS:
+            self._n_empty += 1
+            return [Answer(Outcome.UNREADABLE, reason=NO_WORDS)] if self._n_empty >= _TRIES_WITHOUT_A_WORD else answer
+        return answer if isinstance(answer, Failure) else [answer]
 
 
 def token_text(text: str) -> str:
@@ -125,16 +158,16 @@ def token_text(text: str) -> str:
 
 def _read_choice(choice: Mapping[str, Any]) -> Choice:
     message: Mapping[str, Any] = found if isinstance(found := choice.get("message"), Mapping) else {}
-    if is_finished_by_filter(choice):
-        words = message.get("refusal") or f"finish_reason {choice.get('finish_reason')}"
-        return Choice({}, 0, filter_words=str(words))
+    if failure := failure_of_choice(choice):
+        is_filtered = failure.kind is FailureKind.FILTERED
+        return Choice({}, 0, filter_words=failure.words) if is_filtered else Choice({}, 0, problem=failure.words)
     said = message.get("content") if isinstance(message.get("content"), str) else choice.get("text")
     said = said if isinstance(said, str) else ""
     thinks = bool(message.get("reasoning_content") or message.get("reasoning"))
     entries = _entries(choice.get("logprobs"))
     if entries is None:
         if not said and not thinks and choice.get("finish_reason") == "stop":
-            return Choice({}, 0, is_empty=True)
+            return Choice({}, 0, problem=NO_WORDS)
         shown = f"; it says {said[:_SHOWN]!r}" if said else ""
         return Choice({}, 0, problem=f"the answer has no log probabilities{shown}", thinks=thinks)
     seen: set[tuple[str | int, float]] = set()
@@ -166,9 +199,10 @@ def _entries(logprobs: Any) -> list[tuple[str | int, float]] | None:
     if not isinstance(logprobs, Mapping):
         return None
     if (content := logprobs.get("content")) and isinstance(content, list) and isinstance(content[0], Mapping):
-        return list(_of_objects(content[0].get("top_logprobs") or ()))
-    if (top := logprobs.get("top_logprobs")) and isinstance(top, list):
-        first = top[0]
+        top = content[0].get("top_logprobs")
+        return list(_of_objects(top if isinstance(top, list) else ()))
+    if (tops := logprobs.get("top_logprobs")) and isinstance(tops, list):
+        first = tops[0]
         if isinstance(first, Mapping):
             return [(_token(text), value) for text, value in first.items() if _is_number(value)]
         if isinstance(first, list):
@@ -196,7 +230,8 @@ def _token(text: str) -> str | int:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    # A whole number of hundreds of digits is no float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
 
 
 def _log_sum(first: float, second: float) -> float:

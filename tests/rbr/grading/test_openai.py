@@ -299,6 +299,37 @@ def test_the_endpoint_completions_works_with_servers_that_accept_less(serve: Ser
     assert answers.count(Outcome.ANSWERED) == 2
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(lambda number: number + 1, id="from 1"),
+        pytest.param(lambda number: 0, id="all 0"),
+        pytest.param(lambda number: None, id="none"),
+        pytest.param(str, id="text"),
+        pytest.param(lambda number: [number], id="a list"),
+    ],
+)
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_answers_whose_indices_do_not_say_where_they_belong_are_asked_one_by_one(
+    serve: Serve, index: Callable[[int], Any], from_the_start: bool
+) -> None:
+    def rule(request: Request) -> Reply:
+        reply = completions_rule(request)
+        if from_the_start or len(server.requests) > 1:  # The first request is the probe's.
+            for choice in reply.body["choices"]:
+                choice["index"] = index(choice["index"])
+        return reply
+
+    server = serve(rule)
+    grader = OpenAIGrader(server.settings(endpoint="completions"), GRADER)
+    assert grader._encoder is not None
+    answers = grader.grade([conversation("Hello"), conversation("Bye")], QUESTIONS)
+    for row, said in enumerate(("Hello", "Bye")):
+        texts = [PROMPT.conversation(conversation(said)) + PROMPT.question(question, 0) for question in QUESTIONS]
+        expected = [p_yes_of(json.dumps(ids)) for ids in grader._encoder.encode(texts)]
+        np.testing.assert_allclose(answers.p_yes[row], expected)
+
+
 def test_one_prompt_that_is_too_long_does_not_take_the_others_of_its_request_with_it(serve: Serve) -> None:
     questions = [*QUESTIONS, Question("long", "Is it " + "very " * 200 + "long?")]
 

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rbr.errors import InputError
 from rbr.grading import Outcome, Question
-from rbr.grading.server.failures import failure_of
+from rbr.grading.server.asking import MAX_TRIES
 from tests.rbr.grading.judge_server import (
     FILLERS,
     QUESTIONS,
@@ -16,6 +17,7 @@ from tests.rbr.grading.judge_server import (
     Reply,
     Request,
     answer,
+    answer_of_entries,
     conversation,
     error,
     good_answer,
@@ -46,6 +48,12 @@ LITELLM = {"error": {"message": "litellm.ContentPolicyViolationError: rejected",
 DASHSCOPE = {"error": {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."}}
 GEMINI = [{"error": {"code": 400, "message": "Prompt was blocked due to safety", "status": "INVALID_ARGUMENT"}}]
 CHAT_FILTERED = {"index": 0, "message": {"content": None}, "finish_reason": "content_filter"}
+
+
+def filtered(**choice: Any) -> Reply:
+    return Reply(200, {"choices": [{"index": 0, "message": {"content": ""}, "logprobs": None, **choice}]})
+
+
 NO_WORDS = {"index": 0, "message": {"content": ""}, "finish_reason": "stop", "logprobs": None}
 
 REFUSED = [
@@ -64,20 +72,39 @@ REFUSED = [
     ("words in a 200", Reply(200, {"error": {"code": 403, "message": "The input was flagged by our safety system."}})),
     ("a finish reason", Reply(200, {"choices": [CHAT_FILTERED]})),
     ("a finish reason beside an answer", answer({"yes": 0.9, "no": 0.1}, finish_reason="content_filter")),
+    ("Gemini, a finish reason", filtered(finish_reason="content_filter: PROHIBITED_CONTENT")),
+    ("OpenRouter, the vendor's finish reason", filtered(finish_reason="stop", native_finish_reason="SAFETY")),
+    ("OpenRouter, an error in the answer", filtered(error={"code": 403, "message": "Response flagged for violence"})),
+    ("Azure, results of the filter", filtered(content_filter_results={"hate": {"filtered": True, "severity": "high"}})),
     ("a refusal", answer({"yes": 1.0}, message={"content": None, "refusal": "I can't help with that."})),
 ]
 UNREADABLE = [
     ("another word", answer({"maybe": 0.9, "yes": 0.05, **dict.fromkeys(FILLERS, 0.0001)}), "'maybe' 0.900, 'yes'"),
-    ("no word", Reply(200, {"choices": [NO_WORDS]}), "ended its answer without a word"),
+    (
+        "the end token at once",
+        answer({"<end>": 0.99, "yes": 0.001}, message={"content": ""}, finish_reason="stop"),
+        "<end>",
+    ),
+    ("probabilities", answer_of_entries([{"token": "yes", "logprob": 0.9}, {"token": "no", "logprob": 0.1}]), "no log"),
+    ("zeros", answer_of_entries([{"token": t, "logprob": 0} for t in ("yes", "no", *FILLERS)]), "no log probabilities"),
     ("vLLM, context", error(400, "This model's maximum context length is 512 tokens. However, ..."), "maximum context"),
     ("llama.cpp, context", error(400, "request (3075 tokens) exceeds the available context size"), "context size"),
     ("a code", error(400, "Bad request", code="context_length_exceeded"), "context_length_exceeded"),
     ("Anthropic, context", error(400, "prompt is too long: 300000 tokens > 200000 maximum"), "prompt is too long"),
     ("TGI, context", Reply(422, {"error": "Input validation error: `inputs` must have less than 1024 tokens"}), "1024"),
-    ("a proxy's body limit", Reply(413, "<html><title>413 Request Entity Too Large</title></html>"), "Too Large"),
+    ("a large body of tokens", error(413, "Prompt is too large: 9000 tokens"), "9000 tokens"),
 ]
 NOT_ANSWERED = [
     ("server error", error(500, "CUDA error"), "500: CUDA error"),
+    ("a filter that is down", error(503, "timed out", type="moderation_error"), "503: timed out"),
+    ("a proxy's body limit", Reply(413, "<html><title>413 Request Entity Too Large</title></html>"), "Too Large"),
+    ("an error in the answer", filtered(finish_reason="error", error={"code": 502, "message": "Upstream"}), "Upstream"),
+    ("an answer that was broken off", filtered(finish_reason="abort"), "broke the answer off: finish_reason abort"),
+    ("a failed dependency", error(424, "Failed Dependency"), "424: Failed Dependency"),
+    ("a firewall's page", Reply(403, "<html>Sorry, you have been blocked</html>"), "403: Sorry"),
+    ("alternatives of another type", answer_of_entries(5), "top_logprobs) is empty"),
+    ("no choice in the choices", Reply(200, {"choices": [None]}), "not in the format of the API"),
+    ("deeply nested JSON", Reply(200, "[" * 100_000), "an error instead of an answer"),
     ("request timeout", error(408, "slow"), "408: slow"),
     ("conflict", error(409, "conflict"), "409: conflict"),
     ("too early", error(425, "early"), "425: early"),
@@ -91,7 +118,7 @@ NOT_ANSWERED = [
     ("no choices", Reply(200, {"choices": []}), "an error instead of an answer"),
     ("no logprobs", answer({"yes": 1.0}, logprobs=None), "no log probabilities; it says 'yes'"),
     ("timeout", Reply(200, {}, delay_s=0.5), "no answer within 0.15 s; raise grader.timeout_s"),
-    ("forbidden for one reply", error(403, "Forbidden"), "403: Forbidden"),
+    ("forbidden for lack of a right", error(403, "You have no access to this model"), "403: You have no access"),
     ("an unknown rejection of one reply", error(400, "Cannot do this"), "400: Cannot do this"),
     ("not found for one reply", error(404, "Nothing here"), "404: Nothing here"),
 ]
@@ -138,10 +165,10 @@ def test_a_reply_without_an_answer_is_not_answered_and_the_others_have_their_gra
     assert grader.grade([conversation("special")], QUESTIONS).count(Outcome.ANSWERED) == 2
 
 
-def test_a_request_that_times_out_is_sent_twice_at_most(serve: Serve) -> None:
+def test_a_request_that_times_out_alone_is_sent_six_times_at_most(serve: Serve) -> None:
     server = serve(only_special(Reply(200, {}, delay_s=0.4)))
-    server.grader(timeout_s=0.15).grade([conversation(text) for text in REPLIES], QUESTIONS)
-    assert sum("special" in request.prompt for request in server.asked) == 4  # 2 questions
+    server.grader(timeout_s=0.15).grade([conversation("special")], QUESTIONS[:1])
+    assert sum("special" in request.prompt for request in server.asked) == 6
 
 
 def test_a_word_of_a_filter_in_the_models_name_is_no_refusal(serve: Serve) -> None:
@@ -159,36 +186,55 @@ def test_a_validation_error_that_repeats_the_reply_is_no_refusal(serve: Serve) -
     assert answers.count(Outcome.NOT_ANSWERED) == 2
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (error(403, "Your account was flagged for unusual activity"), "rejected"),
-        (error(403, "Your organization has been suspended for policy reasons"), "rejected"),
-        (error(400, "Unknown field: safety_identifier"), "rejected"),
-        (error(404, "The model `moderation-judge` does not exist"), "rejected"),
-        (error(400, "max_tokens is too large"), "rejected"),
-        (error(400, "top_logprobs must be at most 5, more than the limit"), "rejected"),
-        (error(401, "flagged"), "rejected"),
-        (error(429, "Too many tokens per minute", type="tokens"), "busy"),
-        (error(529, "Overloaded", type="overloaded_error"), "busy"),
-        (error(500, "model loading failed"), "passing"),
-        (error(413, "Request too large for the model: tokens per minute", code="rate_limit_exceeded"), "too long"),
-        (error(400, "'max_tokens' is too large: 1. This model's maximum context length is 512 tokens"), "too long"),
-        (error(503, "Loading model", type="unavailable_error"), "away"),
-        (Reply(504, "<html>Gateway Timeout</html>"), "away"),
-    ],
-)
-def test_a_reply_is_the_kind_of_failure_that_its_words_mean(reply: Reply, kind: str) -> None:
-    assert failure_of(reply.status, reply.payload(), {}, "grader").kind == kind
-
-
 def test_a_filter_that_refuses_everything_from_some_moment_on_ends_the_call(serve: Serve) -> None:
     server = serve(lambda request: good_answer(request.prompt))
     blocked = error(403, "flagged by moderation")
     server.rule = lambda request: good_answer(request.prompt) if len(server.asked) <= 20 else blocked
     answers = server.grader().grade([conversation(f"reply {n}") for n in range(100)], QUESTIONS)
-    assert answers.count(Outcome.REFUSED) <= 4 + 4
-    assert answers.count(Outcome.NOT_ANSWERED) > 150
+    assert answers.count(Outcome.REFUSED) == 0
+    assert answers.count(Outcome.ANSWERED) <= 20
+    assert "not believed" in " ".join(answers.reasons.values())
+
+
+def test_a_filter_that_refuses_the_last_replies_and_the_probe_is_not_believed(serve: Serve) -> None:
+    server = serve(lambda request: good_answer(request.prompt))
+    blocked = error(403, "flagged by moderation")
+    server.rule = lambda request: good_answer(request.prompt) if len(server.asked) <= 18 else blocked
+    answers = server.grader().grade([conversation(f"reply {n}") for n in range(10)], QUESTIONS)
+    assert [answers.count(outcome) for outcome in (Outcome.ANSWERED, Outcome.REFUSED)] == [18, 0]
+
+
+def test_a_filter_that_refuses_every_reply_but_answers_the_probe_is_believed(serve: Serve) -> None:
+    blocked = error(403, "flagged by moderation")
+    server = serve(lambda request: good_answer(request.prompt) if request.is_probe else blocked)
+    answers = server.grader().grade([conversation(f"reply {n}") for n in range(30)], QUESTIONS)
+    assert answers.count(Outcome.REFUSED) == 60
+
+
+def test_a_context_that_is_too_small_for_everything_from_some_moment_on_is_not_believed(serve: Serve) -> None:
+    server = serve(lambda request: good_answer(request.prompt))
+    too_long = error(400, "This model's maximum context length is 16 tokens.")
+    server.rule = lambda request: good_answer(request.prompt) if len(server.asked) <= 20 else too_long
+    answers = server.grader().grade([conversation(f"reply {n}") for n in range(100)], QUESTIONS)
+    assert answers.count(Outcome.UNREADABLE) == 0
+    assert "maximum context length is 16" in answers.reasons[99, 1]
+
+
+def test_a_reply_that_the_server_forbids_at_every_try_is_refused(serve: Serve) -> None:
+    server = serve(only_special(error(403, "Forbidden")))
+    answers = server.grader(wait_s=1.0).grade([conversation(text) for text in REPLIES], QUESTIONS)
+    assert answers.outcomes.tolist() == [[Outcome.ANSWERED] * 2, [Outcome.REFUSED] * 2, [Outcome.ANSWERED] * 2]
+    assert sum("special" in request.prompt for request in server.asked) == MAX_TRIES + 2
+
+
+def test_an_answer_without_a_word_is_believed_after_three_tries(serve: Serve) -> None:
+    empty = Reply(200, {"choices": [NO_WORDS]})
+    server = serve(only_special(empty))
+    answers = server.grader(wait_s=1.0).grade([conversation(text) for text in REPLIES], QUESTIONS)
+    assert answers.outcomes.tolist() == [[Outcome.ANSWERED] * 2, [Outcome.UNREADABLE] * 2, [Outcome.ANSWERED] * 2]
+    assert sum("special" in request.prompt for request in server.asked) == 2 * 3
+    server.rule = lambda request: empty if request.attempt == 1 else good_answer(request.prompt)
+    assert server.grader(wait_s=1.0).grade([conversation("new")], QUESTIONS).count(Outcome.ANSWERED) == 2
 
 
 def test_there_is_one_log_line_for_each_reply_and_one_count(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -33,6 +33,21 @@ PROMPT = compile_prompt(SANDBOX_PROMPT)
 CONVERSATIONS = [conversation(f"reply {n}") for n in range(60)]
 EXPECTED = np.array([[p_yes_of(PROMPT.render(messages, q, 0)) for q in QUESTIONS] for messages in CONVERSATIONS])
 
+CHOICE = {"index": 0, "message": {"content": ""}, "logprobs": None}
+REJECTIONS = [
+    pytest.param(Reply(200, {"choices": [{**CHOICE, "finish_reason": "length"}]}), id="no logprobs"),
+    pytest.param(
+        Reply(200, {"choices": [{**CHOICE, "error": {"code": 502}, "finish_reason": "error"}]}), id="a choice"
+    ),
+    pytest.param(Reply(200, {"choices": [None]}), id="no choice"),
+    pytest.param(error(400, "Provider returned error"), id="400"),
+    pytest.param(Reply(403, "<html>Forbidden</html>"), id="403 HTML"),
+    pytest.param(error(403, "Forbidden"), id="403"),
+    pytest.param(Reply(404, "404 page not found"), id="404"),
+    pytest.param(error(424, "Failed Dependency"), id="424"),
+    pytest.param(error(499, "client closed"), id="499"),
+    pytest.param(Reply(200, {}, delay_s=0.3), id="timeout"),
+]
 FAULTS = [
     error(500, "Internal error"),
     error(503, "Overloaded"),
@@ -57,6 +72,20 @@ def test_a_third_of_the_requests_failing_at_random_ends_in_a_complete_and_correc
     np.testing.assert_allclose(answers.p_yes, EXPECTED)
     assert answers.reasons == {}
     assert len(server.asked) > 1.3 * EXPECTED.size
+
+
+@pytest.mark.parametrize("fault", REJECTIONS)
+def test_a_third_of_the_requests_failing_in_a_way_that_looks_lasting_ends_in_a_complete_table(
+    serve: Serve, fault: Reply
+) -> None:
+    def rule(request: Request) -> Reply:
+        draw = random.Random(content_hash([request.prompt, request.attempt]))
+        return fault if draw.random() < 1 / 3 and not request.is_probe else good_answer(request.prompt)
+
+    n = 20 if fault.delay_s else 60
+    grader = serve(rule).grader(max_concurrency=8, timeout_s=0.15 if fault.delay_s else 2.0)
+    answers = grader.grade(CONVERSATIONS[:n], QUESTIONS)
+    np.testing.assert_allclose(answers.p_yes, EXPECTED[:n])
 
 
 def test_a_server_that_is_killed_and_started_again_in_the_middle_costs_waiting_only(serve: Serve) -> None:
@@ -215,6 +244,18 @@ def test_a_pause_that_is_longer_than_the_patience_ends_the_call(serve: Serve) ->
     assert len(server.requests) == 1
 
 
+def test_a_long_pause_for_one_request_among_good_answers_makes_nobody_wait(serve: Serve) -> None:
+    def rule(request: Request) -> Reply:
+        is_limited = len(server.asked) in (20, 60)
+        return error(429, "Limit", {"Retry-After": "86400"}) if is_limited else good_answer(request.prompt)
+
+    server = serve(lambda request: good_answer(request.prompt))
+    server.rule = rule
+    started_at = time.monotonic()
+    np.testing.assert_allclose(server.grader(wait_s=60).grade(CONVERSATIONS, QUESTIONS).p_yes, EXPECTED)
+    assert time.monotonic() - started_at < 20
+
+
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0.1"}])
 def test_a_rate_limit_slows_all_workers_down_and_every_question_is_answered(
     serve: Serve, headers: dict[str, str]
@@ -249,6 +290,50 @@ def test_a_server_that_is_only_slow_for_some_is_asked_with_fewer_requests_at_onc
         return [*seen, patience.allowed]
 
     assert asyncio.run(limits()) == [16, 8, 16]
+
+
+def test_requests_that_fail_together_are_one_failed_round() -> None:
+    patience = Patience(wait_s=600, max_concurrency=64)
+    sent_at = time.monotonic()
+    for _ in range(64):
+        patience.failed(sent_at)
+        patience.slow_down(sent_at)
+    assert patience.failures_in_a_row == 1
+    assert patience.allowed == 32
+
+
+def test_after_a_storm_the_concurrency_doubles_each_round_up_to_half_of_what_it_was() -> None:
+    patience = Patience(wait_s=600, max_concurrency=64)
+    for _ in range(6):
+        patience.failed()
+        patience.slow_down()
+    seen = [patience.allowed]
+    for _ in range(7):
+        for _ in range(patience.allowed):
+            patience.answered()
+        seen.append(patience.allowed)
+    assert seen == [1, 2, 4, 8, 16, 32, 32, 33]
+
+
+def test_a_common_pause_is_at_most_a_third_of_the_trouble() -> None:
+    patience = Patience(wait_s=600, max_concurrency=64)
+    patience.failed()
+    assert 0.25 <= patience.common_backoff() <= 0.5
+    patience._trouble_since = time.monotonic() - 4
+    assert 2 / 3 <= patience.common_backoff() <= 1.5
+
+
+def test_a_pause_that_others_outlast_ends_and_a_short_one_is_kept() -> None:
+    async def waited(seconds: float) -> float:
+        patience = Patience(wait_s=40, max_concurrency=4)
+        patience.pause(seconds, "the server asks to wait")
+        started_at = time.monotonic()
+        asyncio.get_running_loop().call_later(0.05, patience.answered)
+        await patience.enter()
+        return time.monotonic() - started_at
+
+    assert asyncio.run(waited(30)) < 5
+    assert asyncio.run(waited(0.5)) >= 0.45
 
 
 def test_an_interrupt_while_the_grader_waits_ends_it(serve: Serve) -> None:
