@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from rbr.errors import InputError
+from rbr.errors import ServerAway
 from rbr.grading import Answers, Outcome, Question, question_hash
 from resources.models import GraderInUse
 from resources.store import Store
@@ -92,7 +92,7 @@ def answered_rows(
     )
 
 
-def unanswered(asset: str, n_missing: int, n_wanted: int, reasons: Counter[str]) -> InputError:
+def unanswered(asset: str, n_missing: int, n_wanted: int, reasons: Counter[str]) -> ServerAway:
     """Returns the error of an asset whose grader left questions without an answer.
 
     Args:
@@ -102,7 +102,7 @@ def unanswered(asset: str, n_missing: int, n_wanted: int, reasons: Counter[str])
         reasons: Number of questions by reason.
     """
     listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(_SHOWN_REASONS))
-    return InputError(
+    return ServerAway(
         f"the grader gave no answer to {n_missing:,} of {n_wanted:,} questions: {listed or 'no reason given'}",
         where=asset,
         hint="The other answers are stored. Check the grader, then run `rbr run` again: it asks only what is missing. "

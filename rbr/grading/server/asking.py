@@ -3,11 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rbr.grading.server.connection import Connection, HttpReply
+from rbr.grading.server.connection import Connection
 from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_error
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
 
@@ -27,7 +27,10 @@ class Asker:
         patience: Decides when a request may start.
         model_name: The model's name, which the server's messages may repeat.
         timeout_s: Timeout of a request, in seconds.
-        on_back: Called with what ``/models`` says after a connection was refused or lost: it may be another server.
+        on_back: Called with the first answer after nobody answered: it may be another server.
+
+    Attributes:
+        lists_models: Whether ``GET /models`` says if the server is up. A gateway may pass on questions only.
 
     Example:
         >>> async def first_choice(asker, body):
@@ -41,12 +44,13 @@ class Asker:
         patience: Patience,
         model_name: str,
         timeout_s: float,
-        on_back: Callable[[HttpReply], None] = lambda reply: None,
+        on_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
         self._model_name = model_name
         self._timeout_s = timeout_s
+        self.lists_models = True
         self._on_back = on_back
         self._may_be_restarted = False
         self._check = asyncio.Lock()
@@ -84,7 +88,7 @@ class Asker:
                     self.patience.answered()
                     return answer
                 failure = answer
-                self._may_be_restarted = self._may_be_restarted or failure.status is None
+                self._may_be_restarted = self._may_be_restarted or failure.status in _NOBODY
                 self.patience.failed()
                 if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
                     self.patience.slow_down(sent_at)
@@ -126,17 +130,16 @@ class Asker:
     async def is_up(self) -> bool:
         """Asks ``/models`` whether somebody answers at the address."""
         reply = await self.connection.get("/models", timeout_s=min(self._timeout_s, 10.0))
-        if isinstance(reply, Failure) or reply.status in (502, 503, 504):
-            return False
-        self._on_back(reply)
-        return True
+        if isinstance(reply, Failure):
+            return reply.kind is FailureKind.TIMEOUT and not self.lists_models
+        return reply.status not in _NOBODY or not self.lists_models
 
     async def _check_restart(self) -> None:
-        """Asks who answers after a connection was lost, before the first answer is taken."""
+        """Asks who answers after nobody did, before the first answer is taken: only then the server is ready."""
         async with self._check:
-            if self._may_be_restarted:
-                await self.is_up()
-                self._may_be_restarted = False
+            if self._may_be_restarted and self._on_back:
+                await self._on_back()
+            self._may_be_restarted = False
 
     async def _wait(self, failure: Failure, tries: int) -> None:
         """Waits before a request is sent again: alone, or together with all others."""
@@ -154,4 +157,5 @@ class Asker:
             await asyncio.sleep(patience.backoff(tries))
 
 
+_NOBODY = (None, 502, 503, 504)  # No reply, or the reply of a proxy without a server behind it.
 _MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}

@@ -7,11 +7,12 @@ beginning stands for a space. ``token_id:284`` names a token by its id.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isfinite, log
 from typing import Any, TypeGuard
 
 from rbr.grading.answers import Answer, Outcome, Reading
+from rbr.grading.server.advice import OTHER_MODEL
 from rbr.grading.server.failures import Failure, FailureKind, is_finished_by_filter
 
 _COMPLETE = 0.9999  # Smallest sum of the probabilities of all tokens.
@@ -31,6 +32,7 @@ class Choice:
         problem: Why there are no probabilities; empty if there are.
         is_empty: Whether the judge ended its answer at once.
         thinks: Whether the answer begins with a thought.
+        model: Name of the model that answered; empty if the server does not say it.
 
     Example:
         >>> Choice({"yes": -0.1}, n_listed=1).problem
@@ -43,6 +45,7 @@ class Choice:
     problem: str = ""
     is_empty: bool = False
     thinks: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class AnswerReader:
         yes_ids: Token ids that mean yes; empty for the endpoint ``chat``.
         no_ids: Token ids that mean no; empty for the endpoint ``chat``.
         top_logprobs: Number of alternatives that a request asks for.
+        model: Name of the model that has to answer; empty if any may.
 
     Example:
         >>> reader = AnswerReader(Reading(min_mass=0.5, max_bound=1.0), ("yes",), ("no",), top_logprobs=20)
@@ -69,9 +73,12 @@ class AnswerReader:
     yes_ids: Sequence[int] = ()
     no_ids: Sequence[int] = ()
     top_logprobs: int = 20
+    model: str = ""
 
     def answer(self, choice: Choice) -> Answer | Failure:
-        """Reads P(yes); a failure if the choice has no probabilities, although the judge said something."""
+        """Reads P(yes); a failure if another model answered, or if what the judge said has no probabilities."""
+        if self.model and choice.model and choice.model != self.model:
+            return Failure(FailureKind.PASSING, f"{OTHER_MODEL}: {choice.model!r}, not {self.model!r}")
         if choice.filter_words:
             return Answer(Outcome.REFUSED, reason=choice.filter_words)
         if choice.is_empty:
@@ -110,7 +117,8 @@ def read_choices(content: Mapping[str, Any], n_prompts: int) -> list[Choice] | F
     indices = [choice.get("index") for choice in choices]
     if sorted(map(str, indices)) == sorted(map(str, range(n_prompts))):
         choices = [choices[indices.index(number)] for number in range(n_prompts)]
-    return [_read_choice(choice) for choice in choices]
+    model = content.get("model")
+    return [replace(_read_choice(choice), model=model if isinstance(model, str) else "") for choice in choices]
 
 
 def token_text(text: str) -> str:

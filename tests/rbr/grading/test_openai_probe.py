@@ -57,12 +57,11 @@ SETTINGS_THAT_CANNOT_WORK = [
     ("wrong key", error(401, "Incorrect API key provided"), "401: Incorrect", f"{KEY}. It is not set"),
     ("wrong key, LiteLLM", error(400, "No connected db."), "400: No connected db", KEY),
     ("no key, LiteLLM", error(500, "Authentication Error, No api key passed in."), "500: Authentication", KEY),
-    ("key without permission", error(403, "You are not allowed to request logprobs"), "403: You are not", KEY),
+    ("key without permission", error(403, "Permission denied"), "403: Permission", KEY),
     ("no credit", error(402, "Payment required"), "402: Payment", "no credit"),
     ("no quota", error(429, "You exceeded your quota", code="insufficient_quota"), "429: You exceeded", "no credit"),
     ("wrong path", Reply(404, {"detail": "Not Found"}), "404: Not Found", "no /chat/completions below it"),
     ("a web page", Reply(200, "<html><title>Welcome</title></html>"), "Welcome", "grader.base_url"),
-    ("a redirect", Reply(307, "", {"Location": "https://judge.example/v1"}), "redirect to https", "redirects to"),
     ("no method", Reply(501, "Unsupported method"), "501: Unsupported", "grader.base_url"),
     ("no logprobs", reply_without_logprobs(), "no log probabilities; it says 'yes, it is'", "proxy may drop them"),
     ("empty alternatives", answer_of_entries([]), "top_logprobs. is empty", "proxy may drop them"),
@@ -77,7 +76,7 @@ SETTINGS_THAT_CANNOT_WORK = [
     ("a small context", error(400, "maximum context length is 16 tokens"), "400: maximum context", "--max-model-len"),
     ("a minimum of tokens", error(400, "max_tokens must be at least 16"), "400: max_tokens must", "max_tokens: 16"),
     ("only one temperature", error(400, "temperature must be 1"), "400: temperature", "temperature: 1"),
-    ("an unknown error", error(400, "Something else"), "400: Something else", "Check grader.model_name"),
+    ("a generic error", error(400, "Bad request"), "400: Bad request", "Check grader.model_name"),
 ]
 
 
