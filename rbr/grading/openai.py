@@ -23,7 +23,7 @@ from rbr.grading.server.control_tokens import SpelledOutTokens
 from rbr.grading.server.failures import Failure, FailureKind
 from rbr.grading.server.grading_call import GradingCall
 from rbr.grading.server.patience import Patience
-from rbr.grading.server.probe import Probe
+from rbr.grading.server.probe import Probe, is_nobody
 from rbr.grading.server.requests import ChatRequests, CompletionsRequests, Dialect, Requests
 from rbr.grading.server.responses import AnswerReader, token_text
 from rbr.grading.server.served_models import changes
@@ -136,10 +136,16 @@ class OpenAIGrader:
             # 2. Try the settings.
             call: GradingCall | None = None
 
-            async def on_back() -> None:
-                if call is not None and (changed := await self._changes(asker)):
+            async def on_back() -> bool:
+                if call is None:
+                    return True
+                listing = await self._probe.listing(asker)
+                if isinstance(listing, Failure):
+                    return not is_nobody(listing)
+                if changed := changes(self._served, listing.identity):
                     words = f"the server came back with another model: {', '.join(changed)}"
                     call.stop(Failure(FailureKind.REJECTED, words))
+                return True
 
             wait_s = 0.0 if self._is_away else settings.wait_s
             patience = Patience(wait_s, settings.max_concurrency, lambda note: on_progress(n_done, note))
@@ -197,24 +203,19 @@ class OpenAIGrader:
 
     async def _check_served_model(self, asker: Asker, is_first: bool) -> None:
         """Raises an error if the server has another model than before, or than the caller's records are about."""
-        if changed := await self._changes(asker, is_first):
+        listing = await self._probe.listing(asker)
+        if isinstance(listing, Failure):
+            return
+        if is_first:
+            self._probe.check_name(listing.names)
+        if changed := changes(self._served, listing.identity):
             self._requests = None
             raise InputError(
                 f"the server has another model than at the start of the run: {', '.join(changed)}",
                 where=self._address.base_url,
                 hint="Run the command again. It then grades with the model that the server has.",
             )
-
-    async def _changes(self, asker: Asker, is_first: bool = False) -> list[str]:
-        """Returns how the model differs from the one that the server had; nothing if the server does not say it."""
-        listing = await self._probe.listing(asker)
-        if listing is None:
-            return []
-        if is_first:
-            self._probe.check_name(listing.names)
-        if not (changed := changes(self._served, listing.identity)):
-            self._served = {**self._served, **listing.identity}
-        return changed
+        self._served |= listing.identity
 
 
 def _spread(answers: Answers, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> Answers:

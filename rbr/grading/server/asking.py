@@ -27,7 +27,8 @@ class Asker:
         patience: Decides when a request may start.
         model_name: The model's name, which the server's messages may repeat.
         timeout_s: Timeout of a request, in seconds.
-        on_back: Called with the first answer after nobody answered: it may be another server.
+        on_back: Called with the first answer after nobody answered: it may be another server. Returns False if nobody
+            answers again: the answer was older.
 
     Attributes:
         lists_models: Whether ``GET /models`` says if the server is up. A gateway may pass on questions only.
@@ -44,7 +45,7 @@ class Asker:
         patience: Patience,
         model_name: str,
         timeout_s: float,
-        on_back: Callable[[], Awaitable[None]] | None = None,
+        on_back: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -131,15 +132,18 @@ class Asker:
         """Asks ``/models`` whether somebody answers at the address."""
         reply = await self.connection.get("/models", timeout_s=min(self._timeout_s, 10.0))
         if isinstance(reply, Failure):
-            return reply.kind is FailureKind.TIMEOUT and not self.lists_models
-        return reply.status not in _NOBODY or not self.lists_models
+            is_up = reply.kind is FailureKind.TIMEOUT and not self.lists_models
+        else:
+            is_up = reply.status not in _NOBODY or not self.lists_models
+        if not is_up:
+            self.patience.failed()
+        return is_up
 
     async def _check_restart(self) -> None:
         """Asks who answers after nobody did, before the first answer is taken: only then the server is ready."""
         async with self._check:
             if self._may_be_restarted and self._on_back:
-                await self._on_back()
-            self._may_be_restarted = False
+                self._may_be_restarted = not await self._on_back()
 
     async def _wait(self, failure: Failure, tries: int) -> None:
         """Waits before a request is sent again: alone, or together with all others."""

@@ -90,20 +90,24 @@ class Probe:
         self.answered_by = first[0].model
         return requests
 
-    async def listing(self, asker: Asker) -> Listing | None:
-        """Reads which models the server lists; None if the list stays unreadable, although the server answers."""
+    async def listing(self, asker: Asker) -> Listing | Failure:
+        """Reads which models the server lists. Call it after an answer, so that the server is ready.
+
+        Returns:
+            The list; a failure if it stays unreadable, or if nobody answers any more.
+        """
         for number in range(1, _LISTING_TRIES + 1):
             listing = await read_listing(asker.connection, self._settings.model_name or "")
             if isinstance(listing, Listing):
-                asker.lists_models = True
-                return listing
-            if listing.kind is FailureKind.TIMEOUT:
+                break
+            if listing.kind is FailureKind.TIMEOUT or (listing.kind is FailureKind.AWAY and listing.status is None):
                 break
             await asyncio.sleep(asker.patience.backoff(number))
-        asker.lists_models = False
-        what = "The server at %s does not say which model it has, so nothing is compared (GET /models: %s)."
-        _log.warning(what, self._address.base_url, listing)
-        return None
+        if isinstance(listing, Failure):
+            what = "The server at %s does not say which model it has, so nothing is compared (GET /models: %s)."
+            _log.warning(what, self._address.base_url, listing)
+        asker.lists_models = isinstance(listing, Listing) or is_nobody(listing)
+        return listing
 
     async def still_works(self, asker: Asker, requests: Requests, check_model: bool = False) -> Failure | None:
         """Asks one question again, and returns the failure if the server does not answer it any more.
@@ -241,6 +245,16 @@ class Probe:
 
     def _error(self, what: str, hint: str) -> InputError:
         return InputError(what, where=self._address.base_url, hint=hint)
+
+
+def is_nobody(failure: Failure) -> bool:
+    """Returns whether nobody answered, not even with an error.
+
+    Example:
+        >>> is_nobody(Failure(FailureKind.AWAY, "no connection")), is_nobody(Failure(FailureKind.AWAY, "", status=503))
+        (True, False)
+    """
+    return failure.status is None and failure.kind is not FailureKind.TIMEOUT
 
 
 def _other_dialects(dialect: Dialect, requests: Requests, failure: Failure) -> list[Dialect]:
