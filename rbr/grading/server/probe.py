@@ -97,13 +97,13 @@ class Probe:
             The list; a failure if it stays unreadable, or if nobody answers any more.
         """
         for number in range(1, _LISTING_TRIES + 1):
-            listing = await read_listing(asker.connection, self._settings.model_name or "")
+            listing = await read_listing(asker.connection, self._settings)
             if isinstance(listing, Listing):
                 break
             if listing.kind is FailureKind.TIMEOUT or (listing.kind is FailureKind.AWAY and listing.status is None):
                 break
             await asyncio.sleep(asker.patience.backoff(number))
-        if isinstance(listing, Failure):
+        if isinstance(listing, Failure) and not is_nobody(listing):
             what = "The server at %s does not say which model it has, so nothing is compared (GET /models: %s)."
             _log.warning(what, self._address.base_url, listing)
         asker.lists_models = isinstance(listing, Listing) or is_nobody(listing)
@@ -225,7 +225,7 @@ class Probe:
             if allowed:
                 hint = f"Set grader.top_logprobs to {allowed}."
                 return InputError(str(failure), where=self._address.base_url, hint=hint)
-        listing = await read_listing(asker.connection, self._settings.model_name or "")
+        listing = await read_listing(asker.connection, self._settings)
         served = listing.names if isinstance(listing, Listing) else ()
         return problem_of(failure, self._settings, self._address, served)
 

@@ -27,7 +27,8 @@ _IDENTITY = (
 
 _HAS_NO_LIST = (404, 405, 501)
 _TIMEOUT_S = 10.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE = 1 / 40  # in units of `wait_s`, as in `patience`
 _TRIES = 3  # A proxy can answer anything once.
 
 _log = logging.getLogger(__name__)
@@ -77,43 +78,46 @@ def require_served_model(
     address = Address.of(settings)
 
     async def ask() -> Listing | Failure:
-        async with open_connection(address, min(settings.timeout_s, _TIMEOUT_S), 1) as connection:
-            return await read_listing(connection, settings.model_name or "")
+        async with open_connection(address, settings.timeout_s, 1) as connection:
+            return await read_listing(connection, settings)
 
     started = time.monotonic()
-    end, pause, tries = started + wait_s, min(1.0, max(wait_s / 10, _FIRST_PAUSE_S)), 1
+    pause, tries, rejections = _FIRST_PAUSE_S, 0, 0
     while isinstance(listing := run_to_end(ask()), Failure):
-        is_late = listing.kind not in MAY_PASS or time.monotonic() + pause > end
-        if is_late and (listing.status is None or tries >= _TRIES):
+        tries += 1
+        rejections = 0 if listing.kind in MAY_PASS else rejections + 1
+        is_late = time.monotonic() + pause > started + wait_s and tries >= _TRIES
+        if is_late or rejections >= _TRIES or (listing.status is None and (rejections or not wait_s)):
             problem = problem_of(listing, settings, address)
             raise type(problem)(f"GET /models: {problem.what}", where=address.base_url, hint=problem.hint)
         waited = f"waiting since {time.monotonic() - started:.0f} s of {wait_s:.0f} s"
         note = f"the server at {address.base_url} does not say which model it has, {waited} (GET /models: {listing})"
         (on_wait or _log.warning)(note)
         time.sleep(pause)
-        pause, tries = min(2 * pause, _LONGEST_PAUSE_S), tries + 1
+        pause = min(2 * pause, max(wait_s * _LONGEST_PAUSE, _FIRST_PAUSE_S))
     return dict(listing.identity)
 
 
-async def read_listing(connection: Connection, model_name: str) -> Listing | Failure:
+async def read_listing(connection: Connection, settings: "GraderSettings") -> Listing | Failure:
     """Asks a server once which models it has.
 
     llama.cpp does not list the file of the weights, so `read_listing` adds the `model_path` of its ``/props``.
 
     Args:
         connection: Connections to the server.
-        model_name: The model's name.
+        settings: Section `grader` of a profile.
 
     Returns:
         The listing, or the reason why nobody knows what the server has. That is a reply that is no list of models.
 
     Example:
-        >>> async def names(address):
+        >>> async def names(address, settings):
         ...     async with open_connection(address, timeout_s=5, max_connections=1) as connection:
-        ...         listing = await read_listing(connection, "judge")
+        ...         listing = await read_listing(connection, settings)
         ...         return listing.names if isinstance(listing, Listing) else listing.words
     """
-    reply = await connection.get("/models", _TIMEOUT_S)
+    model_name, timeout_s = settings.model_name or "", min(settings.timeout_s, _TIMEOUT_S)
+    reply = await connection.get("/models", timeout_s)
     if isinstance(reply, Failure):
         return reply
     if reply.status in _HAS_NO_LIST:
@@ -126,7 +130,7 @@ async def read_listing(connection: Connection, model_name: str) -> Listing | Fai
     if entry.get("owned_by") == "llamacpp":
         if "meta" in entry and entry["meta"] is None:
             return Failure(FailureKind.AWAY, "the model is still loading")
-        path = await _model_path(connection, model_name)
+        path = await _model_path(connection, model_name, timeout_s)
         if isinstance(path, Failure):
             return path
         identity |= path
@@ -178,8 +182,8 @@ def _entry_of(model_name: str, entries: list[Mapping[str, Any]]) -> Mapping[str,
     return named[0] if named else entries[0] if len(entries) == 1 else {}
 
 
-async def _model_path(connection: Connection, model_name: str) -> dict[str, Any] | Failure:
-    reply = await connection.get("/props", _TIMEOUT_S, above_api=True)
+async def _model_path(connection: Connection, model_name: str, timeout_s: float) -> dict[str, Any] | Failure:
+    reply = await connection.get("/props", timeout_s, above_api=True)
     if isinstance(reply, Failure):
         return reply
     if reply.status in _HAS_NO_LIST:
