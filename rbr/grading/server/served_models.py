@@ -89,7 +89,9 @@ def require_served_model(
         is_late = time.monotonic() + pause > started + wait_s and tries >= _TRIES
         if is_late or rejections >= _TRIES or (listing.status is None and (rejections or not wait_s)):
             problem = problem_of(listing, settings, address)
-            raise type(problem)(f"GET /models: {problem.what}", where=address.base_url, hint=problem.hint)
+            is_other_content = listing.status == 200
+            hint = "Check grader.base_url: GET /models has to answer with a list." if is_other_content else problem.hint
+            raise type(problem)(f"GET /models: {problem.what}", where=address.base_url, hint=hint)
         waited = f"waiting since {time.monotonic() - started:.0f} s of {wait_s:.0f} s"
         note = f"the server at {address.base_url} does not say which model it has, {waited} (GET /models: {listing})"
         (on_wait or _log.warning)(note)

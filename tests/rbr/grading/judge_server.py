@@ -129,7 +129,9 @@ class JudgeServer:
 
             def do_GET(self) -> None:
                 models = server.models
-                self._send(models(self.path) if callable(models) else models)
+                reply = models(self.path) if callable(models) else models
+                time.sleep(reply.delay_s)
+                self._send(reply)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
