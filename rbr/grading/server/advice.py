@@ -36,7 +36,7 @@ _HINTS = {
     ),
 }
 _ABOUT_LIMIT = re.compile(r"max_(completion_|output_)?tokens")
-_ABOUT_LOGPROBS = re.compile(r"log_?prob|top_n_tokens|log probabilit", re.IGNORECASE)
+_ABOUT_LOGPROBS = re.compile(r"log[ _]?prob|top_n_tokens", re.IGNORECASE)
 _MAXIMUM = re.compile(
     r"(?:<=?|less than or equal to|at most|max(?:imum)?(?: allowed)?(?: is)?:?)\s*(\d+)", re.IGNORECASE
 )
