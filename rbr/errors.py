@@ -110,11 +110,11 @@ class InputError(ValueError):
         # Process pools send exceptions as pickles. By default a pickle keeps only the positional arguments.
         if self.problems != (self,):
             return InputError.collect, (self.problems,)
-        return _rebuild_input_error, (self.what, self.where, self.hint)
+        return _rebuild_input_error, (type(self), self.what, self.where, self.hint)
 
 
 class ServerAway(InputError):
-    """The server of the grader does not answer, so nobody knows which model it has.
+    """The server of the grader does not answer. No file and no setting has to be wrong.
 
     Example:
         >>> print(ServerAway("the server is away", where="http://127.0.0.1:8000/v1"))
@@ -122,8 +122,8 @@ class ServerAway(InputError):
     """
 
 
-def _rebuild_input_error(what: str, where: Location | str, hint: str) -> InputError:
-    return InputError(what, where=where, hint=hint)
+def _rebuild_input_error(kind: type[InputError], what: str, where: Location | str, hint: str) -> InputError:
+    return kind(what, where=where, hint=hint)
 
 
 def _format_key_path(path: KeyPath) -> str:

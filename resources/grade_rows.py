@@ -7,7 +7,7 @@ from textwrap import shorten
 import polars as pl
 
 from rbr.conversation import Conversation
-from rbr.errors import InputError
+from rbr.errors import ServerAway
 from rbr.grading import Answers, Outcome, Question, question_hash
 from rbr.grading.answers import NOT_ASKED_ABOUT_THIS
 from resources.models import GraderInUse
@@ -110,7 +110,7 @@ def answered_rows(
 
 def unanswered(
     asset: str, n_missing: int, n_wanted: int, reasons: Counter[str], failed: Mapping[str, tuple[Conversation, str]]
-) -> InputError:
+) -> ServerAway:
     """Returns the error of an asset whose grader left questions without an answer.
 
     Args:
@@ -130,7 +130,7 @@ def unanswered(
             f" {_named(failed)} If the server fails for the same conversation in every run, its log says why. Correct "
             "the server, or remove the prompt of this conversation."
         )
-    return InputError(
+    return ServerAway(
         f"the grader gave no answer to {n_missing:,} of {n_wanted:,} questions: {listed or 'no reason given'}",
         where=asset,
         hint=hint,

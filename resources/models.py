@@ -126,17 +126,18 @@ def grader_in_use(store: Store) -> GraderInUse:
 
 
 def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderInUse:
-    """Returns the grader that a profile names, without a store.
+    """Returns the grader that a profile names, without a store. Waits for a server that is away.
 
     Raises:
-        InputError: The model has no fingerprint, or the server is away.
+        InputError: The model has no fingerprint, or the server rejects the key.
+        ServerAway: The server stays away.
     """
     model = None if ref is None else PinnedModel(ref, grader_fingerprint(ref, settings))
     if settings.backend != "openai":
         return GraderInUse(model, settings)
     from rbr.grading.server.served_models import require_served_model
 
-    return GraderInUse(model, settings, require_served_model(settings))
+    return GraderInUse(model, settings, require_served_model(settings, settings.wait_s))
 
 
 class Models(dg.ConfigurableResource):

@@ -95,7 +95,8 @@ def data_versions(contents: SourceContents) -> dict[dg.AssetKey, str]:
 def read_sources(profile: str | Path, rulebook: str | Path) -> SourceContents:
     """Reads the profile, the rulebook and the data files, each file once."""
     loaded = _result_or_error(lambda: _load(profile))
-    return {**_settings_contents(loaded), **read_rulebook(rulebook), **_data_contents(loaded)}
+    settings = {**_section_contents(loaded), **_model_contents(loaded)}
+    return {**settings, **read_rulebook(rulebook), **_data_contents(loaded)}
 
 
 def read_rulebook(directory: str | Path) -> SourceContents:
@@ -169,9 +170,19 @@ def _data_file(profile: str | Path, name: str) -> str:
     return {"data/prompts": settings.prompts, "data/gold_labels": settings.gold_labels}[name]
 
 
-def read_settings(profile: str | Path) -> SourceContents:
-    """Reads the sections of a profile, and its models one by one with the fingerprints of their weights."""
-    return _settings_contents(_result_or_error(lambda: _load(profile)))
+def read_sections(profile: str | Path) -> SourceContents:
+    """Reads the sections of a profile."""
+    return _section_contents(_result_or_error(lambda: _load(profile)))
+
+
+def read_models(profile: str | Path, on_wait: Callable[[str], None] | None = None) -> SourceContents:
+    """Reads the models of a profile one by one, with the fingerprints of their weights.
+
+    Args:
+        profile: The profile that names the models.
+        on_wait: Called with a note while the server of the grader is waited for; None does not wait.
+    """
+    return _model_contents(_result_or_error(lambda: _load(profile)), on_wait)
 
 
 class _LoadedProfile(NamedTuple):
@@ -186,18 +197,26 @@ def _load(profile: str | Path) -> _LoadedProfile:
     return _LoadedProfile(parse_profile(document), document)
 
 
-def _settings_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
-    sections, models = snapshot_names("profile"), snapshot_names("models")
+def _section_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
+    sections = snapshot_names("profile")
     if isinstance(loaded, InputError):
-        return dict.fromkeys([*sections, *models], loaded)
+        return dict.fromkeys(sections, loaded)
     values = loaded.settings.model_dump(mode="json")
     # A separate snapshot, so that an edit of another setting of a stage does not check the prompts again.
     values["reply_lengths"] = loaded.settings.reply_lengths().model_dump(mode="json")
     return {
         **{name: values[name.removeprefix("profile/")] for name in sections},
         "profile/grader": _result_or_error(partial(_grader_settings, loaded)),
-        **{name: _result_or_error(partial(_model, loaded, name.removeprefix("models/"))) for name in models},
     }
+
+
+def _model_contents(
+    loaded: _LoadedProfile | InputError, on_wait: Callable[[str], None] | None = None
+) -> SourceContents:
+    models = snapshot_names("models")
+    if isinstance(loaded, InputError):
+        return dict.fromkeys(models, loaded)
+    return {name: _result_or_error(partial(_model, loaded, name.removeprefix("models/"), on_wait)) for name in models}
 
 
 def _data_contents(loaded: _LoadedProfile | InputError) -> SourceContents:
@@ -246,11 +265,11 @@ def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["prompt_id"], row["reply"], content_hash(row["labels"])))
 
 
-def _model(loaded: _LoadedProfile, role: str) -> dict[str, Any]:
+def _model(loaded: _LoadedProfile, role: str, on_wait: Callable[[str], None] | None) -> dict[str, Any]:
     ref = getattr(loaded.settings.models, role)
     try:
         if role == "grader":
-            return _grader(ref, loaded.settings.grader)
+            return _grader(ref, loaded.settings.grader, on_wait)
         if isinstance(ref, ModelRef):
             return _pinned(ref)
         if ref is not None:
@@ -275,7 +294,7 @@ def _grader_settings(loaded: _LoadedProfile) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 
-def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
+def _grader(ref: ModelRef | None, settings: GraderSettings, on_wait: Callable[[str], None] | None) -> dict[str, Any]:
     """Returns the model of the grader, and what its server says about the model that it serves."""
     local: dict[str, Any] = dict.fromkeys([*ModelRef.model_fields, "fingerprint"])
     if ref is not None:
@@ -284,7 +303,7 @@ def _grader(ref: ModelRef | None, settings: GraderSettings) -> dict[str, Any]:
         return {**local, "served": None}
     from rbr.grading.server.served_models import require_served_model
 
-    return {**local, "served": require_served_model(settings)}
+    return {**local, "served": require_served_model(settings, settings.wait_s if on_wait else 0.0, on_wait)}
 
 
 def _pinned(ref: ModelRef) -> dict[str, Any]:

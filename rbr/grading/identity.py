@@ -12,6 +12,8 @@ from rbr.models.fingerprint import check_pinned, model_fingerprint
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
 
+_NAMES_OF_WEIGHTS = ("digest", "revision", "canonical_slug", "hugging_face_id", "model_path")
+
 
 def grader_identity(
     settings: "GraderSettings", fingerprint: str | None = None, served: Mapping[str, Any] | None = None
@@ -64,7 +66,7 @@ def grader_identity(
             if fingerprint:
                 judge["tokenizer"] = fingerprint
             if not _describes_the_model(served):
-                # Without a description, only the address tells two servers with the same name apart.
+                # If nothing names the weights, only the address tells two servers with the same model name apart.
                 judge["base_url"] = (settings.base_url or "").strip().rstrip("/")
         case "vllm":
             judge = {
@@ -137,4 +139,6 @@ def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: 
 
 
 def _describes_the_model(served: Mapping[str, Any] | None) -> bool:
-    return bool(set(served or {}) - {"id", "object", "owned_by"})
+    """Returns whether the server names the weights. Sizes, and a name that was given to them, fit other weights too."""
+    said = served or {}
+    return any(said.get(key) for key in _NAMES_OF_WEIGHTS) or said.get("root") not in (None, "", said.get("id"))

@@ -18,21 +18,21 @@ from rbr.grading.prompt import Question, compile_prompt
 from rbr.grading.server.address import API_KEY_VARIABLE, Address
 from rbr.grading.server.advice import problem_of
 from rbr.grading.server.asking import Asker
-from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
+from rbr.grading.server.connection import open_connection, run_to_end
 from rbr.grading.server.control_tokens import SpelledOutTokens
 from rbr.grading.server.failures import Failure, FailureKind
 from rbr.grading.server.grading_call import GradingCall
 from rbr.grading.server.patience import Patience
-from rbr.grading.server.probe import Probe
+from rbr.grading.server.probe import Probe, is_nobody
 from rbr.grading.server.requests import ChatRequests, CompletionsRequests, Dialect, Requests
 from rbr.grading.server.responses import AnswerReader, token_text
-from rbr.grading.server.served_models import identity_of, served_model
+from rbr.grading.server.served_models import changes
 from rbr.grading.server.token_prompts import PromptEncoder, answer_ids, open_encoder
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings, ModelRef
 
-__all__ = ["API_KEY_VARIABLE", "OpenAIGrader", "served_model"]
+__all__ = ["API_KEY_VARIABLE", "OpenAIGrader"]
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,8 @@ class OpenAIGrader:
         self._probe = Probe(settings, self._prompt, self._make_requests, self._reader, self._address)
         self._requests: Requests | None = None  # None until the probe has passed.
         self._is_away = False
-        self._expected = served
+        self._served = dict(served or {})  # What the server has to say of its model.
+        self._has_records = served is not None
 
     def grade(
         self,
@@ -133,24 +134,34 @@ class OpenAIGrader:
             # 2. Try the settings.
             call: GradingCall | None = None
 
-            def on_back(listing: HttpReply) -> None:
-                if call is not None and (swapped := self._swapped_model(listing)):
-                    call.stop(swapped)
+            async def on_back() -> bool:
+                if call is None:
+                    return True
+                listing = await self._probe.listing(asker)
+                if isinstance(listing, Failure):
+                    return not is_nobody(listing)
+                if changed := changes(self._served, listing.identity):
+                    words = f"the server came back with another model: {', '.join(changed)}"
+                    call.stop(Failure(FailureKind.REJECTED, words))
+                return True
 
             wait_s = 0.0 if self._is_away else settings.wait_s
             patience = Patience(wait_s, settings.max_concurrency, lambda note: on_progress(n_done, note))
             asker = Asker(connection, patience, settings.model_name or "", settings.timeout_s, on_back)
+            is_first = self._requests is None
             if self._requests is None:
                 self._requests = await self._probe.run(asker)
-                self._check_served_model()
                 self._is_away = False
                 patience.wait_s = settings.wait_s
+                if not self._has_records:
+                    self._served = {}
+            await self._check_served_model(asker, is_first)
             requests = self._requests
             # 3. Ask.
             call = GradingCall(
                 asker,
                 requests,
-                self._reader,
+                replace(self._reader, model=self._probe.answered_by),
                 [texts[equal[0]] for equal in rows],
                 [question_texts[equal[0]] for equal in columns],
                 lambda: self._probe.still_works(asker, requests),
@@ -160,7 +171,7 @@ class OpenAIGrader:
             # 4. Say how the call ended.
             failure = call.stopped_by
             if not failure and call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
-                failure = await self._probe.still_works(asker, requests)
+                failure = await self._probe.still_works(asker, requests, check_model=True)
         if failure:
             self._requests = None
             self._is_away = patience.is_over
@@ -190,25 +201,21 @@ class OpenAIGrader:
             return ChatRequests(settings, dialect)
         return CompletionsRequests(settings, self._encoder, dialect)
 
-    def _check_served_model(self) -> None:
-        """Raises an error if the server has another model than the one that the caller's records are about."""
-        served = self._probe.identity
-        if self._expected is not None and served != dict(self._expected):
+    async def _check_served_model(self, asker: Asker, is_first: bool) -> None:
+        """Raises an error if the server has another model than before, or than the caller's records are about."""
+        listing = await self._probe.listing(asker)
+        if isinstance(listing, Failure):
+            return
+        if is_first:
+            self._probe.check_name(listing.names)
+        if changed := changes(self._served, listing.identity):
             self._requests = None
             raise InputError(
-                f"the server has another model than at the start of the run: {served}, and before {self._expected}",
+                f"the server has another model than at the start of the run: {', '.join(changed)}",
                 where=self._address.base_url,
-                hint="Run `rbr run` again. It then grades with the model that the server has.",
+                hint="Run the command again. It then grades with the model that the server has.",
             )
-
-    def _swapped_model(self, listing: HttpReply) -> Failure | None:
-        """Returns a failure if a server that was away came back with another model."""
-        now, before = identity_of(listing, self._settings.model_name or ""), self._probe.identity
-        if not now or not before or now == before:
-            return None
-        changed = [f"{key} {before.get(key)!r} -> {now.get(key)!r}" for key in now if now.get(key) != before.get(key)]
-        words = f"the server came back with another model: {', '.join(changed)}"
-        return Failure(FailureKind.REJECTED, words)
+        self._served |= listing.identity
 
 
 def _spread(answers: Answers, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> Answers:

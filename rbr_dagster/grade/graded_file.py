@@ -90,7 +90,7 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
     check_table_path(table)
     if table.resolve() == file.resolve():
         raise InputError("the table would replace the file of replies", where=str(table), hint="Name another file.")
-    grader = identify_grader(profile.models.grader, profile.grader)
+    grader = identify_grader(profile.models.grader, profile.grader, profile.grader.wait_s)
     with GradeTable(table, grader) as grades:
         missing = [
             cell

@@ -161,7 +161,8 @@ class _Driver:
         self.terminal.wave_done(result.seconds, time.monotonic() - started, result.warnings)
         if result.failures:
             is_input = all(failure.is_input for failure in result.failures)
-            hint = "" if is_input else f"\n  See run {result.run_id} in the Dagster UI (`rbr ui`)."
+            is_explained = all(failure.is_explained for failure in result.failures)
+            hint = "" if is_explained else f"\n  See run {result.run_id} in the Dagster UI (`rbr ui`)."
             message = "\n".join(f"{failure.asset}: {failure.message}" for failure in result.failures)
             raise RunFailed(f"{message}{hint}", is_input=is_input)
         return len(result.seconds)

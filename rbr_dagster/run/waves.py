@@ -45,7 +45,7 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_INPUT_ERRORS = {"InputError"}
+_INPUT_ERROR, _SERVER_AWAY = "InputError", "ServerAway"
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,14 @@ class AssetFailure:
     Attributes:
         asset: Name of the asset.
         message: What went wrong.
-        is_input: True if a file or setting of the user is wrong. The message then says everything that the user needs.
+        is_input: True if a file or setting of the user is wrong.
+        is_explained: True if the message says everything that the user needs.
     """
 
     asset: str
     message: str
     is_input: bool
+    is_explained: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,6 @@ def _step_failure(step: str, data: Any) -> AssetFailure:
     while error.cause is not None:
         error = error.cause
     error_type, _, message = error.message.strip().partition(": ")
-    if error.cls_name in _INPUT_ERRORS:
-        return AssetFailure(asset, message, is_input=True)
+    if error.cls_name in (_INPUT_ERROR, _SERVER_AWAY):
+        return AssetFailure(asset, message, is_input=error.cls_name == _INPUT_ERROR, is_explained=True)
     return AssetFailure(asset, f"{error_type.rpartition('.')[2]}: {message}", is_input=False)

@@ -46,7 +46,7 @@ class Automated:
             return dg.MaterializeResult(data_version=dg.DataVersion("same"))
 
         assets = [rulebook_snapshots, data_snapshots, profile_snapshots, model_snapshots, reader, below]
-        self.resources = {name: self.project.resources[name] for name in ("sources", "store")}
+        self.resources = {name: self.project.resources[name] for name in ("sources", "store", "progress")}
         self.sensor, self.schedule = build_automation(lambda: AssetGraph.from_definitions(self.definitions), JOB)
         self.definitions = dg.Definitions(
             assets=assets,

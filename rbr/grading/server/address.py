@@ -76,10 +76,25 @@ class Address:
             )
         return cls(urlunsplit(parts._replace(fragment="")), key)
 
-    def url(self, path: str) -> str:
-        """Returns the URL of a path such as ``/models``; a query of the base URL stays at the end."""
+    def url(self, path: str, above_api: bool = False) -> str:
+        """Returns the URL of a path such as ``/models``; a query of the base URL stays at the end.
+
+        Args:
+            path: Path below the API.
+            above_api: Whether the path is beside ``/v1`` instead of below it.
+        """
         parts = urlsplit(self.base_url)
-        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
+        base = parts.path.rstrip("/")
+        return urlunsplit(parts._replace(path=(base.removesuffix("/v1") if above_api else base) + path))
+
+    @property
+    def key_header(self) -> dict[str, str]:
+        """The header with the key; empty without a key. Azure's classic address reads another header than others."""
+        if not self.key:
+            return {}
+        parts = urlsplit(self.base_url)
+        is_azure = (parts.hostname or "").endswith(".openai.azure.com") or "api-version=" in parts.query
+        return {"api-key": self.key} if is_azure else {"Authorization": f"Bearer {self.key}"}
 
     def redact(self, text: str) -> str:
         """Returns a text without the key, and without other texts that look like a key."""

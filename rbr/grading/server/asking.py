@@ -3,11 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from rbr.grading.server.connection import Connection, HttpReply
+from rbr.grading.server.connection import Connection
 from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_error
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
 
@@ -30,7 +30,11 @@ class Asker:
         patience: Decides when a request may start.
         model_name: The model's name, which the server's messages may repeat.
         timeout_s: Timeout of a request, in seconds.
-        on_back: Called with what ``/models`` says after a connection was refused or lost: it may be another server.
+        on_back: Called with the first answer after nobody answered: it may be another server. Returns False if nobody
+            answers again: the answer was older.
+
+    Attributes:
+        lists_models: Whether ``GET /models`` says if the server is up. A gateway may pass on questions only.
 
     Example:
         >>> async def first_choice(asker, body):
@@ -44,12 +48,13 @@ class Asker:
         patience: Patience,
         model_name: str,
         timeout_s: float,
-        on_back: Callable[[HttpReply], None] = lambda reply: None,
+        on_back: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.connection = connection
         self.patience = patience
         self._model_name = model_name
         self._timeout_s = timeout_s
+        self.lists_models = True
         self._on_back = on_back
         self._may_be_restarted = False
         self._check = asyncio.Lock()
@@ -108,7 +113,7 @@ class Asker:
                     self.patience.answered()
                     return answer
                 failure = answer
-                self._may_be_restarted = self._may_be_restarted or (content is failure and failure.status is None)
+                self._may_be_restarted |= content is failure and failure.status in _NOBODY
                 self.patience.failed(sent_at)
                 if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
                     self.patience.slow_down(sent_at)
@@ -150,17 +155,19 @@ class Asker:
     async def is_up(self) -> bool:
         """Asks ``/models`` whether somebody answers at the address."""
         reply = await self.connection.get("/models", timeout_s=min(self._timeout_s, 10.0))
-        if isinstance(reply, Failure) or reply.status in (502, 503, 504):
-            return False
-        self._on_back(reply)
-        return True
+        if isinstance(reply, Failure):
+            is_up = reply.kind is FailureKind.TIMEOUT and not self.lists_models
+        else:
+            is_up = reply.status not in _NOBODY or not self.lists_models
+        if not is_up:
+            self.patience.failed()
+        return is_up
 
     async def _check_restart(self) -> None:
-        """Asks who answers after a connection was lost, before the first answer is taken."""
+        """Asks who answers after nobody did, before the first answer is taken: only then the server is ready."""
         async with self._check:
-            if self._may_be_restarted:
-                await self.is_up()
-                self._may_be_restarted = False
+            if self._may_be_restarted and self._on_back:
+                self._may_be_restarted = not await self._on_back()
 
     async def _wait(self, failure: Failure, tries: int) -> None:
         """Waits before a request is sent again: alone, or together with all others."""
@@ -193,4 +200,5 @@ def _read_safely(read: Callable[[Mapping[str, Any]], Result | Failure], content:
 
 
 _SHOWN = 200  # characters of an exception
+_NOBODY = (None, 502, 503, 504)  # No reply, or the reply of a proxy without a server behind it.
 _MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}

@@ -51,20 +51,25 @@ class Connection:
         self._session = session
         self.address = address
 
-    async def get(self, path: str, timeout_s: float | None = None) -> HttpReply | Failure:
-        """Sends a GET request. Never raises for what the network or the server does."""
+    async def get(self, path: str, timeout_s: float | None = None, *, above_api: bool = False) -> HttpReply | Failure:
+        """Sends a GET request. Never raises for what the network or the server does.
+
+        Args:
+            path: Path below the API, such as ``/models``.
+            timeout_s: Timeout in seconds; None for that of the connection.
+            above_api: Whether the path is beside ``/v1`` instead of below it.
+        """
         timeout = aiohttp.ClientTimeout(total=timeout_s) if timeout_s else None
-        return await self._request("GET", path, None, timeout)
+        return await self._request("GET", self.address.url(path, above_api), None, timeout)
 
     async def post(self, path: str, body: bytes) -> HttpReply | Failure:
         """Sends JSON with POST. Never raises for what the network or the server does."""
-        return await self._request("POST", path, body, None)
+        return await self._request("POST", self.address.url(path), body, None)
 
     async def _request(
-        self, method: str, path: str, body: bytes | None, timeout: aiohttp.ClientTimeout | None
+        self, method: str, url: str, body: bytes | None, timeout: aiohttp.ClientTimeout | None
     ) -> HttpReply | Failure:
         options: dict[str, Any] = {"timeout": timeout} if timeout else {}
-        url = self.address.url(path)
         try:
             # A redirected POST can lose its body, so the client does not follow.
             async with self._session.request(method, url, data=body, allow_redirects=False, **options) as reply:
@@ -89,9 +94,7 @@ class Connection:
 @asynccontextmanager
 async def open_connection(address: Address, timeout_s: float, max_connections: int) -> AsyncIterator[Connection]:
     """Opens up to `max_connections` connections; a request that takes longer than `timeout_s` seconds fails."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if address.key:
-        headers["Authorization"] = f"Bearer {address.key}"
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **address.key_header}
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_TIMEOUT_S)),

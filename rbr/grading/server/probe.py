@@ -1,8 +1,10 @@
 """Tries the settings with harmless questions, before the first question of a run is asked."""
 
+import asyncio
+import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbr.conversation import Conversation
@@ -10,12 +12,13 @@ from rbr.errors import InputError
 from rbr.grading.answers import Answer, Outcome
 from rbr.grading.prompt import JudgePrompt, Question
 from rbr.grading.server.address import Address
-from rbr.grading.server.advice import is_about_alternatives, is_about_limit, problem_of
+from rbr.grading.server.advice import OTHER_MODEL, is_about_alternatives, is_about_limit, largest_number, problem_of
 from rbr.grading.server.asking import Asker
 from rbr.grading.server.failures import Failure, FailureKind
+from rbr.grading.server.first_token import hint_of_first_tokens
 from rbr.grading.server.requests import LIMIT_FIELDS, Dialect, Requests
 from rbr.grading.server.responses import AnswerReader, Choice, read_choices
-from rbr.grading.server.served_models import identity_of, model_entries
+from rbr.grading.server.served_models import Listing, is_name_of, read_listing
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
@@ -32,7 +35,8 @@ _CONVERSATIONS: list[Conversation] = [
 ]
 _FEWER = 2  # Servers that list tokens by their text merge a few of equal text.
 _GUESSES = (20, 10, 5, 3, 1)  # numbers of alternatives that servers allow
-_YES_OR_NO = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
+_LISTING_TRIES = 5  # If a third of all requests fail at random, one of 240 listings is not read.
+_NOT_A_NUMBER = re.compile(r'(?<!\\)": NaN\b')
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +52,13 @@ class Probe:
         address: Address of the server.
 
     Attributes:
-        identity: What the server says of its model; empty before `run`.
+        answered_by: Name of the model that answered, by its own words; empty if the server does not say it.
         warnings: What is unusual about a server that answers.
 
     Example:
         >>> async def open_requests(probe: Probe, asker: Asker):
         ...     requests = await probe.run(asker)
-        ...     return requests.dialect, probe.identity
+        ...     return requests.dialect, probe.answered_by
     """
 
     def __init__(
@@ -70,8 +74,9 @@ class Probe:
         self._make_requests = make_requests
         self._reader = reader
         self._address = address
-        self.identity: dict[str, Any] = {}
+        self.answered_by = ""
         self.warnings: tuple[str, ...] = ()
+        self._has_nan = False
 
     async def run(self, asker: Asker) -> Requests:
         """Asks the questions until one answer is readable, and returns the requests that the server understands.
@@ -80,19 +85,41 @@ class Probe:
             InputError: The server is away, rejects the requests, or does not answer with yes or no. The error contains
                 the server's own words, and the setting to change.
         """
+        self._has_nan = False
         requests, first = await self._first_choices(asker)
         choices = await self._choices_until_readable(asker, requests, first)
-        listing = await asker.connection.get("/models")
-        if not isinstance(listing, Failure):
-            self.identity = identity_of(listing, self._settings.model_name or "")
-            self._check_name([entry["id"] for entry in model_entries(listing)])
         self._check(choices)
+        self.answered_by = first[0].model
         return requests
 
-    async def still_works(self, asker: Asker, requests: Requests) -> Failure | None:
+    async def listing(self, asker: Asker) -> Listing | Failure:
+        """Reads which models the server lists. Call it after an answer, so that the server is ready.
+
+        Returns:
+            The list; a failure if it stays unreadable, or if nobody answers any more.
+        """
+        for number in range(1, _LISTING_TRIES + 1):
+            listing = await read_listing(asker.connection, self._settings)
+            if isinstance(listing, Listing):
+                break
+            if listing.kind is FailureKind.TIMEOUT or (listing.kind is FailureKind.AWAY and listing.status is None):
+                break
+            await asyncio.sleep(asker.patience.backoff(number))
+        if isinstance(listing, Failure) and not is_nobody(listing):
+            what = "The server at %s does not say which model it has, so nothing is compared (GET /models: %s)."
+            _log.warning(what, self._address.base_url, listing)
+        asker.lists_models = isinstance(listing, Listing) or is_nobody(listing)
+        return listing
+
+    async def still_works(self, asker: Asker, requests: Requests, check_model: bool = False) -> Failure | None:
         """Asks one question again, and returns the failure if the server does not answer it any more.
 
         If the patience is over, the question is sent only once.
+
+        Args:
+            asker: Sends the question.
+            requests: Writes the question.
+            check_model: Whether an answer by another model is a failure.
         """
         body = self._body(requests, 0, _QUESTIONS[:1])
         is_over = asker.patience.is_over
@@ -100,6 +127,9 @@ class Probe:
         if isinstance(reply, Failure):
             return reply
         asker.patience.answered()
+        model = reply.get("model")
+        if check_model and self.answered_by and model and model != self.answered_by:
+            return Failure(FailureKind.REJECTED, f"{OTHER_MODEL}: {model!r}, not {self.answered_by!r}")
         return None
 
     async def _first_choices(self, asker: Asker) -> tuple[Requests, list[Choice]]:
@@ -110,7 +140,7 @@ class Probe:
             questions = _QUESTIONS[: requests.prompts_per_request]
             reply = await asker.ask(requests.path, self._body(requests, 0, questions))
             tried.add(dialect)
-            choices = reply if isinstance(reply, Failure) else read_choices(reply, len(questions))
+            choices = self._read(reply, len(questions))
             if not isinstance(choices, Failure):
                 return requests, choices
             others = [other for other in _other_dialects(dialect, requests, choices) if other not in tried]
@@ -129,10 +159,16 @@ class Probe:
                     continue
                 questions = _QUESTIONS[start : start + step]
                 reply = await asker.ask(requests.path, self._body(requests, number, questions))
-                more = reply if isinstance(reply, Failure) else read_choices(reply, len(questions))
+                more = self._read(reply, len(questions))
                 if not isinstance(more, Failure):
                     choices += more
         return choices
+
+    def _read(self, reply: Mapping[str, Any] | Failure, n_prompts: int) -> list[Choice] | Failure:
+        if isinstance(reply, Failure):
+            return reply
+        self._has_nan = self._has_nan or bool(_NOT_A_NUMBER.search(json.dumps(reply)))
+        return read_choices(reply, n_prompts)
 
     def _body(self, requests: Requests, number: int, questions: tuple[Question, ...]) -> bytes:
         start = requests.start(self._prompt.conversation(_CONVERSATIONS[number]))
@@ -142,9 +178,10 @@ class Probe:
         answer = self._reader.answer(choice)
         return isinstance(answer, Answer) and answer.outcome is Outcome.ANSWERED
 
-    def _check_name(self, served: list[str]) -> None:
-        name = self._settings.model_name
-        if served and name not in served:
+    def check_name(self, served: Sequence[str]) -> None:
+        """Warns if the server answers to the model's name, but does not list it."""
+        name = self._settings.model_name or ""
+        if served and not any(is_name_of(listed, name) for listed in served):
             listed = ", ".join(served[:5])
             what = f"The server at {self._address.base_url} answers to grader.model_name {name!r}, but lists {listed}."
             self.warnings = (f"{what} It may ignore the name.",)
@@ -169,43 +206,30 @@ class Probe:
                 self._settings,
                 self._address,
             )
-        if problems := [answer for answer in answers if isinstance(answer, Failure)]:
+        problems = [answer for answer in answers if isinstance(answer, Failure)]
+        if problems and self._has_nan:
+            raise self._error(
+                "the log probabilities of the judge are not numbers (NaN)",
+                "Start the server with another number format, such as --dtype bfloat16 or --dtype float32 in vLLM.",
+            )
+        if problems:
             raise self._error(
                 problems[0].words,
                 "A grade needs them. Use a server that returns them: vLLM and llama.cpp do, and a proxy may drop them.",
             )
         reasons = [answer.reason for answer in answers if isinstance(answer, Answer)]
         what = f"no answer to a simple question is readable: {reasons[0]}"
-        raise self._error(what, self._reading_hint(choices, reasons))
-
-    def _reading_hint(self, choices: list[Choice], reasons: list[str]) -> str:
-        if any(choice.thinks for choice in choices):
-            return (
-                "The judge thinks before it answers. Set grader.chat_template_kwargs to {enable_thinking: false}, or "
-                "to what switches thinking off for this model."
-            )
-        known = {spelling for group in (self._reader.yes, self._reader.no) for spelling in group}
-        seen = dict.fromkeys(token for choice in choices for token in choice.listed if isinstance(token, str))
-        spelled = [token for token in seen if token not in known and _YES_OR_NO.fullmatch(token)]
-        if spelled:
-            by_answer = {
-                answer: [repr(token) for token in spelled if answer in token.lower()] for answer in ("yes", "no")
-            }
-            added = [f"{', '.join(tokens)} to grader.{answer}" for answer, tokens in by_answer.items() if tokens]
-            return f"The judge spells its answers otherwise. Add {' and '.join(added)}."
-        if all("max_bound" in reason for reason in reasons):
-            return "Raise grader.top_logprobs if the server allows it, list fewer spellings, or raise grader.max_bound."
-        return (
-            "Use a prompt template that asks for one word, such as profiles/judge_prompt.jinja, or another judge. "
-            "Lower grader.min_mass only if you have compared the judge with gold labels."
-        )
+        raise self._error(what, hint_of_first_tokens(choices, reasons, self._reader))
 
     async def _problem(self, asker: Asker, failure: Failure, dialect: Dialect) -> InputError:
         """Returns the error for a request that no dialect could save."""
-        if is_about_alternatives(failure) and (allowed := await self._allowed_alternatives(asker, failure, dialect)):
-            return InputError(str(failure), where=self._address.base_url, hint=f"Set grader.top_logprobs to {allowed}.")
-        listing = await asker.connection.get("/models")
-        served = [] if isinstance(listing, Failure) else [entry["id"] for entry in model_entries(listing)]
+        if is_about_alternatives(failure):
+            allowed = await self._allowed_alternatives(asker, failure, dialect) or largest_number(failure)
+            if allowed:
+                hint = f"Set grader.top_logprobs to {allowed}."
+                return InputError(str(failure), where=self._address.base_url, hint=hint)
+        listing = await read_listing(asker.connection, self._settings)
+        served = listing.names if isinstance(listing, Listing) else ()
         return problem_of(failure, self._settings, self._address, served)
 
     async def _allowed_alternatives(self, asker: Asker, failure: Failure, dialect: Dialect) -> int | None:
@@ -224,6 +248,16 @@ class Probe:
 
     def _error(self, what: str, hint: str) -> InputError:
         return InputError(what, where=self._address.base_url, hint=hint)
+
+
+def is_nobody(failure: Failure) -> bool:
+    """Returns whether nobody answered, not even with an error.
+
+    Example:
+        >>> is_nobody(Failure(FailureKind.AWAY, "no connection")), is_nobody(Failure(FailureKind.AWAY, "", status=503))
+        (True, False)
+    """
+    return failure.status is None and failure.kind is not FailureKind.TIMEOUT
 
 
 def _other_dialects(dialect: Dialect, requests: Requests, failure: Failure) -> list[Dialect]:

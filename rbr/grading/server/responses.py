@@ -7,11 +7,12 @@ beginning stands for a space. ``token_id:284`` names a token by its id.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Any, TypeGuard
 
 from rbr.grading.answers import Answer, Outcome, Reading
+from rbr.grading.server.advice import OTHER_MODEL
 from rbr.grading.server.failures import Failure, FailureKind, failure_of_choice
 
 _HUGE = 1e300
@@ -34,6 +35,7 @@ class Choice:
         filter_words: Why a content filter ended the answer; empty if none did.
         problem: Why there are no probabilities; empty if there are.
         thinks: Whether the answer begins with a thought.
+        model: Name of the model that answered; empty if the server does not say it.
 
     Example:
         >>> Choice({"yes": -0.1}, n_listed=1).problem
@@ -45,6 +47,7 @@ class Choice:
     filter_words: str = ""
     problem: str = ""
     thinks: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class AnswerReader:
         yes_ids: Token ids that mean yes; empty for the endpoint ``chat``.
         no_ids: Token ids that mean no; empty for the endpoint ``chat``.
         top_logprobs: Number of alternatives that a request asks for.
+        model: Name of the model that has to answer; empty if any may.
 
     Example:
         >>> reader = AnswerReader(Reading(min_mass=0.5, max_bound=1.0), ("yes",), ("no",), top_logprobs=20)
@@ -71,9 +75,12 @@ class AnswerReader:
     yes_ids: Sequence[int] = ()
     no_ids: Sequence[int] = ()
     top_logprobs: int = 20
+    model: str = ""
 
     def answer(self, choice: Choice) -> Answer | Failure:
-        """Reads P(yes); a failure if the choice has no probabilities, although the judge said something."""
+        """Reads P(yes); a failure if another model answered, or if what the judge said has no probabilities."""
+        if self.model and choice.model and choice.model != self.model:
+            return Failure(FailureKind.PASSING, f"{OTHER_MODEL}: {choice.model!r}, not {self.model!r}")
         if choice.filter_words:
             return Answer(Outcome.REFUSED, reason=choice.filter_words)
         if choice.problem:
@@ -113,7 +120,8 @@ def read_choices(content: Mapping[str, Any], n_prompts: int) -> list[Choice] | F
         if by_index.keys() != set(range(n_prompts)):
             return Failure(FailureKind.PASSING, "the indices of the answers do not say to which prompts they belong")
         choices = [by_index[number] for number in range(n_prompts)]
-    return [_read_choice(choice) for choice in choices]
+    model = content.get("model")
+    return [replace(_read_choice(choice), model=model if isinstance(model, str) else "") for choice in choices]
 
 
 class OneAnswer:

@@ -1,15 +1,20 @@
-"""Says which model a server serves, from ``GET /models``."""
+"""Says which model a server serves, from ``GET /models``.
+
+Only a list of models, or a server that has no such path, says something. After any other reply, nobody knows which
+model the server has: the caller asks again, and never takes the reply for a server that says nothing.
+"""
 
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rbr.errors import ServerAway
 from rbr.grading.server.address import Address
-from rbr.grading.server.connection import HttpReply, open_connection, run_to_end
-from rbr.grading.server.failures import Failure
+from rbr.grading.server.advice import MAY_PASS, problem_of
+from rbr.grading.server.connection import Connection, HttpReply, open_connection, run_to_end
+from rbr.grading.server.failures import Failure, FailureKind, failure_of
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
@@ -20,103 +25,189 @@ _IDENTITY = (
 )  # fmt: skip
 """Fields that say which model it is. Other fields, such as the time of the start, change while the model does not."""
 
+_HAS_NO_LIST = (404, 405, 501)
 _TIMEOUT_S = 10.0
-_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE = 1 / 40  # in units of `wait_s`, as in `patience`
+_TRIES = 3  # A proxy can answer anything once.
 
 _log = logging.getLogger(__name__)
 
 
-def served_model(settings: "GraderSettings") -> dict[str, Any] | None:
-    """Returns what the server says of the model that `model_name` names.
+@dataclass(frozen=True)
+class Listing:
+    """What a server says about its models.
+
+    Attributes:
+        identity: The fields that say which model the name means; empty if the server says nothing about the name.
+        names: Names of all models that the server lists.
+
+    Example:
+        >>> Listing({"id": "judge"}, ("judge",)).names
+        ('judge',)
+    """
+
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+
+def require_served_model(
+    settings: "GraderSettings", wait_s: float = 0.0, on_wait: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Returns what the server says of the model that `model_name` names. Waits for a server that does not say it yet.
 
     A server with a single model, such as llama.cpp, uses it for every name, so its entry is returned for every name.
 
     Args:
         settings: Section `grader` of a profile.
+        wait_s: How long to wait, in seconds.
+        on_wait: Called with a note for the progress line before each pause; None logs the note.
 
     Returns:
-        The fields that say which model it is; empty if the server says nothing about the name; None if the server is
-        away or still loading.
+        The fields that say which model it is; empty if the server says nothing about the name.
 
     Raises:
-        InputError: `base_url` or `model_name` is missing or malformed.
-
-    Example:
-        >>> from rbr.profile import load_profile
-        >>> settings = load_profile("profiles/gpu.yaml").grader
-        >>> served_model(settings)  # doctest: +SKIP
-        {'id': 'grader', 'max_model_len': 4096, 'owned_by': 'vllm', 'root': '/models/judge'}
-    """
-    address = Address.of(settings)
-    assert settings.model_name is not None  # `Address.of` has checked it.
-
-    async def ask() -> HttpReply | Failure:
-        async with open_connection(address, min(settings.timeout_s, _TIMEOUT_S), 1) as connection:
-            return await connection.get("/models")
-
-    reply = run_to_end(ask())
-    if isinstance(reply, Failure) or reply.status in (502, 503, 504):
-        return None
-    return identity_of(reply, settings.model_name)
-
-
-def require_served_model(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, Any]:
-    """Returns what the server says of the model, as `served_model` does, and waits for a server that is away.
-
-    Args:
-        settings: Section `grader` of a profile.
-        wait_s: How long to wait, in seconds.
-
-    Raises:
-        InputError: `base_url` or `model_name` is missing or malformed.
-        ServerAway: The server stays away.
+        InputError: `base_url` or `model_name` is missing or malformed, or the server rejects the key or the request.
+        ServerAway: The server is away or still loading, or its list of models stays unreadable.
 
     Example:
         >>> from rbr.profile import load_profile
         >>> require_served_model(load_profile("profiles/gpu.yaml").grader, wait_s=600)  # doctest: +SKIP
         {'id': 'grader', 'max_model_len': 4096, 'owned_by': 'vllm', 'root': '/models/judge'}
     """
-    end, pause = time.monotonic() + wait_s, min(1.0, wait_s / 10)
-    while (served := served_model(settings)) is None:
-        if time.monotonic() + pause > end:
-            raise ServerAway(
-                "the server of the grader is away or still loading",
-                where=str(settings.base_url),
-                hint="Start the server, or correct grader.base_url, and run the command again.",
-            )
-        _log.warning("The server at %s is away or still loading. Waiting for it.", settings.base_url)
+    address = Address.of(settings)
+
+    async def ask() -> Listing | Failure:
+        async with open_connection(address, settings.timeout_s, 1) as connection:
+            return await read_listing(connection, settings)
+
+    started = time.monotonic()
+    pause, tries, rejections = _FIRST_PAUSE_S, 0, 0
+    while isinstance(listing := run_to_end(ask()), Failure):
+        tries += 1
+        rejections = 0 if listing.kind in MAY_PASS else rejections + 1
+        is_late = time.monotonic() + pause > started + wait_s and tries >= _TRIES
+        if is_late or rejections >= _TRIES or (listing.status is None and (rejections or not wait_s)):
+            problem = problem_of(listing, settings, address)
+            is_other_content = listing.status == 200
+            hint = "Check grader.base_url: GET /models has to answer with a list." if is_other_content else problem.hint
+            raise type(problem)(f"GET /models: {problem.what}", where=address.base_url, hint=hint)
+        waited = f"waiting since {time.monotonic() - started:.0f} s of {wait_s:.0f} s"
+        note = f"the server at {address.base_url} does not say which model it has, {waited} (GET /models: {listing})"
+        (on_wait or _log.warning)(note)
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
-    return served
+        pause = min(2 * pause, max(wait_s * _LONGEST_PAUSE, _FIRST_PAUSE_S))
+    return dict(listing.identity)
 
 
-def identity_of(reply: HttpReply, model_name: str) -> dict[str, Any]:
-    """Returns what ``/models`` says of a model; empty if the reply does not name it.
+async def read_listing(connection: Connection, settings: "GraderSettings") -> Listing | Failure:
+    """Asks a server once which models it has.
 
-    Example:
-        >>> body = b'{"data": [{"id": "judge", "created": 1, "root": "/models/judge"}]}'
-        >>> identity_of(HttpReply(200, body, {}), "judge")
-        {'id': 'judge', 'root': '/models/judge'}
-    """
-    entries = model_entries(reply)
-    named = [entry for entry in entries if entry["id"] == model_name]
-    entry = named[0] if named else entries[0] if len(entries) == 1 else {}
-    return {key: entry[key] for key in sorted(entry) if key in _IDENTITY and entry[key] is not None}
+    llama.cpp does not list the file of the weights, so `read_listing` adds the `model_path` of its ``/props``.
 
+    Args:
+        connection: Connections to the server.
+        settings: Section `grader` of a profile.
 
-def model_entries(reply: HttpReply) -> list[Mapping[str, Any]]:
-    """Returns the entries of ``/models``; empty if the reply has another format.
+    Returns:
+        The listing, or the reason why nobody knows what the server has. That is a reply that is no list of models.
 
     Example:
-        >>> [entry["id"] for entry in model_entries(HttpReply(200, b'{"data": [{"id": "judge"}]}', {}))]
-        ['judge']
+        >>> async def names(address, settings):
+        ...     async with open_connection(address, timeout_s=5, max_connections=1) as connection:
+        ...         listing = await read_listing(connection, settings)
+        ...         return listing.names if isinstance(listing, Listing) else listing.words
     """
-    if reply.status != 200:
-        return []
-    try:
-        data = json.loads(reply.body)["data"]
-    except (ValueError, LookupError, TypeError):
-        return []
+    model_name, timeout_s = settings.model_name or "", min(settings.timeout_s, _TIMEOUT_S)
+    reply = await connection.get("/models", timeout_s)
+    if isinstance(reply, Failure):
+        return reply
+    if reply.status in _HAS_NO_LIST:
+        return Listing()
+    entries = _entries(reply)
+    if entries is None:
+        return _failure(reply, connection, model_name)
+    entry = _entry_of(model_name, entries)
+    identity = {key: entry[key] for key in sorted(entry) if key in _IDENTITY and entry[key] is not None}
+    if entry.get("owned_by") == "llamacpp":
+        if "meta" in entry and entry["meta"] is None:
+            return Failure(FailureKind.AWAY, "the model is still loading")
+        path = await _model_path(connection, model_name, timeout_s)
+        if isinstance(path, Failure):
+            return path
+        identity |= path
+    return Listing(identity, tuple(entry["id"] for entry in entries))
+
+
+def is_name_of(listed: str, model_name: str) -> bool:
+    """Returns whether a listed name is the model's name. Ollama lists ``judge`` as ``judge:latest``.
+
+    Example:
+        >>> is_name_of("judge:latest", "judge"), is_name_of("judge:7b", "judge")
+        (True, False)
+    """
+    return listed in (model_name, f"{model_name}:latest")
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns the fields whose values differ. A field that one of the two lacks says nothing.
+
+    Example:
+        >>> changes({"root": "/models/a", "meta": {"size": 1}}, {"root": "/models/b", "owned_by": "vllm"})
+        ["root '/models/a' -> '/models/b'"]
+        >>> changes({"meta": {"size": 1}}, {"meta": {"size": 2}})
+        ['meta.size 1 -> 2']
+    """
+    found: list[str] = []
+    for key in sorted(before.keys() & now.keys()):
+        old, new = before[key], now[key]
+        if old is None or new is None:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{key}.{change}" for change in changes(old, new)]
+        elif old != new:
+            found.append(f"{key} {old!r} -> {new!r}")
+    return found
+
+
+def _entries(reply: HttpReply) -> list[Mapping[str, Any]] | None:
+    """Returns the entries of ``/models``; None if the reply is no list of models."""
+    content = _json(reply)
+    data = content.get("data") if isinstance(content, Mapping) else content  # Together answers with a bare list.
     if not isinstance(data, list):
-        return []
+        return None
     return [entry for entry in data if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)]
+
+
+def _entry_of(model_name: str, entries: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    named = sorted((entry for entry in entries if is_name_of(entry["id"], model_name)), key=lambda entry: entry["id"])
+    return named[0] if named else entries[0] if len(entries) == 1 else {}
+
+
+async def _model_path(connection: Connection, model_name: str, timeout_s: float) -> dict[str, Any] | Failure:
+    reply = await connection.get("/props", timeout_s, above_api=True)
+    if isinstance(reply, Failure):
+        return reply
+    if reply.status in _HAS_NO_LIST:
+        return {}
+    content = _json(reply)
+    if content is None:
+        return _failure(reply, connection, model_name)
+    path = content.get("model_path") if isinstance(content, Mapping) else None
+    return {"model_path": path} if isinstance(path, str) and path else {}
+
+
+def _json(reply: HttpReply) -> Any:
+    """Returns the JSON of a reply; None if it has another status than 200 or is cut."""
+    if reply.status != 200:
+        return None
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _failure(reply: HttpReply, connection: Connection, model_name: str) -> Failure:
+    failure = failure_of(reply.status, reply.body, reply.headers, model_name)
+    words = connection.address.redact(failure.words)
+    return replace(failure, words=f"no list of models: {words}" if reply.status == 200 else words)

@@ -2,14 +2,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.rbr.grading.judge_server import JudgeServer, Reply, Rule
+from tests.rbr.grading.judge_server import JudgeServer, Models, Reply, Rule
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., JudgeServer]]:
     servers: list[JudgeServer] = []
 
-    def start(rule: Rule, models: Reply | None = None) -> JudgeServer:
+    def start(rule: Rule, models: Reply | Models | None = None) -> JudgeServer:
         servers.append(JudgeServer(rule, models))
         return servers[-1]
 

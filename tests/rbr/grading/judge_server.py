@@ -94,16 +94,17 @@ class Request:
 
 
 Rule = Callable[[Request], Reply]
+Models = Callable[[str], Reply]
 PROBE_TEXTS = ("Good morning.", "I'm sorry, but I don't know.")
 
 
 class JudgeServer:
     """Answers each request by a rule, and records the requests; it can be killed and started again."""
 
-    def __init__(self, rule: Rule, models: Reply | None = None, port: int = 0) -> None:
+    def __init__(self, rule: Rule, models: "Reply | Models | None" = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.most_at_once = 0
-        self.models = models or Reply(200, SERVED)
+        self.models: Reply | Models = models or Reply(200, SERVED)
         self.rule = rule
         self._at_once = 0
         self._attempts: dict[str, int] = {}
@@ -127,7 +128,10 @@ class JudgeServer:
                 server._sockets.add(self.connection)
 
             def do_GET(self) -> None:
-                self._send(server.models)
+                models = server.models
+                reply = models(self.path) if callable(models) else models
+                time.sleep(reply.delay_s)
+                self._send(reply)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -13,14 +13,13 @@ import pytest
 
 from rbr.errors import InputError
 from rbr.grading import Outcome, Question
-from rbr.grading.openai import OpenAIGrader, served_model
+from rbr.grading.openai import OpenAIGrader
 from rbr.grading.prompt import compile_prompt
 from rbr.profile import ModelRef
 from tests.rbr.grading.grader_settings import SANDBOX_PROMPT
 from tests.rbr.grading.judge_server import (
     FILLERS,
     QUESTIONS,
-    SERVED,
     JudgeServer,
     Reply,
     Request,
@@ -347,33 +346,3 @@ def test_one_prompt_that_is_too_long_does_not_take_the_others_of_its_request_wit
 def test_the_endpoint_completions_needs_the_models_tokenizer(serve: Serve) -> None:
     with pytest.raises(InputError, match=r"needs the tokenizer of models\.grader"):
         OpenAIGrader(serve(completions_rule).settings(endpoint="completions"), None)
-
-
-# Who answers.
-
-
-@pytest.mark.parametrize(
-    ("models", "served"),
-    [
-        pytest.param(Reply(200, SERVED), {"id": "grader", "root": "/models/judge", "max_model_len": 512}, id="vllm"),
-        pytest.param(
-            Reply(200, {"data": [{"id": "smol", "created": 9, "meta": {"n_vocab": 49152}}]}),
-            {"id": "smol", "meta": {"n_vocab": 49152}},
-            id="a single model answers to every name",
-        ),
-        pytest.param(Reply(200, {"data": [{"id": "a"}, {"id": "b"}]}), {}, id="the name is not listed"),
-        pytest.param(Reply(404, "no"), {}, id="no list"),
-        pytest.param(Reply(200, "<html>"), {}, id="not JSON"),
-        pytest.param(Reply(503, "loading"), None, id="loading"),
-    ],
-)
-def test_the_served_model_is_what_the_server_says_of_it(serve: Serve, models: Reply, served: object) -> None:
-    server = serve(lambda request: good_answer(request.prompt), models)
-    assert served_model(server.settings()) == served
-
-
-def test_the_served_model_of_a_server_that_is_away_is_unknown(serve: Serve) -> None:
-    server = serve(lambda request: good_answer(request.prompt))
-    settings = server.settings()
-    server.kill()
-    assert served_model(settings) is None

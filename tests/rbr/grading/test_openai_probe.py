@@ -8,6 +8,9 @@ import pytest
 
 from rbr.errors import InputError
 from rbr.grading import Outcome
+from rbr.grading.openai import OpenAIGrader
+from rbr.grading.server.address import Address
+from rbr.profile import ModelRef
 from tests.rbr.grading.judge_server import (
     FILLERS,
     QUESTIONS,
@@ -43,6 +46,18 @@ def at_most(allowed: int, words: str) -> Callable[[Request], Reply]:
     return rule
 
 
+TGI_LOGPROBS = "Input validation error: `top_n_tokens` must be >= 0 and <= 5. Given: 20"
+NAN = answer_of_entries([{"token": token, "logprob": float("nan")} for token in ("yes", "no", *FILLERS)])
+TOKEN_IDS = first("token_id:284")
+LOGIN = Reply(302, "", {"Location": "https://sso.example/login?next=%2Fv1"})
+MOVED = Reply(307, "", {"Location": "https://judge.example/v1/chat/completions"})
+MOVED_BESIDE = Reply(308, "", {"Location": "/api/v1/chat/completions"})
+STREAM = Reply(200, 'data: {"choices": [{"index": 0, "delta": {"content": "yes"}}]}\n\ndata: [DONE]\n\n')
+CLOUDFLARE = Reply(403, "<html><title>Attention Required! | Cloudflare</title>Sorry, you have been blocked</html>")
+OPENROUTER_LOGPROBS = "No endpoints found that support the requested parameters: logprobs, top_logprobs"
+AZURE_DEPLOYMENT = error(404, "The API deployment for this resource does not exist.", code="DeploymentNotFound")
+LM_STUDIO = "No models loaded. Please load a model in the developer page or use the 'lms load' command."
+TOO_FEW_TOKENS = "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 1 instead."
 LISTS_FIVE = answer({"yes": 0.5, "no": 0.3, "t0": 0.01, "t1": 0.01, "t2": 0.01})
 LITELLM_NAME = (
     "/chat/completions: Invalid model name passed in model=grader. Call `/v1/models` to view available models"
@@ -57,12 +72,11 @@ SETTINGS_THAT_CANNOT_WORK = [
     ("wrong key", error(401, "Incorrect API key provided"), "401: Incorrect", f"{KEY}. It is not set"),
     ("wrong key, LiteLLM", error(400, "No connected db."), "400: No connected db", KEY),
     ("no key, LiteLLM", error(500, "Authentication Error, No api key passed in."), "500: Authentication", KEY),
-    ("key without permission", error(403, "You are not allowed to request logprobs"), "403: You are not", KEY),
+    ("key without permission", error(403, "Permission denied"), "403: Permission", KEY),
     ("no credit", error(402, "Payment required"), "402: Payment", "no credit"),
     ("no quota", error(429, "You exceeded your quota", code="insufficient_quota"), "429: You exceeded", "no credit"),
     ("wrong path", Reply(404, {"detail": "Not Found"}), "404: Not Found", "no /chat/completions below it"),
     ("a web page", Reply(200, "<html><title>Welcome</title></html>"), "Welcome", "grader.base_url"),
-    ("a redirect", Reply(307, "", {"Location": "https://judge.example/v1"}), "redirect to https", "redirects to"),
     ("no method", Reply(501, "Unsupported method"), "501: Unsupported", "grader.base_url"),
     ("no logprobs", reply_without_logprobs(), "no log probabilities; it says 'yes, it is'", "proxy may drop them"),
     ("empty alternatives", answer_of_entries([]), "top_logprobs. is empty", "proxy may drop them"),
@@ -77,7 +91,26 @@ SETTINGS_THAT_CANNOT_WORK = [
     ("a small context", error(400, "maximum context length is 16 tokens"), "400: maximum context", "--max-model-len"),
     ("a minimum of tokens", error(400, "max_tokens must be at least 16"), "400: max_tokens must", "max_tokens: 16"),
     ("only one temperature", error(400, "temperature must be 1"), "400: temperature", "temperature: 1"),
-    ("an unknown error", error(400, "Something else"), "400: Something else", "Check grader.model_name"),
+    ("TGI's name of alternatives", error(422, TGI_LOGPROBS), "422: .*top_n_tokens", "Set grader.top_logprobs to 5"),
+    ("no logprobs, 403", error(403, "You are not allowed to request logprobs"), "403: You", "log probabilities"),
+    ("no logprobs, 404", error(404, OPENROUTER_LOGPROBS), "404: No endpoints", "log probabilities"),
+    ("a budget", error(400, "Budget has been exceeded! Max budget: 10.0"), "400: Budget", "Raise the budget"),
+    ("no deployment", AZURE_DEPLOYMENT, "404: The API deployment", "address of a deployment that exists"),
+    ("no model is loaded", error(404, LM_STUDIO), "404: No models loaded", "Load the model"),
+    ("a firewall", CLOUDFLARE, "403: Attention Required", "A firewall in front of the server"),
+    ("a limit of the proxy", Reply(413, "<html>413 Request Entity Too Large</html>"), "413: 413", "A proxy limits"),
+    ("a minimum of output tokens", error(400, TOO_FEW_TOKENS), "400: Invalid 'max_output", "max_tokens: 16"),
+    ("a stream", STREAM, "instead of an answer: data:", "Switch streaming off"),
+    ("only streams", error(400, "This endpoint requires stream=true"), "400: This endpoint", "Switch streaming off"),
+    ("a redirect", MOVED, "redirect to https", "set grader.base_url to https://judge.example/v1."),
+    ("a redirect beside", MOVED_BESIDE, "redirect to /api", "/api/v1."),
+    ("a redirect to a login", LOGIN, "redirect to https", "wants a login in a browser"),
+    ("an empty token first", first(""), "'' 0.900", "an empty token, which stands for a control token"),
+    ("a line break first", first("\n"), "0.900", "begins with a blank or a line break"),
+    ("a thought without a mark", first("Okay"), "'Okay' 0.900", "enable_thinking: false"),
+    ("tokens by their ids", TOKEN_IDS, "284 0.900", "return_tokens_as_token_ids: false"),
+    ("numbers that are none", NAN, "are not numbers", "--dtype float32"),
+    ("a generic error", error(400, "Bad request"), "400: Bad request", "Check grader.model_name"),
 ]
 
 
@@ -216,3 +249,52 @@ def test_a_bound_above_its_bar_is_told_with_the_settings_that_lower_it(serve: Se
     with pytest.raises(InputError, match=r"above max_bound.*") as caught:
         serve(lambda request: answer_of_entries(top)).grader().grade([conversation("Hello")], QUESTIONS)
     assert "Raise grader.top_logprobs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(error(400, "Something else"), id="400"),
+        pytest.param(error(403, "This country is not supported"), id="403"),
+        pytest.param(error(404, "No endpoints found matching your data policy"), id="404"),
+    ],
+)
+def test_words_that_say_what_is_wrong_get_no_guess_about_the_address_the_key_or_the_name(
+    serve: Serve, reply: Reply
+) -> None:
+    with pytest.raises(InputError) as caught:
+        serve(lambda request: reply).grader(wait_s=0.5).grade([conversation("Hello")], QUESTIONS)
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(error(400, "cannot unmarshal array into Go struct field .prompt of type string"), id="Ollama"),
+        pytest.param(Reply(422, "prompt: data did not match any variant of untagged enum Prompt"), id="TGI"),
+        pytest.param(error(404, "This is a chat model and not supported in the v1/completions endpoint."), id="OpenAI"),
+    ],
+)
+def test_a_server_that_takes_no_token_ids_is_told_to_be_asked_in_chats(serve: Serve, reply: Reply) -> None:
+    settings = serve(lambda request: reply).settings(endpoint="completions", wait_s=0.5)
+    with pytest.raises(InputError) as caught:
+        OpenAIGrader(settings, ModelRef(path="rbr_sandbox/models/grader", revision=None)).grade(
+            [conversation("Hello")], QUESTIONS
+        )
+    assert caught.value.hint == "The server takes no token ids. Set grader.endpoint to chat."
+
+
+@pytest.mark.parametrize(
+    ("base_url", "header"),
+    [
+        pytest.param("https://judge.openai.azure.com/openai/v1", {"api-key": "key-1"}, id="Azure's host"),
+        pytest.param(
+            "https://gateway.example/openai/deployments/judge?api-version=2024-10-21",
+            {"api-key": "key-1"},
+            id="Azure's version",
+        ),
+        pytest.param("http://127.0.0.1:8000/v1", {"Authorization": "Bearer key-1"}, id="others"),
+    ],
+)
+def test_the_key_is_in_the_header_that_the_server_reads(base_url: str, header: dict[str, str]) -> None:
+    assert Address(base_url, "key-1").key_header == header
