@@ -156,11 +156,10 @@ def test_the_class_is_shown_if_it_does_not_depend_on_the_unread_answers() -> Non
 def test_brackets_and_emoji_codes_in_prompt_and_reply_are_shown_as_they_are() -> None:
     features = feature_map(load_rulebook(ROOT / "rulebook").behavior, "hard_refusal")
     explanation = explain_without_weights(features, np.full(len(features.propositions), 0.01), np.nan)
+    reply = "No :smile: [/b]"
     prompt = [{"role": "user", "content": "[bold]Hi[/INST] \\"}]
     problem = "grader.base_url: bad [/INST] token"
-    text = text_of(
-        ExplainedReply(prompt, "No :smile: [/b]", "K-R", None, "hard_refusal", "files", explanation, problem)
-    )
+    text = text_of(ExplainedReply(prompt, reply, "K-R", None, "hard_refusal", "files", explanation, problem))
     assert "User       [bold]Hi[/INST] \\\n" in text
     assert "Assistant  No :smile: [/b]\n" in text
     assert f"R_rm is unknown ({problem})" in text
