@@ -89,12 +89,12 @@ def classify(
 ) -> None:
     """Classify labeled replies by their labels and the class rules, and count the replies of each class."""
     from rbr.classes.classification import gold_classes
-    from rbr.files.data_files import load_gold_labels
+    from rbr.classes.gold_rows import load_gold_rows
     from rbr.rulebook import load_rulebook
     from rbr_dagster.views.classify_view import as_json, as_table
 
     rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
-    rows = gold_classes(load_gold_labels(gold), rules, where=str(gold))
+    rows = gold_classes(load_gold_rows(gold, rules), rules, where=str(gold))
     if json_output:
         typer.echo(as_json(rows, rules.behavior))
     else:
