@@ -141,6 +141,18 @@ def test_metrics_of_a_split_with_brackets_in_its_name_keep_the_name(tmp_path: Pa
     assert "[bold] (10), judged by the [/INST]" in console.export_text()
 
 
+def test_a_run_names_the_report_only_if_there_is_one(tmp_path: Path) -> None:
+    run = ("run", "--profile", "tiny", "--only", "rulebook/behavior")
+    first = rbr(*run, home=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "1 assets made" in first.stdout
+    assert "Report" not in first.stdout
+    report = tmp_path / "reports" / "safety_report.html"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text("A report.", encoding="utf-8")
+    assert f"Report   {report}\n" in rbr(*run, home=tmp_path).stdout
+
+
 def test_profiles_of_the_clone_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RBR_HOME", "RBR_PROFILE", "RBR_RULEBOOK"):
         monkeypatch.delenv(name, raising=False)
