@@ -88,8 +88,8 @@ def classify(
     json_output: JsonOption = False,
 ) -> None:
     """Classify labeled replies by their labels and the class rules, and count the replies of each class."""
+    from rbr.classes.checked_gold import load_gold_rows
     from rbr.classes.classification import gold_classes
-    from rbr.classes.gold_rows import load_gold_rows
     from rbr.rulebook import load_rulebook
     from rbr_dagster.views.classify_view import as_json, as_table
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rbr.classes.gold_rows import load_gold_rows
+from rbr.classes.checked_gold import load_gold_rows
 from rbr.grading import Question
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook, propositions_needed
