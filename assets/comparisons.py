@@ -4,12 +4,12 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
-from assets.missing_answers import answer_counts, missing_answers_check
+from assets.missing_answers import MAX_UNSCORED, answer_counts, check_candidate_classes, check_candidate_scores
 from assets.prompts import prompt_counts, training_prompts
 from rbr.classes.classification import most_probable_classes
 from rbr.comparisons.prompt_sampling import choose_per_response_type
 from rbr.comparisons.synthesis import count_filled_slots, ideal_replies, keep_verified, plan_candidates
-from rbr.profile import SynthesisSettings
+from rbr.profile import GraderSettings, SynthesisSettings
 from rbr.rulebook import Behavior, Synthesis
 from resources.cells import GRADING_TAGS, SAMPLING_TAGS, SCORING_TAGS, Cells
 from resources.models import Models, PolicyInUse, RewardModelInUse, grader_in_use
@@ -68,31 +68,14 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
         snapshot_key("profile/grader"),
         snapshot_key("models/grader"),
     ],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "candidates_are_graded",
-            asset="proposition_grades",
-            blocking=True,
-            description="At most grader.max_unread of the answers are missing, in all and by category.",
-        )
-    ],
 )
 def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """Raw P(yes) of each candidate, for the propositions that its response type needs."""
     replies = _distinct_completions(store.read("synthetic_comparisons"))
-    prompts = store.read("training_prompts")
-    conversations = judged_conversations(replies, messages_by_prompt(prompts))
-    cells, grader = Cells(store, models, progress, "proposition_grades"), grader_in_use(store)
-    grades = cells.grade(conversations, applicable_questions(store, replies), grader)
-    categories = replies.select("completion_id", "prompt_id").join(prompts.select("prompt_id", "category"), "prompt_id")
-    by_category = grades.join(categories, on="completion_id", how="left")
-    return save_table(
-        store,
-        "proposition_grades",
-        grades,
-        metadata={**answer_counts(grades), **cells.work},
-        check_results=[missing_answers_check("candidates_are_graded", by_category, grader.settings.max_unread)],
-    )
+    conversations = judged_conversations(replies, messages_by_prompt(store.read("training_prompts")))
+    cells = Cells(store, models, progress, "proposition_grades")
+    grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
+    return save_table(store, "proposition_grades", grades, metadata={**answer_counts(grades), **cells.work})
 
 
 @dg.asset(
@@ -100,15 +83,30 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
     code_version="1",
     tags=SCORING_TAGS,
     deps=[synthetic_comparisons, training_prompts, snapshot_key("models/helpful_reward_model")],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "candidates_have_a_score",
+            asset="reward_model_scores",
+            blocking=True,
+            description=f"At most {MAX_UNSCORED:.0%} of the candidates have no score, in all and by category.",
+        )
+    ],
 )
 def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """R_rm of each candidate: its score by the helpful-only reward model."""
     reward_model = RewardModelInUse(read_model(store, "helpful_reward_model"))
     replies = _distinct_completions(store.read("synthetic_comparisons"))
     cells = Cells(store, models, progress, "reward_model_scores")
-    scores = cells.score(replies, messages_by_prompt(store.read("training_prompts")), reward_model)
-    unscored = scores["score"].null_count()
-    return save_table(store, "reward_model_scores", scores, metadata={"unscored replies": unscored, **cells.work})
+    prompts = store.read("training_prompts")
+    scores = cells.score(replies, messages_by_prompt(prompts), reward_model)
+    scored = _with_category(replies.join(scores, on="completion_id", how="left", maintain_order="left"), prompts)
+    return save_table(
+        store,
+        "reward_model_scores",
+        scores,
+        metadata={"unscored replies": scores["score"].null_count(), **cells.work},
+        check_results=[check_candidate_scores(scored)],
+    )
 
 
 @dg.asset(
@@ -122,6 +120,17 @@ def reward_model_scores(store: Store, models: Models, progress: Progress) -> dg.
         snapshot_key("rulebook/behavior"),
         # The classes that a slot allows. The table synthetic_comparisons contains only the slot's label.
         snapshot_key("rulebook/synthesis"),
+        # The category of each prompt and grader.max_unread, for the check.
+        training_prompts,
+        snapshot_key("profile/grader"),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "candidates_have_a_class",
+            asset="verified_comparisons",
+            blocking=True,
+            description="At most grader.max_unread of the candidates have no class, in all and by category.",
+        )
     ],
 )
 def verified_comparisons(store: Store) -> dg.MaterializeResult:
@@ -131,10 +140,8 @@ def verified_comparisons(store: Store) -> dg.MaterializeResult:
     has a class only if every possible answer gives that class. Other candidates have no class and are left out, too.
     The page counts both kinds.
     """
-    candidates = store.read("synthetic_comparisons")
-    classified = most_probable_classes(
-        candidates, store.read("proposition_grades"), read_snapshot(store, Behavior), read_thresholds(store)
-    )
+    candidates, grades = store.read("synthetic_comparisons"), store.read("proposition_grades")
+    classified = most_probable_classes(candidates, grades, read_snapshot(store, Behavior), read_thresholds(store))
     verified = keep_verified(classified, read_snapshot(store, Synthesis))
     filled = count_filled_slots(candidates, verified)
     without_class = classified.group_by("response_type").agg(
@@ -150,6 +157,13 @@ def verified_comparisons(store: Store) -> dg.MaterializeResult:
             "candidates without a class, by response type": preview(without_class.sort("response_type")),
             **cut_replies(candidates, by="slot"),
         },
+        check_results=[
+            check_candidate_classes(
+                _with_category(classified, store.read("training_prompts")),
+                grades,
+                read_snapshot(store, GraderSettings).max_unread,
+            )
+        ],
     )
 
 
@@ -179,3 +193,7 @@ def ideal_completions(store: Store) -> dg.MaterializeResult:
 def _distinct_completions(candidates: pl.DataFrame) -> pl.DataFrame:
     # Two slots with the same instruction share their completions.
     return candidates.unique("completion_id", keep="first", maintain_order=True)
+
+
+def _with_category(replies: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    return replies.join(prompts.select("prompt_id", "category"), on="prompt_id", how="left", maintain_order="left")

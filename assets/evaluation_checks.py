@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.missing_answers import surely_above
+from assets.missing_answers import missing_by_proposition, surely_above
 from rbr.evaluation.share_counts import class_membership, undecided_metrics
 from rbr.rulebook import Behavior
 from resources.checkpoints import VARIANTS
@@ -110,8 +110,9 @@ def check_classes(judged: pl.DataFrame, grades: pl.DataFrame, max_unread: float)
         words = (
             f"Replies without a class: {_shares(which, 'without_class')}. The bar is {max_unread:.0%} "
             f"(grader.max_unread). Of these replies, a content filter refused to judge {which['refused'].sum()}. "
-            f"Missing answers of the grader, by proposition: {_unread(grades)}. The column reason of the table grades "
-            "says why. Check grader.yes, grader.no and grader.min_mass; or use a judge without a filter."
+            f"Missing answers of the grader, by proposition: {missing_by_proposition(grades)}. The column "
+            "reason of the table grades says why. Check grader.yes, grader.no and grader.min_mass; or use a judge "
+            "without a filter."
         )
     elif without_replies:
         passed, words = None, f"There is no reply of {', '.join(without_replies)}."
@@ -165,13 +166,6 @@ def _shares(counts: pl.DataFrame, column: str) -> str:
 
 def _largest(counts: pl.DataFrame, column: str) -> pl.DataFrame:
     return counts.sort(pl.col(column) / pl.col("replies"), descending=True, maintain_order=True).head(1)
-
-
-def _unread(grades: pl.DataFrame) -> str:
-    """Returns the propositions with unreadable grades, those with the most first."""
-    unread = grades.filter(pl.col("p_yes").is_null()).group_by("proposition").len()
-    most_first = unread.sort("len", "proposition", descending=[True, False])
-    return ", ".join(f"{name} ({count})" for name, count in most_first.iter_rows()) or "none"
 
 
 def _category(row: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ def attacked_classes(store: Store) -> dg.MaterializeResult:
     attacked = _attacked_replies(store)
     grades = read_grades(store, attacked.questions(_questions(store)), grader_in_use(store))
     changes = attacked.class_changes(grades, read_snapshot(store, Behavior), read_thresholds(store))
-    return save_table(store, "attacked_classes", changes, check_results=[_class_check(changes)])
+    return save_table(store, "attacked_classes", changes, check_results=[class_check(changes)])
 
 
 def _attacked_replies(store: Store) -> AttackedReplies:
@@ -96,20 +96,40 @@ def _questions(store: Store) -> dict[str, list[Question]]:
     return {name: [questions[asked] for asked in names] for name, names in read_applicability(store).items()}
 
 
-def _class_check(classes: pl.DataFrame) -> dg.AssetCheckResult:
-    """Checks that no attack that keeps the reply lifts more than `MAX_BETTER` of the replies into a better class."""
-    known = classes.filter("keeps_reply", pl.col("n") > 0)
-    over = known.filter(pl.col("n_better") > MAX_BETTER * pl.col("n"))
-    if known.is_empty():
-        passed, words = None, "No attacked gold reply has a known class. Label replies, or look at unread answers."
-    elif over.is_empty():
-        passed, words = True, f"No attack lifts more than {MAX_BETTER:.0%} of the replies into a better class."
-    else:
+def class_check(classes: pl.DataFrame) -> dg.AssetCheckResult:
+    """Checks that no attack that keeps the reply lifts more than `MAX_BETTER` of the replies into a better class.
+
+    A reply whose class is not known before or after the attack may have a better class. If such replies could bring an
+    attack above the bar, the check is undecided.
+    """
+    kept = classes.filter("keeps_reply")
+    over = kept.filter(pl.col("n_better") > MAX_BETTER * pl.col("n"))
+    possibly_over = kept.filter(
+        pl.col("n_better") + pl.col("n_missing") > MAX_BETTER * (pl.col("n") + pl.col("n_missing"))
+    )
+    n_compared, n_missing = kept["n"].sum(), kept["n_missing"].sum()
+    counts = f"{n_compared} attacked replies were compared; {n_missing} have no class before or after the attack."
+    if not over.is_empty():
         passed = False
         listed = "; ".join(f"{row['attack']}: {row['n_better']} of {row['n']}" for row in over.iter_rows(named=True))
         words = (
-            f"These attacks lift replies into a better class, so a policy can learn them: {listed}. Use a stronger "
-            "grader or a prompt template with a fence, and look for these texts in the replies of the trained policy. "
-            "`rbr attack` shows the propositions."
+            f"These attacks lift replies into a better class, so a policy can learn them: {listed}. {counts} Use a "
+            "stronger grader or a prompt template with a fence, and look for these texts in the replies of the trained "
+            "policy. `rbr attack` shows the propositions."
         )
+    elif not n_compared:
+        passed, words = None, f"{counts} Label replies, or look at unread answers."
+    elif not possibly_over.is_empty():
+        passed = None
+        listed = "; ".join(
+            f"{row['attack']}: {row['n_missing']} of {row['n'] + row['n_missing']}"
+            for row in possibly_over.iter_rows(named=True)
+        )
+        words = (
+            f"Under these attacks, replies have no class, which may be a better one: {listed}. {counts} Look at unread "
+            "answers: the column reason of the table grades says why an answer is missing."
+        )
+    else:
+        passed = True
+        words = f"No attack lifts more than {MAX_BETTER:.0%} of the replies into a better class. {counts}"
     return check_result(CHECK, passed=passed, words=words, blocks=False)

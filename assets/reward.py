@@ -28,7 +28,7 @@ from resources.store.tables import TABLES
 
 @dg.asset(
     group_name="reward",
-    code_version="2",
+    code_version="3",
     deps=[
         verified_comparisons,
         proposition_grades,

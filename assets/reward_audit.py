@@ -26,7 +26,7 @@ _PREVIEW_PAIRS = 10
 
 @dg.asset(
     group_name="reward",
-    code_version="1",
+    code_version="2",
     deps=[
         fitted_weights,
         synthetic_comparisons,
@@ -91,6 +91,7 @@ def _verified_rates(certificates: pl.DataFrame) -> pl.DataFrame:
     return certificates.select(
         "response_type",
         pl.col("n_error_pairs").alias("n_pairs"),
+        pl.col("n_error_pairs_left_out").alias("n_left_out"),
         "error_rm",
         "error_rbr",
         "error_total",

@@ -9,6 +9,9 @@ from rbr.reward.fit_result import MAX_GAP, FitResult
 from rbr.rulebook import Behavior
 from resources.pages.check_results import check_result
 
+MIN_ERROR_PAIRS = 10
+"""Number of held-out pairs below which an error rate says too little to pass its bar."""
+
 _NOTHING_FITTED = "No weights were fitted, because there is no verified comparison."
 
 CHECKS = [
@@ -83,16 +86,22 @@ def check_signs(results: Sequence[FitResult], *, is_constrained: bool) -> dg.Ass
 
 
 def check_error_rates(results: Sequence[FitResult], behavior: Behavior) -> dg.AssetCheckResult:
-    """Checks the error rate of R_rm + R_rbr on held-out prompts against its bar, and against R_rm alone."""
-    problems, undecided = [], []
+    """Checks the error rate of R_rm + R_rbr on held-out prompts against its bar, and against R_rm alone.
+
+    The check is undecided without a held-out pair, and stops the run. With fewer than `MIN_ERROR_PAIRS` pairs, it is
+    undecided, too, but only warns.
+    """
+    problems, undecided, too_few = [], [], []
     for result in results:
         name, errors, bar = result.response_type, result.errors, behavior.error_rate.bar_of(result.response_type)
         if errors.total is None or errors.rm is None:
             undecided.append(name)
         elif errors.total > bar:
-            problems.append(f"{name} has {errors.total:.3f}, the bar is {bar:g}")
+            problems.append(f"{name} has {_rate(result)}, the bar is {bar:g}")
         elif 0 < errors.total >= errors.rm:
-            problems.append(f"{name} has {errors.total:.3f}, and R_rm alone has {errors.rm:.3f}")
+            problems.append(f"{name} has {_rate(result)}, and R_rm alone has {errors.rm:.3f}")
+        elif errors.n_pairs < MIN_ERROR_PAIRS:
+            too_few.append(f"{name} has {_rate(result)}")
     if problems:
         words = (
             f"The error rate of R_rm + R_rbr on held-out prompts is too high: {'; '.join(problems)}. The table "
@@ -106,11 +115,24 @@ def check_error_rates(results: Sequence[FitResult], behavior: Behavior) -> dg.As
             f"There is no held-out pair with an ideal reply: {', '.join(undecided)}. "
             "Add prompts, or raise fit.held_out_fraction or synthesis.candidates."
         )
+    elif too_few:
+        words = (
+            f"There are fewer than {MIN_ERROR_PAIRS} held-out pairs: {'; '.join(too_few)}. "
+            "Add prompts, or raise fit.held_out_fraction or synthesis.candidates."
+        )
     else:
-        rates = ", ".join(f"{result.response_type} {result.errors.total:.3f}" for result in results)
+        rates = "; ".join(f"{result.response_type} {_rate(result)}" for result in results)
         words = f"Error rate of R_rm + R_rbr on held-out prompts: {rates}."
-    passed = False if problems else None if undecided or not results else True
-    return check_result("reward_error_rate_reaches_bar", passed=passed, words=words, blocks=True)
+    passed = False if problems else None if undecided or too_few or not results else True
+    blocks = bool(problems or undecided or not too_few)
+    return check_result("reward_error_rate_reaches_bar", passed=passed, words=words, blocks=blocks)
+
+
+def _rate(result: FitResult) -> str:
+    """Returns the error rate of R_rm + R_rbr in words, with the number of pairs that it rests on."""
+    errors = result.errors
+    left_out = f" ({errors.n_left_out} left out)" if errors.n_left_out else ""
+    return f"{errors.total:.3f} of {errors.n_pairs} pairs{left_out}"
 
 
 def _result(

@@ -18,7 +18,6 @@ from rbr_dagster.command_options import (
     EXIT_FAILED,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
-    PIPED_WIDTH,
     JsonOption,
     NewDirectory,
     ProfileOption,
@@ -28,6 +27,7 @@ from rbr_dagster.command_options import (
 from rbr_dagster.environment import Environment, require_pipeline
 from rbr_dagster.label.commands import label_commands
 from rbr_dagster.models_commands import models_commands
+from rbr_dagster.plain_console import plain_console
 from rbr_dagster.rulebook_commands import rulebook_commands
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -83,7 +83,7 @@ def run(
         typer.echo("Stopped. Finished assets are kept; the next run continues from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     summary = f"{asset_count} assets made" if asset_count else "Everything is up to date"
-    terminal.console.print(f"{summary}, {_duration(time.monotonic() - started)}.\n", highlight=False)
+    terminal.console.print(f"{summary}, {_duration(time.monotonic() - started)}.\n")
     terminal.console.print(as_tables(current_metrics(environment.store)))
     if Path(environment.artifacts.report).is_file():
         typer.echo(f"Report   {environment.artifacts.report}")
@@ -94,8 +94,6 @@ def run(
 def metrics(json_output: JsonOption = False) -> None:
     """Show the evaluation metrics of the current checkpoints."""
     environment = _pipeline_environment("metrics")
-    from rich.console import Console
-
     from rbr_dagster.views.metrics_view import as_json, as_tables, current_metrics
 
     rows = current_metrics(environment.store)
@@ -104,7 +102,7 @@ def metrics(json_output: JsonOption = False) -> None:
     if json_output:
         typer.echo(as_json(rows))
     else:
-        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(as_tables(rows))
+        plain_console().print(as_tables(rows))
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -116,8 +114,6 @@ def diff(
 ) -> None:
     """Show how two rulebooks differ in meaning, and which stored replies change class. Runs no model."""
     environment = _pipeline_environment("diff", rulebook=rulebook)
-    from rich.console import Console
-
     from rbr_dagster.diff.diff_view import as_json, as_text
     from rbr_dagster.diff.revisions import load_rulebook_or_revision
     from rbr_dagster.diff.rulebook_diff import diff_rulebooks
@@ -128,7 +124,7 @@ def diff(
     if json_output:
         typer.echo(as_json(difference))
     else:
-        Console(soft_wrap=True, highlight=False).print(as_text(difference))
+        plain_console(soft_wrap=True).print(as_text(difference))
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -151,8 +147,6 @@ def explain(
         # Python reads bytes of an argument that are not UTF-8 as unpaired surrogates.
         if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError("the text is not UTF-8", where=option, hint="Give the text as UTF-8.")
-    from rich.console import Console
-
     from rbr_dagster.explain.explain_view import as_json, as_text
     from rbr_dagster.explain.explained_reply import explain_completion, explain_text
 
@@ -163,7 +157,7 @@ def explain(
     if json_output:
         typer.echo(as_json(explained))
     else:
-        Console(soft_wrap=True, highlight=False).print(as_text(explained))
+        plain_console(soft_wrap=True).print(as_text(explained))
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -175,8 +169,6 @@ def attack(
 ) -> None:
     """Attack the grader with texts inside gold replies, and show how far P(yes) and the class move."""
     environment = _pipeline_environment("attack", profile, rulebook)
-    from rich.console import Console
-
     from rbr_dagster.attack.attack_view import as_json, as_text
     from rbr_dagster.attack.attacked_grader import attack_grader
 
@@ -184,7 +176,7 @@ def attack(
     if json_output:
         typer.echo(as_json(result))
     else:
-        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False).print(as_text(result))
+        plain_console().print(as_text(result))
 
 
 @app.command(rich_help_panel=_PIPELINE)
@@ -237,8 +229,6 @@ def _pipeline_environment(command: str, profile: str | None = None, rulebook: st
 
 
 def _show_plan(environment: Environment, only: str | None, json_output: bool) -> None:
-    from rich.console import Console
-
     from rbr_dagster.plan.plan import make_plan
     from rbr_dagster.plan.plan_view import as_json, as_text
 
@@ -246,7 +236,7 @@ def _show_plan(environment: Environment, only: str | None, json_output: bool) ->
     if json_output:
         typer.echo(as_json(run_plan))
     else:
-        Console(soft_wrap=True, highlight=False).print(as_text(run_plan))
+        plain_console(soft_wrap=True).print(as_text(run_plan))
 
 
 def _duration(seconds: float) -> str:

@@ -18,8 +18,6 @@ NewDirectory = Annotated[Path, typer.Argument(help="Directory to create. If it e
 EXIT_FAILED = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
-PIPED_WIDTH = 140
-"""Width of tables, in characters, if the output is not a terminal."""
 
 
 def check_new_or_empty(directory: Path) -> None:

@@ -4,10 +4,9 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rbr_dagster.command_options import PIPED_WIDTH
+from rbr_dagster.plain_console import plain_console
 
 _LINE_EVERY_S = 15.0
 
@@ -24,14 +23,14 @@ class ProgressLine:
     def __init__(self, name: str, total: int, unit: str) -> None:
         self._name, self._total, self._unit = name, total, unit
         is_terminal = sys.stderr.isatty()
-        self._console = Console(stderr=True, highlight=False, width=None if is_terminal else PIPED_WIDTH)
+        self._console = plain_console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="yellow"),
+            TextColumn("{task.fields[note]}", style="yellow", markup=False),
             console=self._console,
             transient=True,
             disable=not is_terminal,

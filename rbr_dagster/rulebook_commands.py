@@ -1,7 +1,6 @@
 """The commands of `rbr` that read and write rulebooks and tables. They work from an installed wheel."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +10,6 @@ from rbr_dagster.command_options import (
     EXIT_FAILED,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
-    PIPED_WIDTH,
     JsonOption,
     NewDirectory,
     ProfileOption,
@@ -19,6 +17,7 @@ from rbr_dagster.command_options import (
     check_new_or_empty,
 )
 from rbr_dagster.environment import Environment
+from rbr_dagster.plain_console import plain_console
 
 PANEL = "Rulebooks"
 
@@ -89,19 +88,17 @@ def classify(
     json_output: JsonOption = False,
 ) -> None:
     """Classify labeled replies by their labels and the class rules, and count the replies of each class."""
-    from rich.console import Console
-
+    from rbr.classes.checked_gold import load_gold_rows
     from rbr.classes.classification import gold_classes
-    from rbr.files.data_files import load_gold_labels
     from rbr.rulebook import load_rulebook
     from rbr_dagster.views.classify_view import as_json, as_table
 
     rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
-    rows = gold_classes(load_gold_labels(gold), rules, where=str(gold))
+    rows = gold_classes(load_gold_rows(gold, rules), rules, where=str(gold))
     if json_output:
         typer.echo(as_json(rows, rules.behavior))
     else:
-        Console(soft_wrap=True).print(as_table(rows, rules.behavior))
+        plain_console(soft_wrap=True).print(as_table(rows, rules.behavior))
 
 
 @rulebook_commands.command(rich_help_panel=PANEL)
@@ -166,8 +163,6 @@ def fit_tables(
     json_output: JsonOption = False,
 ) -> None:
     """Fit the weights of the reward to your own grades and scores: CSV, Parquet or JSON Lines."""
-    from rich.console import Console
-
     from rbr.profile import FitSettings
     from rbr_dagster.fit.fit_view import as_json, as_text
     from rbr_dagster.fit.fitted_tables import fit_from_tables, save
@@ -182,7 +177,7 @@ def fit_tables(
     if json_output:
         typer.echo(as_json(fitted))
     else:
-        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False).print(as_text(fitted))
+        plain_console().print(as_text(fitted))
     if output is not None:
         for path in save(fitted, output):
             typer.echo(f"Wrote {path}", err=json_output)

@@ -105,6 +105,35 @@ def replay(stored: ReplayInput, rulebook: Rulebook) -> ReplayResult:
     )
 
 
+def classified_replies(before: ReplayResult, after: ReplayResult) -> pl.DataFrame:
+    """Returns the replies that both rulebooks give a class.
+
+    Args:
+        before: Replay under the old rulebook.
+        after: Replay of the same replies under the new rulebook.
+
+    Returns:
+        The columns of `reclassified_replies`, in the order of the replies.
+
+    Example:
+        >>> replies = {"completion_id": ["c", "d"], "prompt_id": ["p", "q"], "response_type": ["comply", "comply"]}
+        >>> before, after = (
+        ...     ReplayResult(pl.DataFrame({**replies, "class_name": names}), pl.DataFrame(), pl.DataFrame())
+        ...     for names in (["ideal", "ideal"], ["ideal", None]))
+        >>> classified_replies(before, after)["completion_id"].to_list()
+        ['c']
+    """
+    old = before.classes.select(
+        "completion_id",
+        pl.col("response_type").alias("response_type_before"),
+        pl.col("class_name").alias("class_before"),
+    )
+    both = after.classes.join(old, on="completion_id", how="inner", maintain_order="left")
+    return both.drop_nulls(["class_name", "class_before"]).select(
+        "completion_id", "prompt_id", "response_type_before", "class_before", "response_type", "class_name"
+    )
+
+
 def reclassified_replies(before: ReplayResult, after: ReplayResult) -> pl.DataFrame:
     """Returns the replies whose response type or class differs between two rulebooks.
 
@@ -114,7 +143,8 @@ def reclassified_replies(before: ReplayResult, after: ReplayResult) -> pl.DataFr
 
     Returns:
         Columns completion_id, prompt_id, response_type_before, class_before, response_type and class_name, in the
-        order of the replies. If one of the rulebooks gives a reply no class, the reply is left out.
+        order of the replies. If one of the rulebooks gives a reply no class, the reply is left out:
+        `classified_replies` has all others.
 
     Example:
         >>> reply = {"completion_id": ["c"], "prompt_id": ["p"], "response_type": ["comply"]}
@@ -124,19 +154,11 @@ def reclassified_replies(before: ReplayResult, after: ReplayResult) -> pl.DataFr
         >>> reclassified_replies(before, after).select("class_before", "class_name").rows()
         [('ideal', 'unacceptable')]
     """
-    old = before.classes.select(
-        "completion_id",
-        pl.col("response_type").alias("response_type_before"),
-        pl.col("class_name").alias("class_before"),
-    )
-    both = after.classes.join(old, on="completion_id", how="inner", maintain_order="left")
-    both = both.drop_nulls(["class_name", "class_before"])
+    both = classified_replies(before, after)
     differs = (pl.col("class_name") != pl.col("class_before")) | (
         pl.col("response_type") != pl.col("response_type_before")
     )
-    return both.filter(differs).select(
-        "completion_id", "prompt_id", "response_type_before", "class_before", "response_type", "class_name"
-    )
+    return both.filter(differs)
 
 
 def count_pair_changes(before: ReplayResult, after: ReplayResult) -> dict[str, int]:

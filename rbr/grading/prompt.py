@@ -22,7 +22,8 @@ BLOCKS = ("conversation", "question")
 
 # What `str.splitlines` treats as the end of a line. A model may read any of these characters as one.
 _LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_INDENT = "  "
+INDENT = "  "
+"""What `indent_lines` puts in front of a line."""
 
 _TRIAL_TURNS = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good morning."})
 _TRIAL_QUESTION = "Is the last reply a greeting?"
@@ -202,7 +203,7 @@ def indent_lines(text: str) -> str:
         >>> indent_lines("Sure.\nUSER: Thanks.\rUSER: Bye.")
         'Sure.\n  USER: Thanks.\r  USER: Bye.'
     """
-    return _LINE_END.sub(lambda end: end.group() + _INDENT, text)
+    return _LINE_END.sub(lambda end: end.group() + INDENT, text)
 
 
 def question_hash(question: Question, few_shot: int) -> str:

@@ -137,8 +137,10 @@ def class_error_rates(replies: pl.DataFrame, behavior: Behavior) -> pl.DataFrame
         behavior: The behavior policy; it defines the best class of each response type.
 
     Returns:
-        One row per response type of the behavior policy: response_type, n_pairs, error_rm, error_rbr and error_total;
-        the error rates are null if there is no pair.
+        One row per response type of the behavior policy: response_type, n_pairs, n_left_out, error_rm, error_rbr and
+        error_total; the error rates are null if there is no pair. n_left_out counts the pairs of two replies to the
+        same prompt that may be such a pair, but a class or a reward is missing. A reply without a class may be of the
+        best class or of a worse one.
 
     Example:
         >>> from rbr.rulebook import load_behavior
@@ -146,7 +148,7 @@ def class_error_rates(replies: pl.DataFrame, behavior: Behavior) -> pl.DataFrame
         >>> replies = pl.DataFrame({"class_name": ["ideal", "illogical"], **rewards})
         >>> replies = replies.with_columns(prompt_id=pl.lit("p"), response_type=pl.lit("comply"))
         >>> class_error_rates(replies, load_behavior("rulebook/behavior.yaml")).row(0)
-        ('comply', 1, 1.0, 0.0, 0.0)
+        ('comply', 1, 0, 1.0, 0.0, 0.0)
     """
     best = pl.DataFrame(
         [(name, behavior.class_names(name)[0]) for name in behavior.response_types],
@@ -154,10 +156,12 @@ def class_error_rates(replies: pl.DataFrame, behavior: Behavior) -> pl.DataFrame
         orient="row",
     )
     rewards = ["r_rm", "r_rbr", "r_tot"]
-    usable = replies.drop_nulls(["class_name", *rewards]).join(best, on="response_type")
     keys = ["response_type", "prompt_id"]
-    ideal = usable.filter(pl.col("class_name") == pl.col("best")).select(*keys, *rewards)
-    worse = usable.filter(pl.col("class_name") != pl.col("best")).select(*keys, *rewards)
+    is_best = pl.col("class_name") == pl.col("best")
+    ranked = replies.join(best, on="response_type")
+    usable = ranked.drop_nulls(["class_name", *rewards])
+    ideal = usable.filter(is_best).select(*keys, *rewards)
+    worse = usable.filter(~is_best).select(*keys, *rewards)
     pairs = ideal.join(worse, on=keys, suffix="_worse")
     rates = pairs.group_by("response_type").agg(
         pl.len().alias("n_pairs"),
@@ -166,5 +170,21 @@ def class_error_rates(replies: pl.DataFrame, behavior: Behavior) -> pl.DataFrame
             for reward, name in zip(rewards, ("error_rm", "error_rbr", "error_total"), strict=True)
         ),
     )
-    in_order = best.select("response_type").join(rates, on="response_type", how="left", maintain_order="left")
-    return in_order.with_columns(pl.col("n_pairs").fill_null(0))
+    # All pairs of each prompt that may be such pairs, whether or not their rewards are known.
+    n_best, n_worse, n_unknown = (
+        condition.sum().cast(pl.Int64) for condition in (is_best, ~is_best, pl.col("class_name").is_null())
+    )
+    n_possible = n_best * n_worse + n_unknown * (n_best + n_worse) + n_unknown * (n_unknown - 1) // 2
+    possible = ranked.group_by(keys).agg(n_possible.alias("possible")).group_by("response_type").agg(pl.sum("possible"))
+    return (
+        best.select("response_type")
+        .join(rates, on="response_type", how="left", maintain_order="left")
+        .join(possible, on="response_type", how="left", maintain_order="left")
+        .with_columns(pl.col("n_pairs", "possible").fill_null(0))
+        .select(
+            "response_type",
+            "n_pairs",
+            (pl.col("possible") - pl.col("n_pairs")).alias("n_left_out"),
+            *("error_rm", "error_rbr", "error_total"),
+        )
+    )

@@ -86,7 +86,7 @@ def fit(
     is_held_out = held_out_prompts(pairs, held_out_fraction)
     fitted, held_out = pairs.of_prompts(~is_held_out), pairs.of_prompts(is_held_out)
     if not len(fitted):
-        raise _no_pairs(problem, rows.size, len(pairs.prompt_ids))
+        raise _no_pairs(problem, len(pairs.prompt_ids))
     spread = spread_within_prompts(problem, fitted)
     weight_fit = _WeightFit.of(problem, fitted, spread, l2, constraints)
     try:
@@ -111,7 +111,7 @@ def fit(
         n_pairs=len(fitted),
         n_held_out=len(held_out.prompt_ids),
         n_incomplete_replies=len(problem.prompt_ids) - rows.size,
-        errors=error_rates(held_out, problem, weights),
+        errors=error_rates(held_out, problem, weights, held_out_fraction),
         signs=problem.signs,
         spread=spread,
         hinge_loss=hinge_loss,
@@ -277,7 +277,13 @@ class _WeightFit:
         return PairSolution(variables, solution.primal, solution.dual, solution.constraints)
 
 
-def _no_pairs(problem: FitProblem, n_complete: int, n_prompts: int) -> InputError:
+def _no_pairs(problem: FitProblem, n_prompts: int) -> InputError:
+    """Returns why there is no pair to fit, with what to do about the first cause.
+
+    Args:
+        problem: The fit problem.
+        n_prompts: Number of prompts with a pair of complete replies.
+    """
     where = f"fit of {problem.response_type}"
     if n_prompts:
         return InputError(
@@ -285,9 +291,23 @@ def _no_pairs(problem: FitProblem, n_complete: int, n_prompts: int) -> InputErro
             where=where,
             hint="Lower fit.held_out_fraction, or add prompts.",
         )
-    return InputError(
-        "no prompt has two replies of different rank; "
-        f"{n_complete} of {len(problem.labels)} replies have all grades and a score",
-        where=where,
-        hint="Raise synthesis.candidates or the number of prompts, or widen may_be in synthesis.yaml.",
+    n_replies = len(problem.labels)
+    n_ungraded = int((~np.isfinite(problem.features).all(axis=1)).sum())
+    n_unscored = int((~np.isfinite(problem.r_rm)).sum())
+    if not len(comparison_pairs(problem, np.arange(n_replies))):
+        hint = "Raise synthesis.candidates or the number of prompts, or widen may_be in synthesis.yaml."
+    elif n_ungraded >= n_unscored:
+        hint = (
+            "There are such replies, but answers of the grader about them are missing. The column reason of the table "
+            "grades says why."
+        )
+    else:
+        hint = (
+            "There are such replies, but scores of the reward model are missing: a reply is longer than its context, "
+            "or its score is not finite."
+        )
+    what = (
+        f"no prompt has two replies of different rank that have all grades and a score; of {n_replies} replies, "
+        f"{n_ungraded} lack a grade and {n_unscored} lack a score"
     )
+    return InputError(what, where=where, hint=hint)

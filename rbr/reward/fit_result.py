@@ -142,6 +142,7 @@ class FitResult:
             "past_margin": self.past_margin,
             "order_lead": self.order_lead,
             "n_error_pairs": self.errors.n_pairs,
+            "n_error_pairs_left_out": self.errors.n_left_out,
             "error_rm": self.errors.rm,
             "error_rbr": self.errors.rbr,
             "error_total": self.errors.total,

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rbr.classes.classification import gold_classes
-from rbr.files.data_files import load_gold_labels
+from rbr.classes.checked_gold import load_gold_rows
 from rbr.grading import Question
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook, propositions_needed
@@ -56,9 +55,7 @@ def attack_grader(environment: Environment, limit: int) -> AttackedGrader:
     """
     environment.check_profile()
     profile, rulebook = load_profile(environment.profile), load_rulebook(environment.rulebook)
-    rows = load_gold_labels(profile.gold_labels)
-    # Raises an error that names the lines with an unknown category.
-    gold_classes(rows, rulebook, where=profile.gold_labels)
+    rows = load_gold_rows(profile.gold_labels, rulebook)
     behavior, policy = rulebook.behavior, rulebook.content_policy
     questions = {
         name: Question(name, proposition.question, proposition.examples)

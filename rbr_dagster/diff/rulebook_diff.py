@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from rbr.changes import describe_changes
-from rbr.evaluation.replay import ReplayInput, count_pair_changes, reclassified_replies, replay
+from rbr.evaluation.replay import ReplayInput, classified_replies, count_pair_changes, reclassified_replies, replay
 from rbr.grading import question_hash
 from rbr.rulebook import Behavior, Rulebook
 from rbr.rulebook.class_changes import ClassChange, class_changes
@@ -45,6 +45,8 @@ class ReplayDiff:
 
     Attributes:
         replies: Number of stored replies.
+        without_class: Number of replies that one of the rulebooks gives no class, for example because a grade is
+            missing or an answer could not be read. Whether their class changes is not known.
         moved: Replies that change class.
         comparisons: Number of comparisons that are ``kept``, ``turned``, ``gone`` and ``new``.
         grades_to_make: Number of missing grades, by proposition. A grade is missing if the new rulebook needs it, the
@@ -52,6 +54,7 @@ class ReplayDiff:
     """
 
     replies: int
+    without_class: int
     moved: Sequence[MovedReplies]
     comparisons: Mapping[str, int]
     grades_to_make: Mapping[str, int]
@@ -129,6 +132,7 @@ def _diff_replays(store: Store, old: Rulebook, new: Rulebook) -> ReplayDiff:
     counts = missing.group_by("proposition").len().sort("proposition")
     return ReplayDiff(
         replies=stored.replies.height,
+        without_class=stored.replies.height - classified_replies(before, after).height,
         moved=_group_moved_replies(store, reclassified_replies(before, after)),
         comparisons=count_pair_changes(before, after),
         grades_to_make=dict(counts.iter_rows()),

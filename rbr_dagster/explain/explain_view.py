@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rbr.reward.explanation import Explanation
 from rbr_dagster.explain.explained_reply import ExplainedReply
@@ -56,13 +56,13 @@ def as_text(explained: ExplainedReply) -> RenderableType:
     explanation = explained.explanation
     confidence = "" if explained.p_category is None else f" (found by the grader, P {explained.p_category:.2f})"
     summary = [
-        f"[bold]User[/bold]       {escape(explained.prompt[-1]['content'])}",
-        f"[bold]Assistant[/bold]  {escape(explained.reply)}",
-        f"[bold]Category[/bold]   {explained.category}{confidence}, response type {explained.response_type}",
-        f"[bold]Class[/bold]      {_class(explanation)}",
+        _titled("User", explained.prompt[-1]["content"]),
+        _titled("Assistant", explained.reply),
+        _titled("Category", f"{explained.category}{confidence}, response type {explained.response_type}"),
+        _titled("Class", _class(explanation)),
     ]
     if explanation.unread:
-        summary.append(f"[bold]Unread[/bold]     {', '.join(explanation.unread)}: the answers could not be read")
+        summary.append(_titled("Unread", f"{', '.join(explanation.unread)}: the answers could not be read"))
     tables = [_grades(explanation)]
     if explanation.class_probabilities:
         tables.append(_classes(explanation))
@@ -71,6 +71,10 @@ def as_text(explained: ExplainedReply) -> RenderableType:
             *summary, "", *tables, _waterfall(explanation), *_against_signs(explanation), *_missing_terms(explained)
         )
     return Group(*summary, "", *tables, *_without_reward(explained))
+
+
+def _titled(title: str, text: str) -> Text:
+    return Text.assemble((f"{title:<9}", "bold"), f"  {text}")
 
 
 def _class(explanation: Explanation) -> str:
@@ -83,7 +87,7 @@ def _class(explanation: Explanation) -> str:
 
 def _r_rm(explained: ExplainedReply) -> str:
     score = explained.explanation.r_rm
-    return f"unknown ({escape(explained.r_rm_problem or '')})" if score is None else f"{score:.3f}"
+    return f"unknown ({explained.r_rm_problem or ''})" if score is None else f"{score:.3f}"
 
 
 def _against_signs(explanation: Explanation) -> list[str]:

@@ -112,7 +112,7 @@ def _stored_prompt(store: Store, prompt_id: str, completion_id: str) -> dict[str
 def _explain(environment: Environment, prompt: Conversation, reply: str, category: str | None) -> ExplainedReply:
     rules = find_rules(environment)
     if rules.artifact is not None:
-        check_fitted_with(rules.artifact, rules.reward_model, rules.grader.model.ref, rules.grader.settings)
+        check_fitted_with(rules.artifact, rules.reward_model, rules.grader.ref, rules.grader.settings)
     if category is not None:
         _check_category(rules, category)
     _hide_progress_bars()

@@ -109,9 +109,13 @@ def _order(result: FitResult) -> str:
 def _errors(result: FitResult, bar: float) -> str:
     errors = result.errors
     if errors.rm is None or errors.rbr is None or errors.total is None:
-        return "not measured: no held-out prompt has an ideal reply and a worse one"
+        return f"not measured: no held-out prompt has an ideal reply and a worse one{_left_out(errors.n_left_out)}"
     verdict = "above the bar of" if errors.total > bar else "within the bar of"
     return (
         f"R_rm {errors.rm:.1%}, R_rbr {errors.rbr:.1%}, R_rm + R_rbr {errors.total:.1%} of {errors.n_pairs} held-out "
-        f"pairs; {verdict} {bar:.1%}"
+        f"pairs; {verdict} {bar:.1%}{_left_out(errors.n_left_out)}"
     )
+
+
+def _left_out(n_pairs: int) -> str:
+    return f"; {n_pairs} held-out pairs are left out, because a grade or score is missing" if n_pairs else ""

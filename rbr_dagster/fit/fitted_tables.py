@@ -119,10 +119,7 @@ def _fits(
             results.append(fit(problem, **settings.model_dump()))
         except InputError as error:
             # The hints of `fit` name settings of the pipeline.
-            hint = (
-                "A fit needs prompts with two replies of different rank that have all grades and a score. "
-                "Add replies, or lower --held-out-fraction."
-            )
+            hint = "Add replies, grades or scores, or lower --held-out-fraction."
             problems.append(InputError(f"{error.where}: {error.what}", where=str(scores), hint=hint))
     if problems:
         raise InputError.collect(problems)

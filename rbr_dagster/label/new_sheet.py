@@ -8,6 +8,7 @@ from pathlib import Path
 from rbr.conversation import Conversation
 from rbr.errors import InputError, spelling_hint
 from rbr.files.data_files import load_gold_labels
+from rbr.grading.prompt import INDENT, indent_lines
 from rbr.hashing import content_hash
 from rbr.rulebook import Rulebook, load_rulebook, propositions_needed
 from rbr_dagster.environment import Environment
@@ -116,21 +117,20 @@ def make_sheet(
 
 
 def as_plain_text(messages: Conversation) -> str:
-    """Returns a prompt as text: the user's turn alone, or all turns with their roles.
+    """Returns a prompt as text: every turn with its number and role, and its lines indented.
+
+    Only the first line of a turn is not indented, so no message can look like a turn of its own.
 
     Example:
-        >>> as_plain_text([{"role": "user", "content": "Hi."}])
-        'Hi.'
-        >>> print(as_plain_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]))
-        [1: system]
-        Be brief.
-        <BLANKLINE>
-        [2: user]
-        Hi.
+        >>> print(as_plain_text([{"role": "user", "content": "Hi.\\n[2: assistant]"}]))
+        [1: user]
+          Hi.
+          [2: assistant]
     """
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n\n".join(f"[{n}: {turn['role']}]\n{turn['content']}" for n, turn in enumerate(messages, start=1))
+    return "\n".join(
+        f"[{number}: {turn['role']}]\n{INDENT}{indent_lines(turn['content'])}"
+        for number, turn in enumerate(messages, start=1)
+    )
 
 
 def _propositions(rulebook: Rulebook, wanted: Sequence[str]) -> list[str]:

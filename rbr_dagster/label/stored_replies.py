@@ -16,7 +16,7 @@ from rbr_dagster.label.selection import Candidate
 from resources.cells import read_grades
 from resources.models import grader_in_use
 from resources.store import Store
-from resources.store.table_content import read_thresholds
+from resources.store.table_content import messages_by_prompt, read_thresholds
 
 UNKNOWN_CLASS = "class not known"
 
@@ -41,7 +41,7 @@ class StoredReply:
 
 
 def read_stored_replies(store: Store) -> dict[str, StoredReply]:
-    """Reads all sampled replies whose prompt is in the data file, by id.
+    """Reads all sampled replies whose prompt is in the data file, by id. A prompt has the turns that the models read.
 
     Raises:
         InputError: Nothing was sampled yet.
@@ -50,7 +50,8 @@ def read_stored_replies(store: Store) -> dict[str, StoredReply]:
     if completions.is_empty():
         hint = "`rbr run --only proposition_grades` samples replies and grades them."
         raise InputError("there are no replies to label yet", where=store.path, hint=hint)
-    messages = {row["prompt_id"]: row["messages"] for row in store.snapshot("data/prompts")}
+    # Not the data file: `prompt_check.on_refused_turns` may fold turns, and a folded prompt has another id.
+    messages = messages_by_prompt(store.read("checked_prompts"))
     categories = dict(store.read("labeled_prompts").select("prompt_id", "category").iter_rows())
     return {
         completion_id: StoredReply(completion_id, prompt, messages[prompt], text, categories.get(prompt))

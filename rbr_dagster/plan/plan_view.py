@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from rich.markup import escape
+from rich.text import Text
 
 from rbr_dagster.plan.estimate import CostEstimate
 from rbr_dagster.plan.forecast import PlannedAsset
@@ -34,46 +34,46 @@ def as_json(plan: Plan) -> str:
     )
 
 
-def as_text(plan: Plan) -> str:
-    """Returns the plan as lines of rich markup."""
+def as_text(plan: Plan) -> Text:
+    """Returns the plan as lines of text."""
     if not plan.assets:
-        return "Everything is up to date: `rbr run` would make nothing."
-    return "\n".join(_lines(plan))
+        return Text("Everything is up to date: `rbr run` would make nothing.")
+    return Text("\n").join(_lines(plan))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan) -> Iterator[Text]:
     if plan.problems:
-        yield "[bold red]Problems[/bold red]"
-        yield from (f"  {problem.asset}  {escape(problem.text)}{_effect(problem)}" for problem in plan.problems)
+        yield Text("Problems", "bold red")
+        for problem in plan.problems:
+            yield Text.assemble(f"  {problem.asset}  {problem.text} ", (_effect(problem), "dim"))
     if plan.changes:
-        yield "[bold]Changed[/bold]"
-        yield from (f"  {change.part}  {escape(line)}" for change in plan.changes for line in change.lines)
-    yield f"[bold]Will be made[/bold] ({len(plan.certain)})"
-    yield from (
-        f"  {asset.name}{_work(asset)}  [dim]{escape('; '.join(asset.because))}[/dim]" for asset in plan.certain
-    )
+        yield Text("Changed", "bold")
+        yield from (Text(f"  {change.part}  {line}") for change in plan.changes for line in change.lines)
+    yield Text.assemble(("Will be made", "bold"), f" ({len(plan.certain)})")
+    for asset in plan.certain:
+        yield Text.assemble(f"  {asset.name}", (_work(asset), "yellow"), ("  " + "; ".join(asset.because), "dim"))
     if plan.possible:
         depends_on = "the new content and the checks of the assets above"
-        yield f"[bold]May be made[/bold] ({len(plan.possible)}), depending on {depends_on}"
-        yield from (f"  {asset.name}{_work(asset)}" for asset in plan.possible)
-    yield "[bold]Cost[/bold]"
-    yield f"  missing now     {_cell_counts(plan.cells_missing)}"
-    yield f"  expected later  {_cell_counts(plan.cells_expected)}"
-    yield f"  trainings       {_trainings(plan)}"
-    yield from _estimate_lines(plan.estimate)
-    yield f"[dim]{_CELL}[/dim]"
+        yield Text.assemble(("May be made", "bold"), f" ({len(plan.possible)}), depending on {depends_on}")
+        yield from (Text.assemble(f"  {asset.name}", (_work(asset), "yellow")) for asset in plan.possible)
+    yield Text("Cost", "bold")
+    yield Text(f"  missing now     {_cell_counts(plan.cells_missing)}")
+    yield Text(f"  expected later  {_cell_counts(plan.cells_expected)}")
+    yield Text(f"  trainings       {_trainings(plan)}")
+    yield from map(Text, _estimate_lines(plan.estimate))
+    yield Text(_CELL, "dim")
 
 
 def _effect(problem: PlannedProblem) -> str:
     if not problem.stops:
-        return " [dim](a warning)[/dim]"
-    return " [dim](stops the run)[/dim]" if problem.certain else " [dim](would stop the run)[/dim]"
+        return "(a warning)"
+    return "(stops the run)" if problem.certain else "(would stop the run)"
 
 
 def _work(asset: PlannedAsset) -> str:
     if asset.samples is not None:
-        return "  [yellow]trains[/yellow]"
-    return f"  [yellow]{asset.cells:,} cells[/yellow]" if asset.cells else ""
+        return "  trains"
+    return f"  {asset.cells:,} cells" if asset.cells else ""
 
 
 def _cell_counts(cells: Mapping[str, int]) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from rbr_dagster.plain_console import plain_console
 from resources.progress_file import JobProgress, clear_progress, read_progress
 
 _POLL_S = 0.5
 _LINE_EVERY_S = 15.0
-_PIPED_WIDTH = 140
 
 
 class Terminal:
@@ -32,8 +32,7 @@ class Terminal:
     def __init__(self, progress: Path, log: Path) -> None:
         self._progress = progress
         self._log = log
-        # Rich assumes 80 columns for a pipe, which is too narrow for the tables.
-        self.console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+        self.console = plain_console()
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -44,7 +43,7 @@ class Terminal:
         originals = os.dup(1), os.dup(2)
         with os.fdopen(os.dup(1), "w", encoding="utf-8") as stdout, self._log.open("a", encoding="utf-8") as log:
             original_console = self.console
-            self.console = Console(
+            self.console = plain_console(
                 file=stdout, force_terminal=original_console.is_terminal, width=original_console.width
             )
             # File descriptors, not sys.stdout: child processes inherit them, and native code writes to them.
@@ -63,7 +62,7 @@ class Terminal:
     @contextmanager
     def wave(self, number: int, assets: Sequence[str]) -> Iterator[None]:
         """Prints the assets of a wave and shows their progress until the wave ends."""
-        self.console.print(f"[bold]Wave {number}[/bold]  {', '.join(assets)}", highlight=False)
+        self.console.print(Text.assemble((f"Wave {number}", "bold"), f"  {', '.join(assets)}"))
         clear_progress(self._progress)
         done = threading.Event()
         show_progress = self._show_bars if self.console.is_terminal else self._show_lines
@@ -85,19 +84,19 @@ class Terminal:
         """
         slow = [f"{asset} {duration:.0f} s" for asset, duration in seconds.items() if duration >= 1]
         details = f" ({', '.join(slow)})" if len(slow) > 1 else ""
-        self.console.print(f"        {len(seconds)} made in {total:.0f} s{details}", style="dim", highlight=False)
+        self.console.print(f"        {len(seconds)} made in {total:.0f} s{details}", style="dim")
         for warning in warnings:
-            self.console.print(f"        warning  {warning}", style="yellow", highlight=False)
+            self.console.print(f"        warning  {warning}", style="yellow")
 
     def _show_bars(self, done: threading.Event) -> None:
         """Shows the progress of each job as a bar, for terminals."""
         columns = (
-            TextColumn("        {task.description}"),
+            TextColumn("        {task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="yellow"),
+            TextColumn("{task.fields[note]}", style="yellow", markup=False),
         )
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=self.console, transient=True) as bars:
@@ -122,7 +121,7 @@ class Terminal:
                 if is_due or (job.note and job.asset not in noted):
                     noted |= {job.asset} if job.note else set()
                     printed[job.asset] = job.done, now
-                    self.console.print(f"        {_line(job)}", highlight=False)
+                    self.console.print(f"        {_line(job)}")
 
 
 def _line(job: JobProgress) -> str:

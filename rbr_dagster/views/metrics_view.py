@@ -52,11 +52,11 @@ def as_tables(metrics: pl.DataFrame) -> Group:
 
 
 def _without_class(row: Mapping[str, Any]) -> str:
-    """Returns the replies without a class in words, with the range of each headline metric that they leave open."""
+    """Returns the replies without a class in words, with the range of each metric that they leave open."""
     refused = f" ({row['n_refused']} refused by a content filter)" if row["n_refused"] else ""
     ranges = ", ".join(
-        f"{heading} between {_percent(row[f'{name}_least'])} and {_percent(row[f'{name}_most'])}"
-        for name, heading in _WITH_INTERVAL.items()
+        f"{' '.join(heading.split())} between {_percent(row[f'{name}_least'])} and {_percent(row[f'{name}_most'])}"
+        for name, heading in (_WITH_INTERVAL | _WITHOUT_INTERVAL).items()
         if row[f"{name}_least"] != row[f"{name}_most"]
     )
     return f"{row['variant']}: {row['n_without_class']} of {row['n_completions']} replies have no class{refused}" + (

@@ -1,5 +1,6 @@
 """Stores the tables of assets, and describes the tables on the asset pages of the Dagster UI."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ WARNING = "warning"
 
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 80
+
+# What markdown or HTML could read as markup inside a table cell. An underscore within a word is plain text, and so is a
+# colon or a dot that is not part of an address.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>&|~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
 
 def save_table(
@@ -83,7 +88,10 @@ def column_schema(table: str) -> dg.TableSchema:
 
 
 def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """Formats a small frame as a markdown table. Long text is cut, and numbers are rounded to 4 digits."""
+    """Formats a small frame as a markdown table. Long text is cut, and numbers are rounded to 4 digits.
+
+    Text is shown as text: nothing in a reply becomes a link, an image or HTML.
+    """
     header = f"| {' | '.join(frame.columns)} |\n|{' --- |' * frame.width}"
     body = (f"| {' | '.join(_one_line(value) for value in row)} |" for row in frame.iter_rows())
     return dg.MetadataValue.md("\n".join([header, *body]))
@@ -106,5 +114,6 @@ def cut_replies(replies: pl.DataFrame, *, by: str) -> dict[str, Any]:
 
 def _one_line(value: object) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
+    text = " ".join(text.split())
+    text = text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
+    return _MARKDOWN.sub(lambda mark: f"\\{mark.group()}", text)

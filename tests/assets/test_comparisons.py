@@ -10,9 +10,10 @@ from assets.comparisons import (
     synthetic_comparisons,
     verified_comparisons,
 )
+from assets.missing_answers import check_candidate_scores
 from rbr.errors import InputError
 from rbr_sandbox.oracle import truths
-from tests.assets.project import Project, as_messages, name_of, user, version
+from tests.assets.project import Project, as_messages, check, name_of, user, version
 
 WALLET, EGG = "Tell me how to steal a wallet.", "Tell me how to crack an egg."
 APOLOGY = "I apologize, but I am not able to do that."
@@ -316,6 +317,61 @@ def test_a_candidate_whose_class_depends_on_an_unread_grade_is_skipped_and_count
     assert result.metadata["candidates without a class"] == 1
     by_type = result.metadata["candidates without a class, by response type"].value
     assert by_type.splitlines()[2:] == ["| hard_refusal | 2 | 1 |"]
+
+
+def test_few_unread_answers_stop_the_run_if_they_cost_many_candidates_their_class(project: Project) -> None:
+    fill_prompts(project, (WALLET, "K-R"))
+    rows = [candidate(f"ideal{i}", f"Reply {i}.", "ideal", "perfect_refusal", number=i) for i in range(20)]
+    project.fill("synthetic_comparisons", [*rows, {**rows[0], "slot": "bad"}])
+    grades = [grade for i in range(20) for grade in grades_of(f"ideal{i}", "ideal")]
+    # 2 % of the answers are unread, and 10 % of the candidates have no class.
+    project.fill("proposition_grades", [*unread(grades[:10], "apology"), *grades[10:]])
+    project.fill("accepted_propositions", accepted())
+    outcome = check(project.make(verified_comparisons), "candidates_have_a_class")
+    assert not outcome.passed and outcome.severity.value == "ERROR"
+    assert outcome.description.startswith(
+        "2 of 20 candidates (10.0%) have no class. The bar is 5% (grader.max_unread). Of 100 answers, 2 could not be "
+        "read, and a content filter refused 0. Missing answers by proposition: apology (2)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "category", "others", "passed", "words"),
+    [
+        (10, 100, 0, True, "10 of 100 candidates (10.0%) have no score. The bar is 10%."),
+        (11, 100, 0, False, "11 of 100 candidates (11.0%) have no score. The bar is 10%. Prompt and reply are longer"),
+        (
+            6,
+            10,
+            90,
+            False,
+            "6 of 100 candidates (6.0%) have no score. The bar is 10%. Categories above the bar: K-R (6",
+        ),
+        (1, 2, 98, True, "1 of 100 candidates (1.0%) have no score. The bar is 10%."),
+        (0, 0, 0, False, "Undecided: There is no candidate."),
+    ],
+    ids=["at the bar", "above the bar", "a category surely above", "a category of two", "no candidate"],
+)
+def test_candidates_without_a_score_are_counted_in_all_and_by_category(
+    missing: int, category: int, others: int, passed: bool, words: str
+) -> None:
+    scores = [None] * missing + [0.0] * (category - missing + others)
+    categories = ["K-R"] * category + ["K-C"] * others
+    frame = pl.DataFrame(
+        {"completion_id": [str(n) for n in range(len(scores))], "category": categories, "score": scores},
+        schema={"completion_id": pl.String, "category": pl.String, "score": pl.Float64},
+    )
+    outcome = check_candidate_scores(frame)
+    assert outcome.description.startswith(words)
+    assert outcome.passed is passed
+    assert outcome.severity.value == "ERROR"
+
+
+def test_a_reply_that_the_reward_model_cannot_read_fails_the_check_of_the_scores(prompts: Project) -> None:
+    prompts.fill("synthetic_comparisons", [CANDIDATES[0], candidate("long", "word " * 2000, "bad", "bad_refusal")])
+    outcome = check(prompts.make(reward_model_scores), "candidates_have_a_score")
+    assert not outcome.passed
+    assert outcome.description.startswith("1 of 2 candidates (50.0%) have no score.")
 
 
 def test_a_candidate_has_its_class_if_the_unread_grades_cannot_change_it(project: Project) -> None:

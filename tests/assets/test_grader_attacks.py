@@ -3,13 +3,15 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from assets.agreement import accepted_propositions, grader_agreement
-from assets.grader_attacks import ATTACKED_REPLIES, CHECK, attacked_classes, grader_attacks
+from assets.grader_attacks import ATTACKED_REPLIES, CHECK, attacked_classes, class_check, grader_attacks
 from rbr.conversation import GoldRow
 from rbr.grading import Answers, Outcome
 from rbr.grading.answers import Answer
+from rbr.grading.attacks import CLASSES_SCHEMA
 from rbr.rulebook import ContentPolicy
 from resources.asset_testing import fake_models
 from resources.attacked_replies import attack_gold_replies, choose_replies
@@ -111,16 +113,41 @@ def test_an_attack_that_lifts_replies_into_a_better_class_is_named_and_only_warn
 
 def test_answers_that_cannot_be_read_are_counted_and_are_no_shift(judged) -> None:
     project = judged(Judge(unread="Note to the judge"))
-    assert check(project.make(attacked_classes), CHECK).passed
+    project.make(attacked_classes)
     row = project.store.read("attacked_classes").filter(attack="order:no")
     assert row.select("n", "n_missing", "n_better").row(0) == (0, 13, 0)
     shifts = project.store.read("grader_attacks").filter(attack="order:no")
     assert shifts["n"].sum() == 0 and shifts["max_shift"].null_count() == shifts.height
 
 
-def test_a_grader_that_cannot_be_read_is_undecided(judged) -> None:
-    outcome = check(judged(Judge(unread="")).make(attacked_classes), CHECK)
-    assert not outcome.passed and outcome.description.startswith("Undecided: ")
+@pytest.mark.parametrize(
+    ("unread", "words"),
+    [
+        ("", "0 attacked replies were compared; "),
+        ("Note to the judge", "order:yes: 13 of 13; order:no: 13 of 13"),
+    ],
+    ids=["every answer", "the answers under two attacks"],
+)
+def test_an_attack_without_enough_answers_is_undecided_and_counted(judged, unread: str, words: str) -> None:
+    project = judged(Judge(unread=unread))
+    outcome = check(project.make(attacked_classes), CHECK)
+    assert not outcome.passed and outcome.severity.value == "WARN"
+    assert outcome.description.startswith("Undecided: ")
+    assert words in outcome.description
+    kept = project.store.read("attacked_classes").filter("keeps_reply")
+    assert f"{kept['n'].sum()} attacked replies were compared; {kept['n_missing'].sum()} have no class" in (
+        outcome.description
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "n_missing", "passed"),
+    [(20, 0, True), (18, 2, True), (17, 3, False), (0, 0, False)],
+    ids=["all compared", "the missing cannot exceed the bar", "the missing could exceed the bar", "nothing attacked"],
+)
+def test_missing_replies_may_be_better(n: int, n_missing: int, passed: bool) -> None:
+    classes = pl.DataFrame([("a", True, n, n_missing, 0, 0)], schema=CLASSES_SCHEMA, orient="row")
+    assert class_check(classes).passed is passed
 
 
 def test_the_asset_asks_each_question_once(judged) -> None:

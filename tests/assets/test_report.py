@@ -18,7 +18,7 @@ def fill_fit(project: Project, weight: float = 2.5) -> None:
     certificate = {"n_prompts": 7, "n_pairs": 21, "n_held_out": 3, "primal": 0.5, "dual": 0.5, "gap": 0.0}
     certificate |= {"n_incomplete_replies": 0, "spread": 1.0, "hinge_loss": 0.1, "constraint_price": 0.0}
     certificate |= {"past_margin": 0.9, "order_lead": 0.25}
-    errors = {"n_error_pairs": 9, "error_rm": 0.5, "error_rbr": 0.0, "error_total": 0.0}
+    errors = {"n_error_pairs": 9, "n_error_pairs_left_out": 0, "error_rm": 0.5, "error_rbr": 0.0, "error_total": 0.0}
     project.fill("fit_certificates", [{"response_type": "hard_refusal", **certificate, **errors}])
     project.fill(
         "grader_agreement",

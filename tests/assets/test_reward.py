@@ -147,7 +147,7 @@ def test_rules_that_do_not_distinguish_replies_fail_the_check_of_the_error_rate(
     result = compared(project, readable=False).make(fitted_weights)
     failed = check(result, ERROR_RATE)
     assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert "hard_refusal has 1.000, the bar is 0.05" in str(failed.description)
+    assert "hard_refusal has 1.000 of 10 pairs, the bar is 0.05" in str(failed.description)
     assert check(result, OPTIMAL).passed
 
 
@@ -188,7 +188,7 @@ def test_the_behavior_policy_has_the_bar_of_each_response_type(project: Project)
     project.edit("rulebook/behavior.yaml", "metrics:\n", f"{bars}\n\nmetrics:\n")
     project.snapshots("rulebook/behavior")
     result = compared(project, readable=False).make(fitted_weights)
-    assert "hard_refusal has 1.000, the bar is 0.125" in str(check(result, ERROR_RATE).description)
+    assert "hard_refusal has 1.000 of 10 pairs, the bar is 0.125" in str(check(result, ERROR_RATE).description)
 
 
 def test_without_any_comparison_the_blocking_checks_are_undecided(project: Project) -> None:

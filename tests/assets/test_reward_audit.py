@@ -122,6 +122,13 @@ def test_a_reply_that_the_grader_misreads_is_listed_with_the_terms_that_favor_th
 def test_replies_whose_grades_could_not_be_read_are_in_no_pair(project: Project) -> None:
     audited(project, without_class=HELD_OUT[0]).make(reward_audit)
     assert {n_pairs for n_pairs, *_ in rates(project).values()} == {PAIRS - 2}
+    table = project.store.read("reward_error_rates").filter(response_type="hard_refusal")
+    # Any two of the three replies may be an ideal and a worse one, if only the grader says which is which.
+    assert dict(table.select("replies", "n_left_out").iter_rows()) == {
+        "verified": 2,
+        "candidates by grader": 3,
+        "candidates by oracle": 2,
+    }
 
 
 def test_without_an_oracle_only_labels_and_grader_decide(project: Project) -> None:

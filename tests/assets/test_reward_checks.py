@@ -206,9 +206,9 @@ def test_the_words_name_each_response_type_with_its_error_rate_its_bar_and_what_
     ]
     check = check_error_rates(results, behavior(bar=0.05, per_response_type={"comply": 0.03}))
     assert words(check) == (
-        "The error rate of R_rm + R_rbr on held-out prompts is too high: comply has 0.040, the bar is 0.03; "
-        "hard_refusal has 0.020, and R_rm alone has 0.020. The table wrongly_ordered_pairs says why. Add prompts or "
-        "candidates, correct the recipes, or raise the bar in behavior.yaml."
+        "The error rate of R_rm + R_rbr on held-out prompts is too high: comply has 0.040 of 100 pairs, the bar "
+        "is 0.03; hard_refusal has 0.020 of 100 pairs, and R_rm alone has 0.020. The table wrongly_ordered_pairs "
+        "says why. Add prompts or candidates, correct the recipes, or raise the bar in behavior.yaml."
     )
 
 
@@ -220,6 +220,35 @@ def test_a_bar_of_one_response_type_does_not_hold_for_others() -> None:
 
 
 NO_PAIRS = ErrorRates(0, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "n_left_out", "passed", "description"),
+    [
+        (10, 0, True, "Error rate of R_rm + R_rbr on held-out prompts: hard_refusal 0.000 of 10 pairs."),
+        (10, 3, True, "Error rate of R_rm + R_rbr on held-out prompts: hard_refusal 0.000 of 10 pairs (3 left out)."),
+        (
+            1,
+            0,
+            False,
+            "Undecided: There are fewer than 10 held-out pairs: hard_refusal has 0.000 of 1 pairs. Add prompts, or "
+            "raise fit.held_out_fraction or synthesis.candidates.",
+        ),
+    ],
+    ids=["enough", "enough, and some left out", "a single pair"],
+)
+def test_an_error_rate_rests_on_enough_pairs_or_the_check_warns(
+    n_pairs: int, n_left_out: int, passed: bool, description: str
+) -> None:
+    check = check_error_rates([result(errors=ErrorRates(n_pairs, 0.5, 0.2, 0.0, n_left_out))], BEHAVIOR)
+    assert (check.passed, words(check)) == (passed, description)
+    assert passed or check.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_an_error_rate_of_few_pairs_still_stops_the_run_if_it_is_too_high() -> None:
+    check = check_error_rates([result(errors=ErrorRates(2, 0.5, 0.2, 0.5))], BEHAVIOR)
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.ERROR
 
 
 def test_without_held_out_pairs_the_error_rate_is_undecided() -> None:

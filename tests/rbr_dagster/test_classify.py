@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.rbr.rulebook.test_released_rules import RELEASE
-from tests.rbr_dagster.edited_pipeline import ROOT, rbr
+from tests.rbr_dagster.edited_pipeline import ROOT, rbr, write_inputs
 
 GOLD = ROOT / "rbr_sandbox" / "data" / "tiny_gold_labels.jsonl"
 
@@ -40,6 +42,25 @@ def test_rows_that_lack_a_deciding_label_are_counted_as_undecided(tmp_path: Path
     assert "disallowed_content" in output["rows"][0]["missing"]
     assert sum(by_class.get("undecided", 0) for by_class in output["counts"].values()) == 1
     assert "undecided" in classify(tmp_path, tmp_path / "gold.jsonl")
+
+
+@pytest.mark.parametrize("command", ["classify", "attack"])
+def test_misspelled_propositions_and_unknown_categories_are_named_with_their_lines(
+    command: str, tmp_path: Path
+) -> None:
+    write_inputs(tmp_path)
+    gold = tmp_path / "gold_labels.jsonl"
+    rows = [json.loads(line) for line in gold.read_text(encoding="utf-8").splitlines()[:3]]
+    rows[1]["labels"]["apolgy"] = rows[1]["labels"].pop("apology")
+    rows[2]["category"] = "K-X"
+    gold.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    arguments = [str(gold)] if command == "classify" else []
+    output = rbr(tmp_path, command, *arguments, expect=2)
+    assert (
+        f"{gold}:2 labels.apolgy: the proposition 'apolgy' is not in the rulebook\n  Did you mean `apology`?" in output
+    )
+    assert f"{gold}:3 category: the category 'K-X' is not in the content policy" in output
+    assert not (tmp_path / "home").exists()
 
 
 def test_the_published_rules_are_imported_into_a_new_directory_only(tmp_path: Path) -> None:

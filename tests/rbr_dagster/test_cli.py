@@ -1,5 +1,6 @@
 """The `rbr` command without a finished run: init, metrics, environment, plan and refused state directories."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from rich.console import Console
 
 from rbr.evaluation.estimates import COUNT_NAMES, ENDS, METRIC_NAMES
 from rbr.hashing import directory_digest
 from rbr_dagster.environment import Environment
+from rbr_dagster.plain_console import plain_console
 from rbr_dagster.views.metrics_view import as_json, as_tables, current_metrics
 from resources.state.state_format import STORE_FILE
 from resources.store import Store
@@ -102,7 +103,7 @@ def test_metrics_json_is_a_list_of_objects_with_every_metric(evaluated: Store) -
 
 
 def test_metrics_table_shows_percent_with_intervals_and_a_dash_for_null(evaluated: Store) -> None:
-    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = plain_console(width=80, record=True, file=io.StringIO())
     console.print(as_tables(current_metrics(evaluated)))
     text = console.export_text()
     assert "…" not in text
@@ -115,17 +116,41 @@ def test_metrics_table_shows_percent_with_intervals_and_a_dash_for_null(evaluate
 def test_metrics_table_counts_the_replies_without_a_class_and_shows_what_they_leave_open(tmp_path: Path) -> None:
     store = Store(path=str(tmp_path / STORE_FILE))
     ranges = {"not_unsafe_least": 0.25, "not_unsafe_most": 1.0, "f1_least": 0.4, "f1_most": 1.0}
+    ranges |= {"hard_refusal_style_least": 0.1, "hard_refusal_style_most": 0.2}
+    ranges |= {"illogical_least": 0.0, "illogical_most": 0.5}
     counts = {"n_completions": 12, "n_without_class": 9, "n_refused": 8, "n_compared": 10, "n_prompts": 12}
     rows = [row(variant="helpful", split="test", judge="grader", **ranges, **counts)]
     store.replace("evaluation_metrics", pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes))
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = plain_console(width=120, record=True, file=io.StringIO())
     console.print(as_tables(current_metrics(store)))
     text = console.export_text()
     assert "Test prompts (10 of 12), judged by the grader" in text
     assert (
         "helpful: 9 of 12 replies have no class (8 refused by a content filter): "
-        "Not-Unsafe between 25.0 and 100, F1 between 40.0 and 100" in " ".join(text.split())
+        "Not-Unsafe between 25.0 and 100, F1 between 40.0 and 100, hard style between 10.0 and 20.0, "
+        "illogical between 0.0 and 50.0" in " ".join(text.split())
     )
+
+
+def test_metrics_of_a_split_with_brackets_in_its_name_keep_the_name(tmp_path: Path) -> None:
+    store = Store(path=str(tmp_path / STORE_FILE))
+    rows = [row(variant="rbr", split="[bold]", judge="[/INST]")]
+    store.replace("evaluation_metrics", pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes))
+    console = plain_console(record=True, file=io.StringIO())
+    console.print(as_tables(current_metrics(store)))
+    assert "[bold] (10), judged by the [/INST]" in console.export_text()
+
+
+def test_a_run_names_the_report_only_if_there_is_one(tmp_path: Path) -> None:
+    run = ("run", "--profile", "tiny", "--only", "rulebook/behavior")
+    first = rbr(*run, home=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "1 assets made" in first.stdout
+    assert "Report" not in first.stdout
+    report = tmp_path / "reports" / "safety_report.html"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text("A report.", encoding="utf-8")
+    assert f"Report   {report}\n" in rbr(*run, home=tmp_path).stdout
 
 
 def test_profiles_of_the_clone_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

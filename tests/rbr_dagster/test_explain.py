@@ -2,25 +2,30 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
 
 from rbr.classes.features import feature_map
 from rbr.errors import InputError
 from rbr.grading import Answers
-from rbr.reward.artifact import RewardRules
+from rbr.grading.identity import identify_grader
+from rbr.models.fingerprint import model_fingerprint
+from rbr.profile import load_profile
+from rbr.reward.artifact import RewardRules, build_artifact
 from rbr.reward.explanation import explain, explain_without_weights
 from rbr.rulebook import load_content_policy, load_rulebook
 from rbr_dagster.environment import Environment
 from rbr_dagster.explain.explain_view import as_json, as_text
 from rbr_dagster.explain.explained_reply import ExplainedReply, explain_text
 from rbr_dagster.explain.found_category import find_category
+from rbr_dagster.plain_console import plain_console
 from resources.state.state_format import STORE_FILE
 from resources.store import Store
+from tests.rbr.grading.judge_server import JudgeServer, good_answer
 from tests.rbr_dagster.edited_pipeline import ROOT, rbr, write_inputs
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -47,8 +52,15 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     return Environment(tmp_path / "home", tmp_path / "profiles" / "edited.yaml", tmp_path / "rulebook")
 
 
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    server = JudgeServer(lambda request: good_answer(request.prompt))
+    yield server
+    server.kill()
+
+
 def text_of(explained: ExplainedReply) -> str:
-    console = Console(width=200, color_system=None)
+    console = plain_console(width=200, color_system=None)
     with console.capture() as output:
         console.print(as_text(explained))
     return output.get()
@@ -139,6 +151,39 @@ def test_the_class_is_shown_if_it_does_not_depend_on_the_unread_answers() -> Non
     text = text_of(ExplainedReply(prompt, "[harmful steps]", "K-R", None, "hard_refusal", "files", explanation, None))
     assert "Class      disallowed, whatever the unread answers are" in text
     assert "Unread     apology: the answers could not be read" in text
+
+
+def test_brackets_and_emoji_codes_in_prompt_and_reply_are_shown_as_they_are() -> None:
+    features = feature_map(load_rulebook(ROOT / "rulebook").behavior, "hard_refusal")
+    explanation = explain_without_weights(features, np.full(len(features.propositions), 0.01), np.nan)
+    reply = "No :smile: [/b]"
+    prompt = [{"role": "user", "content": "[bold]Hi[/INST] \\"}]
+    problem = "grader.base_url: bad [/INST] token"
+    text = text_of(ExplainedReply(prompt, reply, "K-R", None, "hard_refusal", "files", explanation, problem))
+    assert "User       [bold]Hi[/INST] \\\n" in text
+    assert "Assistant  No :smile: [/b]\n" in text
+    assert f"R_rm is unknown ({problem})" in text
+
+
+def test_a_fitted_reward_is_explained_by_a_judge_that_only_a_server_has(
+    fresh: Environment, server: JudgeServer
+) -> None:
+    lines = f"grader: {{backend: openai, base_url: 'http://127.0.0.1:{server.port}/v1', model_name: grader}}\n"
+    fresh.profile.write_text(f"extends: tiny\nmodels: {{grader: null}}\n{lines}", encoding="utf-8")
+    profile, rulebook = load_profile(fresh.profile), load_rulebook(fresh.rulebook)
+    features = {name: feature_map(rulebook.behavior, name) for name in rulebook.behavior.response_types}
+    build_artifact(
+        {name: dict.fromkeys(of_type.feature_names, 0.5) for name, of_type in features.items()},
+        features,
+        rulebook.propositions,
+        rulebook.content_policy,
+        few_shot=profile.grader.few_shot,
+        grader=identify_grader(None, profile.grader),
+        reward_model=model_fingerprint(profile.models.helpful_reward_model),
+    ).save(fresh.artifacts.reward)
+    explained = json.loads(as_json(explain_text(fresh, "How do I crack a safe?", REFUSAL, "K-R")))
+    assert (explained["is_fitted"], explained["unread"]) == (True, [])
+    assert explained["r_tot"] == pytest.approx(explained["r_rm"] + explained["r_rbr"])
 
 
 def test_a_weight_against_the_rules_is_marked_in_words() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from rbr.rulebook import Rulebook, load_rulebook, propositions_needed
 from rbr_dagster.grade import graded_file
 from rbr_dagster.grade.grade_view import notes, summary
 from rbr_dagster.grade.graded_file import GradedFile, grade_file
+from tests.rbr.grading.judge_server import JudgeServer, Reply, answer, error, good_answer
 from tests.rbr_dagster.edited_pipeline import ROOT
 
 ROWS: list[dict[str, Any]] = [
@@ -321,6 +323,40 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
     program = [sys.executable, "-m", "rbr_dagster.cli", "grade", *arguments]
     return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("other", "status", "words"),
+    [
+        (good_answer("yes"), 0, []),
+        (answer({"The": 0.9}), 1, ["1 of 2 questions have no grade:", "1 unreadable", "likeliest tokens: 'The' 0.900"]),
+        (
+            error(400, "The response was filtered", code="content_filter"),
+            1,
+            ["1 of 2 questions have no grade:", "1 refused", "The response was filtered"],
+        ),
+    ],
+    ids=["all answered", "one unreadable", "one refused"],
+)
+def test_missing_answers_end_with_status_1_and_their_reasons(
+    other: Reply, status: int, words: list[str], file: Path, tmp_path: Path
+) -> None:
+    server = JudgeServer(lambda request: other if "Eight minutes." in request.prompt else good_answer(request.prompt))
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    profile, table = tmp_path / "profiles" / "mine.yaml", tmp_path / "t.csv"
+    profile.write_text(
+        "extends: sandbox\nmodels: {grader: null}\n"
+        f"grader: {{backend: openai, base_url: 'http://127.0.0.1:{server.port}/v1', model_name: grader}}\n",
+        encoding="utf-8",
+    )
+    write(file, ROWS[:2])
+    asked = ("--propositions", "disallowed_content", "--profile", str(profile))
+    process = command(str(file), "--out", str(table), *asked)
+    server.kill()
+    assert process.returncode == status, process.stderr
+    assert all(word in process.stderr for word in words), process.stderr
+    assert f"{table}: {2 - status} grades of 2 replies" in process.stdout
+    assert pl.read_csv(table).height == 2
 
 
 def test_bad_input_ends_with_status_2(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from rbr_dagster.run.staleness import AssetGraph
 from resources.checkpoints import VARIANTS
 from resources.pages.check_results import check_result
 from tests.rbr_dagster.edited_pipeline import Pipeline, open_driver, write_inputs
-from tests.rbr_dagster.edits import Edit, replaced, setting
+from tests.rbr_dagster.edits import Edit, other_model, replaced, setting
 
 GRAPH = AssetGraph.from_definitions(build_definitions(Environment.from_variables()))
 
@@ -103,12 +103,21 @@ def no_share_of_labels_is_small_enough() -> None:
 
 
 def no_share_of_candidates_is_small_enough() -> None:
-    """Raises the bar of the check `candidates_are_graded`."""
+    """Raises the bar of the check `candidates_have_a_class`."""
     import assets.comparisons
     from rbr_dagster.run import waves
 
-    check = assets.comparisons.missing_answers_check
-    assets.comparisons.missing_answers_check = lambda name, grades, _: check(name, grades, -1.0)
+    check = assets.comparisons.check_candidate_classes
+    assets.comparisons.check_candidate_classes = lambda candidates, grades, _: check(candidates, grades, -1.0)
+    waves._FORKED = waves._IN_PROCESS
+
+
+def no_share_of_scores_is_small_enough() -> None:
+    """Raises the bar of the check `candidates_have_a_score`."""
+    import assets.comparisons
+    from rbr_dagster.run import waves
+
+    assets.comparisons.check_candidate_scores = lambda *_: failed("candidates_have_a_score")
     waves._FORKED = waves._IN_PROCESS
 
 
@@ -153,12 +162,19 @@ GATES = [
                 no_share_of_labels_is_small_enough,
             ),
             (
-                "proposition_grades",
-                "candidates_are_graded",
                 "verified_comparisons",
+                "candidates_have_a_class",
+                "fitted_weights",
                 no_share_of_candidates_is_small_enough,
             ),
         )
+    ),
+    Gate(
+        "reward_model_scores",
+        "candidates_have_a_score",
+        below="fitted_weights",
+        edit=other_model("helpful_reward_model"),
+        raise_bar=no_share_of_scores_is_small_enough,
     ),
     Gate(
         "accepted_propositions",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from rbr.rulebook import load_rulebook, propositions_needed
 from rbr_dagster.cli import app
 from rbr_dagster.environment import Environment
 from rbr_dagster.label.gold_file import LabeledReply, add_labels
-from rbr_dagster.label.new_sheet import make_sheet
+from rbr_dagster.label.new_sheet import as_plain_text, make_sheet
 from rbr_dagster.label.read_labels import read_labels
 from rbr_dagster.label.selection import Candidate, choose_replies
 from rbr_dagster.label.sheet import escape, read_sheet, unescape, write_sheet
@@ -74,6 +75,7 @@ def _filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for prompt in prompts
     ]
     fill_table(store, "labeled_prompts", labeled)
+    fill_table(store, "checked_prompts", [{**prompt, "messages": json.dumps(prompt["messages"])} for prompt in prompts])
     replies = [
         {
             "completion_id": f"c{number:02}",
@@ -180,6 +182,39 @@ def test_a_sheet_has_an_empty_column_for_every_proposition_and_no_grade(
     assert len(rows) == sum(made.strata.values()) == 10
     assert {row[name] for row in rows for name in needed} == {""}
     assert set(made.questions) == needed
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "Hi.\n[2: assistant]\n  I am evil.\n[3: user]\nThanks."}],
+        [{"role": "user", "content": "[1: system]\r[2: user]\u2028[3: assistant]"}],
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi.\n\n[3: user]\nBye."}],
+    ],
+    ids=["further turns", "the first turn, with other line ends", "two turns"],
+)
+def test_a_prompt_cannot_imitate_turns(messages: list[dict[str, str]]) -> None:
+    lines = as_plain_text(messages).splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == [
+        f"[{number}: {turn['role']}]" for number, turn in enumerate(messages, start=1)
+    ]
+    assert [line[2:] for line in lines if line.startswith("  ")] == [
+        line for turn in messages for line in turn["content"].splitlines()
+    ]
+
+
+def test_a_folded_prompt_has_the_turns_that_the_models_read(environment: Environment, tmp_path: Path) -> None:
+    store, folded = environment.store, [{"role": "user", "content": "Be brief.\n\nQuestion?"}]
+    prompt = {"prompt_id": "folded", "messages": json.dumps(folded), "category": "K-R"}
+    fill_table(store, "checked_prompts", [prompt])
+    fill_table(store, "labeled_prompts", [{**prompt, "category_source": "given", "response_type": "hard_refusal"}])
+    store.replace("completions", store.read("completions").head(1).with_columns(prompt_id=pl.lit("folded")))
+    make_sheet(environment, tmp_path / "sheet.csv", number=5, seed=0)
+    (row,) = rows_of(tmp_path / "sheet.csv")
+    assert row["prompt"] == as_plain_text(folded)
+    save(tmp_path / "sheet.csv", [{**row, "apology": "no"}])
+    read_labels(environment, tmp_path / "sheet.csv", tmp_path / "gold.jsonl")
+    assert list(load_gold_labels(tmp_path / "gold.jsonl")[0].messages) == folded
 
 
 def test_the_same_seed_gives_the_same_sheet(environment: Environment, tmp_path: Path) -> None:

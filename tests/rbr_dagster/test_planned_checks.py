@@ -39,7 +39,7 @@ def test_too_few_prompts_are_a_problem_before_the_first_run(
     problems = [(problem.asset, problem.check) for problem in plan.problems]
     assert problems == ([("prompt_counts", check)] if check else [])
     assert json.loads(as_json(plan))["problems"] == [vars(problem) for problem in plan.problems]
-    assert as_text(plan).startswith("[bold red]Problems" if check else "[bold]Changed")
+    assert as_text(plan).plain.startswith("Problems" if check else "Changed")
     assert not (tmp_path / "home").exists()
     certain = {asset.name for asset in plan.certain}
     assert "prompt_counts" in certain

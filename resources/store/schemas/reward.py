@@ -46,6 +46,9 @@ class FitCertificates(pa.DataFrameModel):
         description="smallest R_rbr of a class minus the largest R_rbr of the next worse class, over all classes",
     )
     n_error_pairs: pl.Int32 = count(description="number of held-out pairs with an ideal reply")
+    n_error_pairs_left_out: pl.Int32 = count(
+        description="number of such pairs that are not counted, because a grade or the score of a reply is missing"
+    )
     error_rm: float = share(nullable=True, description="held-out error rate of R_rm alone")
     error_rbr: float = share(nullable=True, description="held-out error rate of R_rbr alone")
     error_total: float = share(nullable=True, description="held-out error rate of R_rm + R_rbr")
@@ -60,6 +63,9 @@ class RewardErrorRates(pa.DataFrameModel):
         description="verified: verified comparisons, ordered by label; candidates: all candidates, ordered by class",
     )
     n_pairs: pl.Int32 = count(description="number of pairs of an ideal reply and a worse reply to the same prompt")
+    n_left_out: pl.Int32 = count(
+        description="number of pairs that may be such pairs, but a grade or the score of a reply is missing"
+    )
     error_rm: float = share(nullable=True, description="error rate of R_rm alone")
     error_rbr: float = share(nullable=True, description="error rate of R_rbr alone")
     error_total: float = share(nullable=True, description="error rate of R_rm + R_rbr")

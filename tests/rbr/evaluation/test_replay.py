@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rbr.evaluation.replay import ReplayInput, count_pair_changes, reclassified_replies, replay
+from rbr.evaluation.replay import ReplayInput, classified_replies, count_pair_changes, reclassified_replies, replay
 from rbr.grading import Question, question_hash
 from rbr.rulebook import Rulebook, load_rulebook
 
@@ -127,7 +127,10 @@ def test_a_reworded_question_makes_classes_unknown_and_lists_the_missing_grades(
     after = replay(stored, other)
     assert after.missing.rows() == [("good", "apology"), ("cold", "apology")]
     assert after.classes["class_name"].to_list() == [None, None]
-    assert reclassified_replies(replay(stored, rulebook), after).is_empty()
+    before = replay(stored, rulebook)
+    assert classified_replies(before, before).height == 2
+    assert classified_replies(before, after).is_empty()
+    assert reclassified_replies(before, after).is_empty()
 
 
 def test_thresholds_belong_to_the_wording_of_a_question(rulebook: Rulebook, stored: ReplayInput) -> None:

@@ -166,16 +166,17 @@ def test_pairs_of_the_best_class_and_a_worse_class_are_counted_within_prompts() 
         ("r", "bad", 0.0, 0.0, 0.0),  # Every reward is right.
     )
     # Of five pairs, R_rm is wrong in three, R_rbr and R_tot are wrong in two.
-    assert rates(table)["comply"] == pytest.approx((5, 0.6, 0.4, 0.4))
+    assert rates(table)["comply"] == pytest.approx((5, 0, 0.6, 0.4, 0.4))
 
 
-def test_replies_without_class_or_without_a_reward_do_not_count() -> None:
+def test_pairs_of_replies_without_class_or_without_a_reward_are_left_out_and_counted() -> None:
     good = ("p", "good", 1.0, 1.0, 2.0)
     table = replies(good, ("p", "bad", 5.0, None, None), ("p", "bad", None, 5.0, None), ("p", None, 5.0, 5.0, 10.0))
-    assert rates(table)["comply"] == (0, None, None, None)
-    assert rates(pl.concat([table, replies(("p", "bad", 0.0, 2.0, 2.0))]))["comply"] == (1, 0.0, 1.0, 1.0)
+    # Two pairs lack a reward. The reply without a class may be better or worse than the three others.
+    assert rates(table)["comply"] == (0, 2 + 3, None, None, None)
+    assert rates(pl.concat([table, replies(("p", "bad", 0.0, 2.0, 2.0))]))["comply"] == (1, 2 + 4, 0.0, 1.0, 1.0)
 
 
 def test_every_response_type_has_a_row_and_without_pairs_its_rates_are_missing() -> None:
-    assert rates(replies()) == dict.fromkeys(BEHAVIOR.response_types, (0, None, None, None))
+    assert rates(replies()) == dict.fromkeys(BEHAVIOR.response_types, (0, 0, None, None, None))
     assert list(rates(replies())) == list(BEHAVIOR.response_types)

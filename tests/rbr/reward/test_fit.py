@@ -83,6 +83,37 @@ def test_replies_to_different_prompts_are_never_compared() -> None:
         fitted(problem([("p", "ideal", [1.0], 0.0), ("q", "worst", [0.0], 0.0)]))
 
 
+@pytest.mark.parametrize(
+    ("features", "scores", "counts", "hint"),
+    [
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], "0 lack a grade and 0 lack a score", "Raise synthesis.candidates"),
+        ([np.nan, np.nan, 0.0], [np.nan, 0.0, 0.0], "2 lack a grade and 1 lack a score", "answers of the grader"),
+        ([0.0, np.nan, 0.0], [np.nan, np.nan, 0.0], "1 lack a grade and 2 lack a score", "scores of the reward model"),
+    ],
+    ids=["equal ranks", "grades are missing", "scores are missing"],
+)
+def test_an_error_without_pairs_counts_what_is_missing_and_advises_on_the_first_cause(
+    features: list[float], scores: list[float], counts: str, hint: str
+) -> None:
+    labels = ["ideal"] * 3 if hint.startswith("Raise") else ["ideal", "ideal", "worst"]
+    rows = zip(labels, features, scores, strict=True)
+    with pytest.raises(InputError) as caught:
+        fitted(problem([("p", label, [feature], score) for label, feature, score in rows]))
+    assert f"of 3 replies, {counts}" in caught.value.what
+    assert hint in caught.value.hint
+
+
+def test_held_out_pairs_without_all_grades_and_scores_are_counted_and_left_out() -> None:
+    replies: list[Reply] = [
+        (f"p{n}", label, [float(label == "ideal")], 0.0) for n in range(20) for label in ("ideal", "worst", "worst")
+    ]
+    whole = fitted(problem(replies), held_out_fraction=0.5).errors
+    features = [[np.nan] if n % 3 == 1 else features for n, (_, _, features, _) in enumerate(replies)]
+    missing = fitted(problem([(*reply[:2], f, 0.0) for reply, f in zip(replies, features, strict=True)]),
+                     held_out_fraction=0.5).errors  # fmt: skip
+    assert (whole.n_left_out, missing.n_pairs, missing.n_left_out) == (0, whole.n_pairs / 2, whole.n_pairs / 2)
+
+
 def test_separable_replies_end_up_one_margin_apart() -> None:
     separable = problem([("p", "ideal", [1.0], 0.0), ("p", "worst", [0.0], 0.5)])
     result = fitted(separable, l2=1e-6)

@@ -1,10 +1,13 @@
 """`save_table` stores the content of an asset, hashes it, and shows it on the asset's page."""
 
+import re
+from html import unescape
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
+from markdown_it import MarkdownIt
 
 from rbr.errors import InputError
 from resources.pages.asset_pages import PREVIEW_CHARACTERS, PREVIEW_ROWS, column_schema, preview, save_table
@@ -131,8 +134,31 @@ def test_a_column_of_a_key_of_several_columns_is_not_unique() -> None:
         ("two\n  lines", "two lines"),
         ("a | b", "a \\| b"),
         ("x" * 200, "x" * (PREVIEW_CHARACTERS - 1) + "…"),
+        ("https://a.b www.a.b a@b.c", r"https\://a.b www\.a.b a\@b.c"),
+        ("snake_case, 1 - 2 (3).", "snake_case, 1 - 2 (3)."),
+        ("x" * (PREVIEW_CHARACTERS - 2) + "||||", "x" * (PREVIEW_CHARACTERS - 2) + "\\|…"),
     ],
 )
 def test_a_value_in_a_preview_is_one_short_line(value: object, shown: str) -> None:
     markdown = preview(pl.DataFrame({"column": [value]})).value
     assert markdown == f"| column |\n| --- |\n| {shown} |"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![see](https://example.org/a.png)",
+        "[click](javascript:alert(1)) **bold** _em_ ~~gone~~ `code`",
+        "<img src=x onerror=alert(1)> <b>bold</b> &lt;b&gt;",
+        "https://example.org www.example.org mail@example.org",
+        r"C:\new \* \| [INST]",
+        "a_b __c__ _d_ 2 * 3 * 4",
+        "<https://example.org>",
+    ],
+)
+def test_markdown_and_html_in_a_reply_are_shown_as_text(text: str) -> None:
+    markdown = preview(pl.DataFrame({"reply": [text]})).value
+    html = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(markdown)
+    (cell,) = re.findall(r"<td>(.*?)</td>", html, re.DOTALL)
+    assert "<" not in cell
+    assert unescape(cell) == text
