@@ -1,13 +1,13 @@
 """Profiles: the models, sizes and backends that one run of the method uses.
 
-`profile` reads a profile. `section` has what its sections have in common, and the other modules have the sections.
+`profile` reads a profile. `section` has what its sections have in common, and the modules of settings have the sections.
 """
 
-from rbr.profile.grading import GraderSettings, VllmSettings
-from rbr.profile.models import ModelRef, ModelSettings, PromptCheckSettings
+from rbr.profile.grader_settings import GraderSettings, VllmSettings
+from rbr.profile.model_settings import ModelRef, ModelSettings, PromptCheckSettings
 from rbr.profile.profile import Profile, load_profile, parse_profile
-from rbr.profile.sampling import EvaluationSettings, ReplyLengths, SynthesisSettings
-from rbr.profile.training import Constraints, FitSettings, RlSettings, SftSettings
+from rbr.profile.sampling_settings import EvaluationSettings, ReplyLengths, SynthesisSettings
+from rbr.profile.training_settings import Constraints, FitSettings, RlSettings, SftSettings
 
 __all__ = [
     "Constraints",

@@ -12,11 +12,11 @@ from rbr.errors import InputError
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import schema_problem, validate
 from rbr.files.text_file import read_text
-from rbr.profile.grading import GraderSettings
-from rbr.profile.models import ModelSettings, PromptCheckSettings
-from rbr.profile.sampling import EvaluationSettings, ReplyLengths, SynthesisSettings
+from rbr.profile.grader_settings import GraderSettings
+from rbr.profile.model_settings import ModelSettings, PromptCheckSettings
+from rbr.profile.sampling_settings import EvaluationSettings, ReplyLengths, SynthesisSettings
 from rbr.profile.section import Section, Text
-from rbr.profile.training import FitSettings, RlSettings, SftSettings
+from rbr.profile.training_settings import FitSettings, RlSettings, SftSettings
 
 _HINT_IF_MISSING = "Add `{key}:`, or extend a complete profile."
 
