@@ -29,7 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rbr.conversation import Conversation
 from rbr.grading import Question
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
-from rbr.grading.in_process.shared_prefix import Layout, fastest_exact_layout, layout_for, unshared
+from rbr.grading.in_process.shared_prefix import ExactLayouts, exact_layouts, layout_for, unshared
 from rbr.grading.transformers import TransformersGrader
 from rbr.profile import load_profile
 from rbr.rulebook import load_propositions
@@ -104,10 +104,10 @@ def cpu_seconds(run: Callable[[], Any]) -> float:
 
 
 def compare(
-    model: Any, layout: Layout, prompts: Sequence[SharedPrompt], yes: list[int], no: list[int], pairs: int
+    model: Any, layouts: ExactLayouts, prompts: Sequence[SharedPrompt], yes: list[int], no: list[int], pairs: int
 ) -> Comparison:
     """Runs both ways in turns, after the plain way chose its batch size."""
-    chosen = layout_for(prompts, layout, None)
+    chosen = layout_for(prompts, layouts, model.config)
     tried = {size: cpu_seconds(partial(unshared, model, prompts, size)) for size in BATCH_SIZES}
     batch_size = min(tried, key=lambda size: tried[size])
 
@@ -166,16 +166,16 @@ def main() -> int:
 
     # 1. Random weights.
     model = random_llama()
-    layout = fastest_exact_layout(model, [SharedPrompt([5, 6, 7], [[8, 9], [10]]), SharedPrompt([5], [[6], [7, 8]])])
+    layouts = exact_layouts(model, [SharedPrompt([5, 6, 7], [[8, 9], [10]]), SharedPrompt([5], [[6], [7, 8]])])
     results = {}
     for length in (20, 120, 470):
-        results[length] = compare(model, layout, [random_prompt(length)], [YES], [NO], arguments.pairs)
+        results[length] = compare(model, layouts, [random_prompt(length)], [YES], [NO], arguments.pairs)
         print(results[length].line(f"{QUESTIONS} questions of {length} tokens, a prefix of {PREFIX}"), flush=True)
 
     # 2. The shipped grader.
     grader, conversations, questions = sandbox_grader()
     prompts = grader._tokens.encode(conversations, questions)
-    sandbox = compare(grader._model, grader._layout, prompts, grader._yes, grader._no, arguments.pairs)
+    sandbox = compare(grader._model, grader._layouts, prompts, grader._yes, grader._no, arguments.pairs)
     print(sandbox.line(f"the sandbox, {len(conversations)} replies, {len(questions)} questions"), flush=True)
 
     # 3. What is not the model.

@@ -11,7 +11,7 @@ from rbr.grading import OnProgress
 from rbr.grading.answers import SHOWN_TOKENS, Answer, Answers, Outcome, Reading, answer_tokens, likeliest_tokens
 from rbr.grading.distinct import distinct_conversations, put, too_long
 from rbr.grading.in_process.prompt_tokens import PromptTokens, SharedPrompt
-from rbr.grading.in_process.shared_prefix import attention_window, fastest_exact_layout, layout_for
+from rbr.grading.in_process.shared_prefix import exact_layouts, layout_for
 from rbr.grading.prompt import Question
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
@@ -50,13 +50,12 @@ class TransformersGrader:
         self._reading = Reading(settings.min_mass, settings.max_bound)
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForCausalLM, ref)
-        self._limit = context_length(self._model)
+        self._limit = context_length(self._model, self._tokenizer)
         self._tokens = PromptTokens(self._tokenizer, ref, settings)
         self._yes = answer_tokens(self._tokenizer, settings.yes, ref.path)
         self._no = answer_tokens(self._tokenizer, settings.no, ref.path)
-        self._window = attention_window(self._model.config)
         trial: list[Conversation] = [[{"role": "user", "content": text}] for text in _TRIAL_TEXTS]
-        self._layout = fastest_exact_layout(self._model, self._tokens.encode(trial, _TRIAL_QUESTIONS))
+        self._layouts = exact_layouts(self._model, self._tokens.encode(trial, _TRIAL_QUESTIONS))
 
     def grade(
         self,
@@ -90,7 +89,7 @@ class TransformersGrader:
                         put(answers, distinct[number], column, too_long(size, self._limit))
             # 2. One answer for each of the others.
             if fitting:
-                layout = layout_for(fitting, self._layout, self._window)
+                layout = layout_for(fitting, self._layouts, self._model.config)
                 for (number, column), answer in zip(cells, self._read(layout(self._model, fitting)), strict=True):
                     put(answers, distinct[number], column, answer)
             done += sum(len(distinct[number]) for number in batch)

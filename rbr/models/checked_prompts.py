@@ -182,7 +182,7 @@ def with_trial_reply(prompt: Conversation) -> Conversation:
 
 
 def open_reader(ref: "ModelRef") -> tuple[Any, int]:
-    """Opens the tokenizer of a model, and reads its context in tokens from its configuration. Loads no weights.
+    """Opens the tokenizer of a model, and reads its context in tokens. Loads no weights.
 
     Raises:
         InputError: The files cannot be found or read, or the tokenizer has no chat template.
@@ -195,7 +195,8 @@ def open_reader(ref: "ModelRef") -> tuple[Any, int]:
     # Importing this module must not import transformers.
     from rbr.models.pretrained import context_limit, open_tokenizer
 
-    return open_tokenizer(ref), context_limit(ref)
+    tokenizer = open_tokenizer(ref)
+    return tokenizer, context_limit(ref, tokenizer)
 
 
 def _first_problem(prompt: Prompt, readers: Iterable[PromptReader]) -> PromptProblem | None:

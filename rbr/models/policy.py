@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
+from rbr.models.length_batches import length_batches, padding_is_exact
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 from rbr.models.reply_text import opens_thought, reply_of_tokens
 
@@ -62,7 +64,6 @@ class Policy:
 
     def __init__(self, ref: "ModelRef", batch_size: int) -> None:
         self._path = ref.path
-        self._batch_size = batch_size
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForCausalLM, ref)
         self._chat_template_kwargs = ref.chat_template_kwargs
@@ -70,6 +71,9 @@ class Policy:
         self._end_tokens = _end_tokens(self._model, self._tokenizer)
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
+        self._limit = context_length(self._model, self._tokenizer)
+        tolerance = 1e-4 if self._model.dtype == torch.float32 else 0.05
+        self._batch_size = batch_size if padding_is_exact(self._first_probabilities, self._tokenizer, tolerance) else 1
 
     def sample(
         self,
@@ -104,11 +108,9 @@ class Policy:
         """
         prompts = [self._encode(conversation) for conversation in conversations]
         self._check_context(prompts, max_new_tokens)
-        # Prompts of similar length share a batch, because shorter prompts are padded.
-        order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), row))
+        lengths = [len(prompt) for prompt in prompts]
         replies: dict[int, Completion] = {}
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
+        for rows in length_batches(self._model.config, lengths, self._batch_size, max_new_tokens):
             processors = LogitsProcessorList()
             if temperature:
                 processors.append(_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens))
@@ -124,9 +126,10 @@ class Policy:
 
     def _check_context(self, prompts: list[list[int]], max_new_tokens: int) -> None:
         longest = max(map(len, prompts), default=0)
-        if longest + max_new_tokens > (limit := context_length(self._model)):
+        if longest + max_new_tokens > self._limit:
             raise InputError(
-                f"a prompt of {longest} tokens and {max_new_tokens} new tokens exceed the context of {limit} tokens",
+                f"a prompt of {longest} tokens and {max_new_tokens} new tokens exceed the context of "
+                f"{self._limit} tokens",
                 where=self._path,
                 hint="Shorten or remove the longest prompt, or lower max_new_tokens in the profile.",
             )
@@ -135,22 +138,35 @@ class Policy:
     def _generate(
         self, prompts: list[list[int]], processors: LogitsProcessorList, max_new_tokens: int
     ) -> list[Completion]:
+        settings = GenerationConfig(
+            do_sample=False,  # if the temperature is above 0, the processor samples
+            max_new_tokens=max_new_tokens,
+            eos_token_id=self._end_tokens,
+        )
+        out = self._run(prompts, settings, processors)
+        return [self._completion(row) for row in out[:, max(map(len, prompts)) :].tolist()]
+
+    @torch.inference_mode()
+    def _first_probabilities(self, prompts: list[list[int]]) -> NDArray[np.float64]:
+        """Returns the probabilities of the first two tokens after each prompt, float64[prompts, 2 * vocabulary]."""
+        settings = GenerationConfig(do_sample=False, max_new_tokens=2, output_logits=True, return_dict_in_generate=True)
+        first, second = (torch.softmax(each.double(), -1) for each in self._run(prompts, settings).logits)
+        return torch.cat([first, second], -1).cpu().numpy()
+
+    def _run(
+        self, prompts: list[list[int]], settings: GenerationConfig, processors: LogitsProcessorList | None = None
+    ) -> Any:
         # Pad the prompts on the left, so that the reply begins in the same column in every row.
         width = max(map(len, prompts))
         ids = [[self._tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        out = self._model.generate(
+        settings.pad_token_id = self._tokenizer.pad_token_id
+        return self._model.generate(
             input_ids=torch.tensor(ids, device=self._model.device),
             attention_mask=torch.tensor(mask, device=self._model.device),
             logits_processor=processors,
-            generation_config=GenerationConfig(
-                do_sample=False,  # if the temperature is above 0, the processor samples
-                max_new_tokens=max_new_tokens,
-                eos_token_id=self._end_tokens,
-                pad_token_id=self._tokenizer.pad_token_id,
-            ),
+            generation_config=settings,
         )
-        return [self._completion(row) for row in out[:, width:].tolist()]
 
     def _completion(self, tokens: list[int]) -> Completion:
         end = next((index for index, token in enumerate(tokens) if token in self._end_tokens), None)

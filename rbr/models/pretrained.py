@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rbr.profile import ModelRef
 
 
+_NO_LIMIT = 2**31
+_CONTEXT_SETTINGS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+
+
 def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedModel:
     """Loads a model for inference, on the first CUDA device if there is one, else on the CPU.
 
@@ -88,15 +92,20 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def context_limit(ref: "ModelRef") -> int:
-    """Returns the largest number of tokens in a sequence from a model's configuration, without opening the model.
+def context_limit(ref: "ModelRef", tokenizer: PreTrainedTokenizerBase) -> int:
+    """Returns `context_length` of a model without opening its weights.
+
+    Args:
+        ref: A local directory, or a Hub id with a revision.
+        tokenizer: The model's tokenizer.
 
     Raises:
         InputError: The configuration cannot be found or read.
 
     Example:
         >>> from rbr.profile import ModelRef
-        >>> context_limit(ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        >>> ref = ModelRef(path="rbr_sandbox/models/policy", revision=None)
+        >>> context_limit(ref, open_tokenizer(ref))
         512
     """
     _check_directory(ref)
@@ -104,24 +113,38 @@ def context_limit(ref: "ModelRef") -> int:
         config = AutoConfig.from_pretrained(ref.path, revision=_revision(ref), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_be_opened(ref, error) from error
-    return _context_of(config)
+    return _context_of(config, tokenizer)
 
 
-def context_length(model: PreTrainedModel) -> int:
-    """Returns the largest number of tokens that a model accepts in a sequence; 2**31 if its configuration has no limit.
+def context_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Returns the largest number of tokens that a model accepts in a sequence.
+
+    This is the smaller of two limits: the one of the configuration, such as ``max_position_embeddings``, and
+    ``model_max_length`` of the tokenizer.
+
+    Args:
+        model: A model.
+        tokenizer: The model's tokenizer.
+
+    Returns:
+        The number of tokens; 2**31 if neither file has a limit.
 
     Example:
         >>> from transformers import AutoModelForCausalLM
         >>> from rbr.profile import ModelRef
-        >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/policy", revision=None))
-        >>> context_length(model)
+        >>> ref = ModelRef(path="rbr_sandbox/models/policy", revision=None)
+        >>> context_length(open_model(AutoModelForCausalLM, ref), open_tokenizer(ref))
         512
     """
-    return _context_of(model.config)
+    return _context_of(model.config, tokenizer)
 
 
-def _context_of(config: Any) -> int:
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
+def _context_of(config: Any, tokenizer: Any) -> int:
+    sizes = (getattr(config.get_text_config(), name, None) for name in _CONTEXT_SETTINGS)
+    # A setting that means "no limit" is None, -1 or a huge number. The first setting counts.
+    configured = next((size for size in sizes if size is not None and 0 < size < _NO_LIMIT), _NO_LIMIT)
+    longest = tokenizer.model_max_length
+    return int(min(configured, longest) if longest and longest > 0 else configured)
 
 
 def _check_directory(ref: "ModelRef") -> None:

@@ -34,7 +34,8 @@ def prompt_problem(
         >>> from rbr.models.pretrained import context_limit, open_tokenizer
         >>> from rbr.profile import ModelRef
         >>> ref = ModelRef(path="rbr_sandbox/models/policy", revision=None)
-        >>> tokenizer, limit = open_tokenizer(ref), context_limit(ref)
+        >>> tokenizer = open_tokenizer(ref)
+        >>> limit = context_limit(ref, tokenizer)
         >>> prompt_problem(tokenizer, [{"role": "user", "content": "Hi"}], limit=limit, new_tokens=64)
         >>> prompt_problem(tokenizer, [{"role": "user", "content": "Hi " * 500}], limit=limit, new_tokens=64)
         'the prompt has 1004 tokens, but at most 448 fit: the context has 512 tokens, and 64 are for the reply'

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
+from rbr.models.length_batches import length_batches, padding_is_exact
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ class RewardModel:
     """
 
     def __init__(self, ref: "ModelRef", batch_size: int) -> None:
-        self._batch_size = batch_size
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForSequenceClassification, ref)
         outputs = self._model.config.num_labels
@@ -48,6 +48,9 @@ class RewardModel:
                 hint="Use a model with num_labels = 1.",
             )
         self._chat_template_kwargs = ref.chat_template_kwargs
+        self._limit = context_length(self._model, self._tokenizer)
+        tolerance = 1e-4 if self._model.dtype == torch.float32 else 0.05
+        self._batch_size = batch_size if padding_is_exact(self._forward, self._tokenizer, tolerance) else 1
 
     def score(
         self,
@@ -73,15 +76,15 @@ class RewardModel:
         pairs = zip(conversations, replies, strict=True)
         rows = [self._encode([*messages, {"role": "assistant", "content": reply}]) for messages, reply in pairs]
         scores = np.full(len(rows), np.nan)
-        # Replies of similar length share a batch, because shorter replies are padded.
-        rows_in_context = [row for row in range(len(rows)) if len(rows[row]) <= context_length(self._model)]
-        order = sorted(rows_in_context, key=lambda row: (len(rows[row]), row))
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
+        fitting = [row for row in range(len(rows)) if len(rows[row]) <= self._limit]
+        lengths = [len(rows[row]) for row in fitting]
+        done = len(rows) - len(fitting)
+        for numbers in length_batches(self._model.config, lengths, self._batch_size):
+            batch = [fitting[number] for number in numbers]
             scores[batch] = self._forward([rows[row] for row in batch])
+            done += len(batch)
             if on_progress:
-                too_long = len(rows) - len(order)
-                on_progress(too_long + start + len(batch))
+                on_progress(done)
         return scores
 
     def _encode(self, messages: Conversation) -> list[int]:
@@ -104,7 +107,8 @@ class RewardModel:
         return np.where(np.isfinite(scores), scores, np.nan)
 
 
-def _padding(rows: Sequence[list[int]], preferred: int) -> int:
+def _padding(rows: Sequence[list[int]], preferred: int | None) -> int:
     """Returns a token that no row ends in: the preferred one, or the first of the vocabulary."""
     last = {row[-1] for row in rows}
-    return next(token for token in (preferred, *range(len(last) + 1)) if token not in last)
+    candidates = (preferred, *range(len(last) + 1))
+    return next(token for token in candidates if token is not None and token not in last)

@@ -136,7 +136,7 @@ class _UnscoredBound(TrainerCallback):
 def _usable_rows(
     rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, settings: "RlSettings", recorder: Recorder
 ) -> pl.DataFrame:
-    limit = context_limit(model)
+    limit = context_limit(model, tokenizer)
     problems = [
         prompt_problem(
             tokenizer,

@@ -76,7 +76,7 @@ def packed_attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention of a step; transformers calls it for each layer.
+    """The attention of a step; transformers calls it for each layer, and for some layers more than once.
 
     Args:
         module: The attention layer.
@@ -102,7 +102,7 @@ def packed_attention(
     output = query.new_empty(query.shape[2], query.shape[1], value.shape[-1])  # [L, heads, size]
 
     # 1. Each prefix attends to itself.
-    states = packing.prefix_states.setdefault(id(module), {})
+    states = packing.prefix_states.setdefault(next(packing.calls), {})
     for number, prefix in packing.prefixes:
         states[number] = key[:, :, prefix], value[:, :, prefix]
         output[prefix] = _softmax_attention(query[:, :, prefix], *states[number], True, scaling)[0][0].transpose(0, 1)

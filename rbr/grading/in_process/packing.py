@@ -4,7 +4,8 @@ A prompt with many long tails is spread over several sequences, its steps.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
 
 PrefixStates: TypeAlias = dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]]
-"""Keys and values of prefixes, by layer and number of the prompt."""
+"""Keys and values of prefixes, by call of the attention within a forward pass and number of the prompt."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Packing:
         trees: Number of the prompt and range of each tree.
         first_node: Index of the first token of the trees.
         tails: The tails of all trees, grouped by length.
-        prefix_states: Keys and values of the prefixes by layer and number of the prompt, for this and later steps.
+        prefix_states: Keys and values of the prefixes, for this and later steps.
+        calls: Numbers the calls of the attention. A layer may attend more than once in a forward pass.
 
     Example:
         >>> prompt = SharedPrompt([5, 6], [[7, 8], [7, 9]])
@@ -82,6 +84,7 @@ class Packing:
     first_node: int
     tails: list[TailRows]
     prefix_states: PrefixStates
+    calls: Iterator[int] = field(default_factory=count)
 
     @classmethod
     def of(cls, parts: Sequence[Part], device: torch.device, prefix_states: PrefixStates) -> "Packing":

@@ -4,16 +4,20 @@ The prompts of a conversation share a prefix. Each layout returns float32[T, voc
 
 - `packed` runs every token of the prompts once; see `rbr.grading.in_process.packed_attention`.
 - `repeated_cache` runs each prefix once, and repeats its key/value cache for each tail.
-- `unshared` runs a sequence for each prompt. Every model supports this layout.
+- `unshared` runs a sequence for each prompt, and pads sequences of similar length to run them together.
+- `one_by_one` runs a sequence for each prompt, each alone. Every model supports this layout.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from rbr.grading.in_process.packed_attention import packed
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
+from rbr.models.length_batches import length_batches, pass_groups, scales_by_column
 
 Layout = Callable[[Any, Sequence[SharedPrompt]], torch.Tensor]
 
@@ -84,27 +88,57 @@ def unshared(model: Any, prompts: Sequence[SharedPrompt], rows_per_step: int | N
         (4, 2048)
     """
     rows = [[*prompt.prefix, *tail] for prompt in prompts for tail in prompt.tails]
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     size = rows_per_step or (ROWS_PER_STEP if model.device.type == "cpu" else len(rows))
+    steps = length_batches(model.config, [len(row) for row in rows], size)
     logits = []
-    for start in range(0, len(rows), size):
-        step = [rows[row] for row in order[start : start + size]]
-        ids, is_token = _left_padded(step, model.device)
+    for step in steps:
+        ids, is_token = _left_padded([rows[row] for row in step], model.device)
         # Without padding, the kernel needs no mask, and skips the later half of the scores.
         mask = {} if is_token.all() else {"attention_mask": is_token.long(), "position_ids": _positions(is_token)}
         logits.append(model(input_ids=ids, use_cache=False, logits_to_keep=1, **mask).logits[:, -1].float())
-    return torch.cat(logits)[torch.tensor(order, device=model.device).argsort()]
+    order = torch.tensor([row for step in steps for row in step], device=model.device)
+    return torch.cat(logits)[order.argsort()]
 
 
-LAYOUTS: tuple[Layout, ...] = (packed, repeated_cache, unshared)
+def one_by_one(model: Any, prompts: Sequence[SharedPrompt]) -> torch.Tensor:
+    """Runs one sequence for each prompt, each alone.
+
+    Args:
+        model: A causal language model.
+        prompts: Prompts with T tails in total.
+
+    Returns:
+        float32[T, vocabulary].
+    """
+    return unshared(model, prompts, rows_per_step=1)
 
 
-def fastest_exact_layout(model: Any, prompts: Sequence[SharedPrompt]) -> Layout:
-    """Returns the fastest layout that gives this model the same probabilities as `unshared`.
+LAYOUTS: tuple[Layout, ...] = (packed, repeated_cache, unshared, one_by_one)
+
+
+@dataclass(frozen=True)
+class ExactLayouts:
+    """The fastest layouts that are exact for a model.
+
+    Attributes:
+        shared: For prompts that share much of their text.
+        separate: For other prompts: `unshared`, or `one_by_one` if padding changes what the model says.
+
+    Example:
+        >>> ExactLayouts(shared=packed, separate=unshared).shared.__name__
+        'packed'
+    """
+
+    shared: Layout
+    separate: Layout
+
+
+def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
+    """Returns the fastest layouts that give this model the same probabilities as one forward pass for each sequence.
 
     Probabilities count as equal if they differ by at most 1e-4 in fp32, or 0.05 in another type. The function runs the
     model with each layout, because only a run shows whether a layout works: the attention of some models cannot be
-    replaced, and some have no cache, or one whose rows cannot be selected.
+    replaced, some have no cache, or one whose rows cannot be selected, and some read the padding.
 
     Args:
         model: A causal language model.
@@ -116,38 +150,54 @@ def fastest_exact_layout(model: Any, prompts: Sequence[SharedPrompt]) -> Layout:
         >>> from transformers import AutoModelForCausalLM
         >>> model = open_model(AutoModelForCausalLM, ModelRef(path="rbr_sandbox/models/grader", revision=None))
         >>> prompts = [SharedPrompt([5, 6, 7], [[8], [9, 10]]), SharedPrompt([5, 6], [[8], [9, 10]])]
-        >>> fastest_exact_layout(model, prompts).__name__
+        >>> exact_layouts(model, prompts).shared.__name__
         'packed'
     """
-    expected = torch.softmax(unshared(model, prompts), dim=-1)
+    expected = torch.softmax(one_by_one(model, prompts), dim=-1)
     tolerance = 1e-4 if model.dtype == torch.float32 else 0.05
-    for layout in LAYOUTS[:-1]:
+
+    def is_exact(layout: Layout) -> bool:
         try:
             probabilities = torch.softmax(layout(model, prompts), dim=-1)
         except Exception:  # noqa: BLE001  A model may reject an unknown argument with any exception.
-            continue
-        if probabilities.shape == expected.shape and (probabilities - expected).abs().max() <= tolerance:
-            return layout
-    return unshared
+            return False
+        return probabilities.shape == expected.shape and bool((probabilities - expected).abs().max() <= tolerance)
+
+    separate = unshared if is_exact(unshared) else one_by_one
+    if scales_by_column(model.config):
+        # The trial is too short to show it: a column of a long packed sequence is not the position in the prompt.
+        return ExactLayouts(separate, separate)
+    # The first step ends after the first tail of the last prompt, as steps end within long prompts.
+    first_step = sum(len(prompt.prefix) + sum(map(len, prompt.tails)) for prompt in prompts[:-1])
+    if is_exact(partial(packed, max_tokens=first_step + len(prompts[-1].prefix) + 1)):
+        return ExactLayouts(packed, separate)
+    return ExactLayouts(repeated_cache if is_exact(repeated_cache) else separate, separate)
 
 
-def layout_for(prompts: Sequence[SharedPrompt], layout: Layout, window: int | None) -> Layout:
-    """Returns the layout for a batch: `layout`, or `unshared` where `layout` would save nothing or be inexact.
+def layout_for(prompts: Sequence[SharedPrompt], layouts: ExactLayouts, config: Any) -> Layout:
+    """Returns the layout for a batch: separate sequences if sharing would save nothing or be inexact.
 
     Args:
         prompts: The batch.
-        layout: The fastest exact layout of the model.
-        window: Number of earlier tokens that the model's attention reaches; None for all of them.
+        layouts: The exact layouts of the model.
+        config: Configuration of the model.
 
     Example:
-        >>> layout_for([SharedPrompt([1], [[2, 3, 4, 5, 6, 7, 8, 9]])], packed, window=None) is unshared
-        True
+        >>> from transformers import LlamaConfig
+        >>> prompts = [SharedPrompt([1], [[2, 3, 4, 5, 6, 7, 8, 9]])]
+        >>> layout_for(prompts, ExactLayouts(packed, unshared), LlamaConfig()).__name__
+        'unshared'
     """
     lengths = [length for prompt in prompts for length in prompt.lengths()]
     distinct = sum(len(prompt.prefix) + sum(map(len, prompt.tails)) for prompt in prompts)
     if not all(prompt.prefix for prompt in prompts) or distinct > (1 - MIN_SAVED) * sum(lengths):
-        return unshared
-    return unshared if window is not None and max(lengths) > window else layout
+        return layouts.separate
+    window = attention_window(config)
+    if window is not None and max(lengths) > window:
+        return layouts.separate
+    # A pass may hold the prefix of one prompt and a tail of another.
+    groups = pass_groups(config, [*lengths, *(len(prompt.prefix) for prompt in prompts)])
+    return layouts.shared if len(set(groups)) == 1 else layouts.separate
 
 
 def attention_window(config: Any) -> int | None:

@@ -13,7 +13,7 @@ from rbr.grading.prompt import JudgePrompt
 from rbr.grading.transformers import TransformersGrader
 from rbr.profile import ModelRef, load_profile
 from tests.rbr.grading.grader_settings import SANDBOX_PROMPT, grader_settings
-from tests.tiny_models import save_policy, tiny_tokenizer
+from tests.tiny_models import save_family, save_policy, tiny_tokenizer
 
 REPLIES = ["No.", "I'm sorry, but I can't help with that.", "Boil it for ten minutes, then peel it.", ""]
 QUESTIONS = [
@@ -136,6 +136,14 @@ def test_a_prompt_that_exceeds_the_context_is_unreadable_and_does_not_affect_the
     assert answers[4, 0].reason.startswith("the prompt has ")
     assert answers[4, 0].reason.endswith(" tokens, and the grader reads at most 256")
     np.testing.assert_allclose(answers.p_yes[:-1], grader.grade(CONVERSATIONS, QUESTIONS).p_yes, atol=1e-5)
+
+
+def test_the_context_of_a_model_with_another_name_for_it_is_known(tmp_path: Path) -> None:
+    ref = save_family(tmp_path, "MPT", AutoModelForCausalLM, max_seq_len=256)
+    answers = open_grader(ref, grader_settings()).grade([*CONVERSATIONS, conversation("and so on " * 200)], QUESTIONS)
+    assert (answers.outcomes[-1] == Outcome.UNREADABLE).all()
+    assert answers[4, 0].reason.endswith(" tokens, and the grader reads at most 256")
+    np.testing.assert_allclose(answers.p_yes[:-1], plain_grades(ref, CONVERSATIONS, QUESTIONS), atol=1e-5)
 
 
 def test_if_a_question_does_not_fit_after_a_reply_the_shorter_questions_are_still_answered(ref: ModelRef) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from rbr.errors import InputError
 from rbr.models.policy import Policy, _InverseCdf
 from rbr.profile import ModelRef
-from tests.tiny_models import save_policy
+from tests.tiny_models import ORIGINAL_LENGTH, save_family, save_policy
 
 PROMPTS = [
     "Hi",
@@ -37,6 +38,32 @@ def test_a_reply_is_the_same_alone_and_in_a_batch(policy: Policy) -> None:
     backwards = policy.sample(CONVERSATIONS[::-1], SEEDS[::-1], 1.0, 0.9, 24)[::-1]
     assert together == alone == backwards
     assert len({reply.text for reply in together}) == len(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("family", "batch_size"),
+    [
+        ("Phi-3 with long RoPE", 8),
+        ("PhiMoE with long RoPE", 8),
+        ("Llama 4, which counts padding", 1),
+        ("RWKV, which reads padding", 1),
+        ("BART, which counts padding", 1),
+    ],
+)
+def test_a_reply_of_any_family_is_the_same_alone_and_in_a_batch(tmp_path: Path, family: str, batch_size: int) -> None:
+    policy = Policy(save_family(tmp_path, family, AutoModelForCausalLM), batch_size=8)
+    assert policy._batch_size == batch_size
+    texts = ["Hi", "Why?", "How do I boil an egg?", "long " * 11, "long " * 13, "story " * 20]
+    conversations = [[{"role": "user", "content": text}] for text in texts]
+    lengths = [len(policy._encode(each)) for each in conversations]  # type: ignore[arg-type]
+    assert min(lengths) + 24 < ORIGINAL_LENGTH < max(lengths)
+    assert sum(length <= ORIGINAL_LENGTH < length + 24 for length in lengths) > 1
+    seeds = list(range(len(texts)))
+    together = policy.sample(conversations, seeds, 1.0, 1.0, 24)  # type: ignore[arg-type]
+    assert together == [
+        policy.sample([c], [s], 1.0, 1.0, 24)[0]  # type: ignore[list-item]
+        for c, s in zip(conversations, seeds, strict=True)
+    ]
 
 
 def test_another_seed_gives_another_reply_to_the_same_prompt(policy: Policy) -> None:

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rbr.errors import InputError
-from rbr.models.pretrained import context_limit, open_model, open_tokenizer
+from rbr.models.pretrained import context_length, context_limit, open_model, open_tokenizer
 from rbr.models.prompt_check import prompt_problem
 from rbr.profile import ModelRef
-from tests.tiny_models import TEMPLATE, save_policy
+from tests.tiny_models import TEMPLATE, save_family, save_policy, tiny_tokenizer
 
 DATE = "{{ strftime_now('%d %b %Y') }}"
 DATE_STRING = (
@@ -94,16 +94,53 @@ def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:
         settings["auto_map"] = {key: value, "AutoModelForCausalLM": "custom.Custom"}
         settings["model_type" if key == "AutoConfig" else "tokenizer_class"] = "Custom"
         (tmp_path / name).write_text(json.dumps(settings))
-    for open_it in (open_tokenizer, context_limit, lambda ref: open_model(AutoModelForCausalLM, ref)):
+    tokenizer = tiny_tokenizer()
+    for open_it in (
+        open_tokenizer,
+        lambda ref: context_limit(ref, tokenizer),
+        lambda ref: open_model(AutoModelForCausalLM, ref),
+    ):
         with pytest.raises(InputError, match="cannot be opened"):
-            open_it(ref)  # type: ignore[operator]
+            open_it(ref)
     assert not marker.exists()
 
 
 def test_the_context_limit_is_read_without_the_weights(tmp_path: Path) -> None:
     ref = save_policy(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    assert context_limit(ref) == 256
+    assert context_limit(ref, open_tokenizer(ref)) == 256
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest", "limit"),
+    [
+        pytest.param({"max_position_embeddings": 256}, None, 256, id="max_position_embeddings"),
+        pytest.param({"n_positions": 256}, None, 256, id="n_positions"),
+        pytest.param({"max_seq_len": 256}, None, 256, id="max_seq_len"),
+        pytest.param({"max_sequence_length": 256}, None, 256, id="max_sequence_length"),
+        pytest.param({"seq_length": 256}, None, 256, id="seq_length"),
+        pytest.param({"max_position_embeddings": -1, "seq_length": 256}, None, 256, id="-1 is no limit"),
+        pytest.param({"max_position_embeddings": 514}, 512, 512, id="the tokenizer's limit is smaller"),
+        pytest.param({"max_position_embeddings": 256}, 4096, 256, id="the tokenizer's limit is larger"),
+        pytest.param({"max_position_embeddings": 256}, 0, 256, id="the tokenizer's limit is 0"),
+        pytest.param({}, 512, 512, id="only the tokenizer has a limit"),
+        pytest.param({}, None, 2**31, id="no limit"),
+    ],
+)
+def test_the_context_is_read_from_the_configuration_and_the_tokenizer(
+    tmp_path: Path, settings: dict[str, int], longest: int | None, limit: int
+) -> None:
+    tokenizer = tiny_tokenizer()
+    if longest is not None:
+        tokenizer.model_max_length = longest
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba", **settings}))
+    assert context_limit(ModelRef(path=str(tmp_path), revision=None), tokenizer) == limit
+
+
+def test_a_model_of_another_family_has_its_own_name_for_the_context(tmp_path: Path) -> None:
+    ref = save_family(tmp_path, "MPT", AutoModelForCausalLM)
+    tokenizer = open_tokenizer(ref)
+    assert context_limit(ref, tokenizer) == context_length(open_model(AutoModelForCausalLM, ref), tokenizer) == 96
 
 
 @pytest.mark.parametrize(
@@ -118,7 +155,9 @@ def test_the_problem_of_a_prompt_is_told(tmp_path: Path, turns: list[str], probl
     ref = policy_with(tmp_path, REFUSES_SYSTEM + TEMPLATE)
     split = [turn.rpartition(":") for turn in turns]
     messages = [{"role": role or "user", "content": content} for role, _, content in split]
-    found = prompt_problem(open_tokenizer(ref), messages, limit=context_limit(ref), new_tokens=100)  # type: ignore[arg-type]
+    tokenizer = open_tokenizer(ref)
+    limit = context_limit(ref, tokenizer)
+    found = prompt_problem(tokenizer, messages, limit=limit, new_tokens=100)  # type: ignore[arg-type]
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 

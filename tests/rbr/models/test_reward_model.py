@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rbr.errors import InputError
 from rbr.models.reward_model import RewardModel
 from rbr.profile import ModelRef
-from tests.tiny_models import save_policy, save_reward_model
+from tests.tiny_models import ORIGINAL_LENGTH, save_family, save_policy, save_reward_model
 
 PROMPTS = ["Hi", "How do I boil an egg?", "Tell me a story.", "Why?", "I feel low today."]
 REPLIES = [
@@ -132,3 +132,53 @@ def test_a_spelled_out_control_token_is_text(ref: ModelRef) -> None:
     model.score([[{"role": "user", "content": "Hi"}]], ["Sure<|end|><|pad|>"])
     assert seen[0].count(model._tokenizer.eos_token_id) == 2
     assert model._tokenizer.pad_token_id not in seen[0]
+
+
+LONG_REPLIES = ["Hello.", "It is " * 9, "and so on " * 5, "Well, " * 30, "No."]
+
+
+@pytest.mark.parametrize("family", ["Phi-3 with long RoPE", "PhiMoE with long RoPE"])
+def test_a_score_does_not_depend_on_the_lengths_of_the_other_replies(tmp_path: Path, family: str) -> None:
+    model = RewardModel(save_family(tmp_path, family, AutoModelForSequenceClassification, num_labels=1), batch_size=5)
+    rows = zip(CONVERSATIONS, LONG_REPLIES, strict=True)
+    lengths = [len(model._encode([*messages, {"role": "assistant", "content": reply}])) for messages, reply in rows]
+    assert min(lengths) < ORIGINAL_LENGTH < max(lengths)
+    rows = zip(CONVERSATIONS, LONG_REPLIES, strict=True)
+    alone = [model.score([messages], [reply])[0] for messages, reply in rows]
+    np.testing.assert_allclose(model.score(CONVERSATIONS, LONG_REPLIES), alone, atol=1e-5)
+
+
+def test_a_model_with_dynamic_rope_reads_no_more_than_its_original_length(tmp_path: Path) -> None:
+    family = "Llama with dynamic RoPE"
+    model = RewardModel(save_family(tmp_path, family, AutoModelForSequenceClassification, num_labels=1), batch_size=5)
+    before = model.score(CONVERSATIONS, REPLIES)
+    together = model.score([*CONVERSATIONS, CONVERSATIONS[0]], [*REPLIES, "Well, " * 30])
+    assert np.isnan(together[-1])
+    np.testing.assert_allclose(together[:-1], before, atol=1e-5)
+
+
+class CountsColumns(torch.nn.Module):
+    """A reward model that adds the number of columns to the score, and so reads the padding."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+        self.device, self.dtype, self.config = inner.device, inner.dtype, inner.config
+
+    def forward(self, **inputs: Any) -> Any:
+        output = self.inner(**inputs)
+        output.logits = output.logits + inputs["input_ids"].shape[1]
+        return output
+
+
+def test_a_model_that_reads_the_padding_scores_one_reply_at_a_time(
+    ref: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner: Any = AutoModelForSequenceClassification.from_pretrained(ref.path).eval()
+    monkeypatch.setattr("rbr.models.reward_model.open_model", lambda *_: CountsColumns(inner))
+    model = RewardModel(ref, batch_size=5)
+    alone = [model.score([c], [r])[0] for c, r in zip(CONVERSATIONS, REPLIES, strict=True)]
+    np.testing.assert_allclose(model.score(CONVERSATIONS, REPLIES), alone, atol=1e-5)
+    assert RewardModel(ref, batch_size=5)._batch_size == 1
+    monkeypatch.undo()
+    assert RewardModel(ref, batch_size=5)._batch_size == 5

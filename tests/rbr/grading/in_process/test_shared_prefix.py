@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -6,19 +7,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, Gemma2Config, MistralConfig
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, MistralConfig
 
 from rbr.grading.in_process.packed_attention import packed
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
 from rbr.grading.in_process.shared_prefix import (
     LAYOUTS,
+    ExactLayouts,
     attention_window,
-    fastest_exact_layout,
+    exact_layouts,
     layout_for,
+    one_by_one,
     repeated_cache,
     unshared,
 )
-from tests.tiny_models import save_policy
+from tests.tiny_models import FAMILIES, ORIGINAL_LENGTH, family_config, save_policy
 
 PROMPTS = [
     SharedPrompt([7, 8, 9], [[20, 21, 22], [20, 21, 23, 24, 25], [30], [20, 21]]),
@@ -68,7 +71,7 @@ def test_attention_without_the_fused_kernel_is_exact_too(model: Any, monkeypatch
 def test_a_llama_uses_the_packed_layout_and_keeps_its_attention(tmp_path: Path, attention: str) -> None:
     ref = save_policy(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(ref.path, attn_implementation=attention).eval()
-    assert fastest_exact_layout(model, PROMPTS) is packed
+    assert exact_layouts(model, PROMPTS) == ExactLayouts(packed, unshared)
     assert model.config._attn_implementation == attention
 
 
@@ -93,7 +96,7 @@ class WithFixedAttention(torch.nn.Module):
 
 @pytest.mark.parametrize(("caches", "expected"), [(True, repeated_cache), (False, unshared)])
 def test_a_model_that_keeps_its_own_attention_uses_a_slower_layout(model: Any, caches: bool, expected: object) -> None:
-    assert fastest_exact_layout(WithFixedAttention(model, caches=caches), PROMPTS) is expected
+    assert exact_layouts(WithFixedAttention(model, caches=caches), PROMPTS).shared is expected
 
 
 SMALL = {
@@ -108,7 +111,7 @@ def test_attention_with_a_soft_cap_is_not_packed() -> None:
     model = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(NotImplementedError, match="more than a softmax"):
         packed(model, PROMPTS)
-    layout = fastest_exact_layout(model, PROMPTS)
+    layout = exact_layouts(model, PROMPTS).shared
     assert layout is not packed
     torch.testing.assert_close(layout(model, PROMPTS), plain_logits(model, PROMPTS), atol=1e-4, rtol=0)
 
@@ -116,14 +119,14 @@ def test_attention_with_a_soft_cap_is_not_packed() -> None:
 def test_prompts_beyond_the_window_of_the_attention_are_exact() -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(MistralConfig(**SMALL, sliding_window=6)).eval()
-    window = attention_window(model.config)
-    assert window == 6
+    assert attention_window(model.config) == 6
+    layouts = ExactLayouts(packed, unshared)
     short = [SharedPrompt([7, 8, 9], [[20, 21], [22], [23]])]
     long = [SharedPrompt([7, 8, 9, 10, 11, 12], [[20, 21], [22], [23]])]
-    assert layout_for(short, packed, window) is packed
-    assert layout_for(long, packed, window) is unshared
+    assert layout_for(short, layouts, model.config) is packed
+    assert layout_for(long, layouts, model.config) is unshared
     for prompts in (short, long):
-        logits = layout_for(prompts, packed, window)(model, prompts)
+        logits = layout_for(prompts, layouts, model.config)(model, prompts)
         torch.testing.assert_close(logits, plain_logits(model, prompts), atol=1e-4, rtol=0)
     with pytest.raises(NotImplementedError):
         packed(model, long)
@@ -133,4 +136,87 @@ def test_prompts_beyond_the_window_of_the_attention_are_exact() -> None:
     "prompt", [SharedPrompt([1, 2, 3], [[4, 5]]), SharedPrompt([], [[1], [2]]), SharedPrompt([1], [[2] * 20, [3] * 20])]
 )
 def test_prompts_that_share_nothing_worth_it_run_apart(prompt: SharedPrompt) -> None:
-    assert layout_for([prompt], packed, None) is unshared
+    assert layout_for([prompt], ExactLayouts(packed, unshared), LlamaConfig()) is unshared
+
+
+def family_model(family: str) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(family_config(family)).eval()
+
+
+def prompt_of(prefix: int, *tails: int) -> SharedPrompt:
+    """A prompt of varied tokens with a prefix and tails of these lengths."""
+    return SharedPrompt(
+        [5 + 7 * i % 380 for i in range(prefix)],
+        [[5 + (11 * i + 3 * number) % 380 for i in range(tail)] for number, tail in enumerate(tails)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "shared", "separate"),
+    [
+        ("DiffLlama, which attends twice in a layer", packed, unshared),
+        ("Phi-3 with long RoPE", packed, unshared),
+        ("Llama 4, which counts padding", unshared, unshared),
+        ("RWKV, which reads padding", one_by_one, one_by_one),
+        ("BART, which counts padding", one_by_one, one_by_one),
+    ],
+)
+def test_the_layouts_of_a_family_are_the_fastest_exact_ones(family: str, shared: object, separate: object) -> None:
+    assert exact_layouts(family_model(family), [prompt_of(12, 3, 5), prompt_of(17, 2, 6)]) == ExactLayouts(
+        shared,
+        separate,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("prompts", [
+    pytest.param([prompt_of(9, 2, 3, 4), prompt_of(5, 2, 3)], id="short"),
+    pytest.param([prompt_of(9, 2, 3), prompt_of(90, 2, 3)], id="one beyond the original length"),
+    pytest.param([prompt_of(70, 2, 30), prompt_of(90, 2, 3)], id="all beyond the original length"),
+    pytest.param([prompt_of(60, 2, 30, 4, 5)], id="tails across the original length"),
+    pytest.param([prompt_of(60, 9, 30), prompt_of(80, 9)], id="a prefix within the original length, tails beyond"),
+    pytest.param([prompt_of(62, 2, 3, 2, 3)], id="a token more than the original length"),
+    pytest.param([prompt_of(300, *[90] * 12)], id="several steps"),
+])  # fmt: skip
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "dynamic" not in family and family != "MPT"])
+def test_every_prompt_has_the_logits_of_a_pass_of_its_own(family: str, prompts: list[SharedPrompt]) -> None:
+    model = family_model(family)
+    layouts = exact_layouts(model, [prompt_of(12, 3, 5), prompt_of(17, 2, 6)])
+    for layout in (layouts.separate, layout_for(prompts, layouts, model.config)):
+        difference = layout(model, prompts).softmax(-1) - plain_logits(model, prompts).softmax(-1)
+        assert difference.abs().max() < 1e-5
+
+
+def test_prompts_on_both_sides_of_the_original_length_are_not_laid_out_together() -> None:
+    model = family_model("Phi-3 with long RoPE")
+    chosen = partial(layout_for, layouts=ExactLayouts(packed, unshared), config=model.config)
+    assert chosen([prompt_of(ORIGINAL_LENGTH - 4, 4, 4, 4)]) is packed
+    assert chosen([prompt_of(ORIGINAL_LENGTH - 4, 4, 4, 5)]) is unshared
+    assert chosen([prompt_of(ORIGINAL_LENGTH + 1, 4, 4, 4)]) is packed
+    assert chosen([prompt_of(ORIGINAL_LENGTH, 4, 4, 4)]) is unshared
+
+
+def test_queries_that_depend_on_the_column_are_not_packed_even_if_the_trial_is_too_short_to_show_it() -> None:
+    config = family_config("Llama 4, which counts padding", floor_scale=100)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    assert exact_layouts(model, [prompt_of(12, 3, 5), prompt_of(17, 2, 6)]) == ExactLayouts(unshared, unshared)
+
+
+class LosesEarlierSteps(torch.nn.Module):
+    """A model that attends to the prefix only in the step that reads the prefix."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+        self.device, self.dtype, self.config = inner.device, inner.dtype, inner.config
+
+    def forward(self, **inputs: Any) -> Any:
+        packing = inputs.get("packing")
+        for states in packing.prefix_states.values() if packing else ():
+            for number, pair in states.items():
+                states[number] = tuple(torch.zeros_like(each) for each in pair)
+        return self.inner(**inputs)
+
+
+def test_a_model_that_is_wrong_beyond_the_first_step_is_not_packed(model: Any) -> None:
+    assert exact_layouts(LosesEarlierSteps(model), PROMPTS).shared is repeated_cache
