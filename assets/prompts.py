@@ -36,7 +36,7 @@ from resources.store.tables import TABLES
 
 @dg.asset(
     group_name="prompts",
-    code_version="1",
+    code_version="2",
     # Tokenizers load slow libraries, which the process of the driver does not need.
     tags=MODEL_TAGS,
     deps=[

@@ -2,22 +2,21 @@ r"""Token ids of conversations, in which other people's text never becomes a con
 
 A tokenizer turns the spelling of an added token, such as ``<|im_end|>`` or ``<think>``, into that token wherever the
 spelling occurs. A person who writes it into a prompt could end their turn and forge the next one. The functions of this
-module encode the added tokens of the chat template as tokens, and the same spellings in a message as plain text.
+module encode the control tokens of the chat template as tokens, and the same spellings in a message as plain text.
 
 The text of a message is encoded in its place, between the tokens of the template, by a copy of the tokenizer in which
-every added token has a secret name. A message without a spelling has the same ids as ``tokenizer.encode`` gives it.
+every control token has a secret name. A message without a spelling has the same ids as ``tokenizer.encode`` gives it.
 Half of a surrogate pair, which JSON can contain, is encoded as U+FFFD.
 
-An added token that consists of white space, such as the ``\n\n`` of some tokenizers, is no control token.
+`rbr.models.added_tokens` says which added tokens are control tokens.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
-from rbr.conversation import Message, well_formed
+from rbr.conversation import Conversation, Message, well_formed
 from rbr.errors import InputError
+from rbr.models.chat_template import render_chat
 from rbr.models.renamed_tokens import SECRET, RenamedTokenizer, control_tokens, normalized, renamed
 
 _Span = tuple[int, int]
@@ -55,25 +54,37 @@ def encode_chat(
         >>> encode_chat(tokenizer, forged).count(end), encode_chat(tokenizer, real).count(end)
         (1, 2)
     """
-    kwargs = dict(chat_template_kwargs or {})
-    messages = [Message(role=turn["role"], content=well_formed(turn["content"])) for turn in messages]
-    found = [_to_protect(tokenizer, turn["content"]) for turn in messages]
-    if not any(found):
-        return _plain_ids(tokenizer, render_chat(tokenizer, messages, add_generation_prompt, kwargs))
-    if not tokenizer.is_fast:
-        turns = [Message(role=turn["role"], content=_neutralized(tokenizer, turn["content"])) for turn in messages]
-        return _plain_ids(tokenizer, render_chat(tokenizer, turns, add_generation_prompt, kwargs))
+    turns, marks = _marked_turns(tokenizer, messages)
     # 1. Render the template with a mark in place of each spelling, so that the template's own tokens are left.
-    marks = _Marks()
-    marked = [
-        Message(role=turn["role"], content=marks.mark(turn["content"], spans))
-        for turn, spans in zip(messages, found, strict=True)
-    ]
-    text = render_chat(tokenizer, marked, add_generation_prompt, kwargs)
+    text = render_chat(tokenizer, turns, add_generation_prompt, chat_template_kwargs or {})
+    if not marks.literals:
+        return _plain_ids(tokenizer, text)
     # 2. Give these tokens their secret names, put the spellings back, and encode the text as a whole.
     copy = renamed(tokenizer)
-    text = marks.restore(_with_secret_names(tokenizer, copy, text))
-    return copy.encode(text)
+    return copy.encode(marks.restore(_with_secret_names(tokenizer, copy, text)))
+
+
+def read_chat(
+    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool, chat_template_kwargs: Mapping[str, Any]
+) -> tuple[list[str], str]:
+    """Renders a conversation as a model reads it: a template cannot recognize a control token that a message spells.
+
+    Returns:
+        Text of each turn, and text of the whole conversation, of which `encode_chat` returns the ids.
+
+    Raises:
+        InputError: As for `encode_chat`.
+
+    Example:
+        >>> from rbr.models.pretrained import open_tokenizer
+        >>> from rbr.profile import ModelRef
+        >>> tokenizer = open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))
+        >>> read_chat(tokenizer, [{"role": "user", "content": "Hi<|end|>"}], False, {})
+        (['Hi<|end|>'], '<|user|>Hi<|end|><|end|>')
+    """
+    turns, marks = _marked_turns(tokenizer, messages)
+    text = render_chat(tokenizer, turns, add_generation_prompt, chat_template_kwargs)
+    return [marks.restore(turn["content"]) for turn in turns], marks.restore(text)
 
 
 def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list[int]:
@@ -106,52 +117,25 @@ def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list
     return copy.encode(before + content + after)
 
 
-def render_chat(
-    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool, chat_template_kwargs: Mapping[str, Any]
-) -> str:
-    """Renders the chat template as text.
-
-    Raises:
-        InputError: The template refuses the turns. The text has the template's own words.
-
-    Example:
-        >>> from rbr.models.pretrained import open_tokenizer
-        >>> from rbr.profile import ModelRef
-        >>> tokenizer = open_tokenizer(ModelRef(path="rbr_sandbox/models/policy", revision=None))
-        >>> render_chat(tokenizer, [{"role": "user", "content": "Hi"}], True, {})
-        '<|user|>Hi<|end|><|assistant|>'
-    """
-    try:
-        return tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, **chat_template_kwargs
-        )
-    except TemplateError as error:
-        raise InputError(
-            f"the chat template refuses the conversation: {error}",
-            where=getattr(tokenizer, "name_or_path", ""),
-            hint=f"The turns are: {', '.join(turn['role'] for turn in messages)}.",
-        ) from error
-
-
 class _Marks:
     """Words that stand in for spellings while the template is rendered."""
 
     def __init__(self) -> None:
-        self._literals: dict[str, str] = {}
+        self.literals: dict[str, str] = {}
 
     def mark(self, text: str, spans: Sequence[_Span]) -> str:
         """Replaces each span of a text by a mark."""
         parts, end = [], 0
         for start, stop in spans:
-            mark = f"y{SECRET}{len(self._literals)}y"
-            self._literals[mark] = text[start:stop]
+            mark = f"y{SECRET}{len(self.literals)}y"
+            self.literals[mark] = text[start:stop]
             parts += [text[end:start], mark]
             end = stop
         return "".join([*parts, text[end:]])
 
     def restore(self, text: str) -> str:
         """Puts the spellings back."""
-        for mark, literal in self._literals.items():
+        for mark, literal in self.literals.items():
             text = text.replace(mark, literal)
         if f"y{SECRET}" in text.casefold():
             raise InputError(
@@ -160,6 +144,17 @@ class _Marks:
                 hint="Use a chat template that copies messages unchanged.",
             )
         return text
+
+
+def _marked_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[Conversation, _Marks]:
+    """Returns the turns that the template gets, and the marks in their texts."""
+    turns = [Message(role=turn["role"], content=well_formed(turn["content"])) for turn in messages]
+    marks = _Marks()
+    for turn in turns:
+        if spans := _to_protect(tokenizer, turn["content"]):
+            fast = tokenizer.is_fast
+            turn["content"] = marks.mark(turn["content"], spans) if fast else _neutralized(tokenizer, turn["content"])
+    return turns, marks
 
 
 def _plain_ids(tokenizer: Any, text: str) -> list[int]:

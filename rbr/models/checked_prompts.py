@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from jinja2 import TemplateError
-
 from rbr.conversation import Conversation, Message, Prompt, fold_turns, prompt_id
-from rbr.errors import InputError, printable
-from rbr.models.chat_tokens import render_chat
+from rbr.errors import InputError
+from rbr.models.chat_template import render_chat
+from rbr.models.chat_tokens import read_chat
 from rbr.models.prompt_check import prompt_problem
+from rbr.models.renamed_tokens import SECRET
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
@@ -22,9 +22,6 @@ REFUSED, TOO_LONG = "refused", "too_long"
 _NO_LIMIT = 2**31
 _ADDED_TOKENS = 16  # at most; a tokenizer may add a beginning of the text
 _TRIAL_REPLY = Message(role="assistant", content=".")
-
-# What templates raise: `raise_exception`, and operations on turns that a template does not expect.
-_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,13 @@ class PromptReader:
         """Returns why the model cannot read a prompt; None if it can."""
         turns = self.turns(prompt)
         try:
-            text = render_chat(self.tokenizer, turns, self.add_generation_prompt, self.chat_template_kwargs)
+            contents, text = read_chat(self.tokenizer, turns, self.add_generation_prompt, self.chat_template_kwargs)
             # A template may drop a turn that it does not know, and the model would reply to another prompt.
-            dropped = next((turn for turn in turns if turn["content"].strip() not in text), None)
-            if dropped is not None:
-                return _refused(self.name, f"the chat template drops or changes a {dropped['role']} turn")
+            if (altered := self._altered_turn(turns, contents, text)) is not None:
+                article = "an" if altered["role"] == "assistant" else "a"
+                return _refused(
+                    self.name, f"the chat template drops, moves or changes {article} {altered['role']} turn"
+                )
             # A token of ASCII text has at least one character, so a short text fits without counting.
             if text.isascii() and len(text) + _ADDED_TOKENS + self.room <= self.context:
                 return None
@@ -94,9 +93,28 @@ class PromptReader:
                 return PromptProblem("too_long", reason, f"{reason}: {problem}")
         except InputError as error:
             refusal = error.what
-        except _TEMPLATE_ERRORS as error:
-            refusal = f"the chat template fails: {printable(str(error)) or type(error).__name__}"
         return _refused(self.name, refusal)
+
+    def _altered_turn(self, turns: Conversation, contents: Sequence[str], text: str) -> Message | None:
+        """Returns the first turn whose text is missing in the rendered text, or comes before that of an earlier turn.
+
+        A system turn may have any place: some templates put it into the last user turn.
+        """
+        for turn, content in zip(turns, contents, strict=True):
+            if content.strip() not in text:
+                return turn
+        # A text can also occur by chance, in another turn or in the template. A secret mark cannot.
+        marks = [f"x{SECRET}{index}x" for index in range(len(turns))]
+        marked = [Message(role=turn["role"], content=mark) for turn, mark in zip(turns, marks, strict=True)]
+        text = render_chat(self.tokenizer, marked, self.add_generation_prompt, self.chat_template_kwargs)
+        end = 0
+        for turn, mark in zip(turns, marks, strict=True):
+            start = text.find(mark, 0 if turn["role"] == "system" else end)
+            if start < 0:
+                return turn
+            if turn["role"] != "system":
+                end = start + len(mark)
+        return None
 
     def _problem_within(self, turns: Conversation, limit: int) -> str | None:
         return prompt_problem(

@@ -65,13 +65,15 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
 def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     """Loads the tokenizer of a chat model.
 
-    A tokenizer without a padding token pads with its end token.
+    A tokenizer without a padding token pads with its end token, or else with its first special token. Models do not see
+    the padding.
 
     Args:
         ref: A local directory, or a Hub id with a revision.
 
     Raises:
-        InputError: The tokenizer cannot be found or read, has no chat template, or its template prints the date.
+        InputError: The tokenizer cannot be found or read, has no chat template or no special token, or its template
+            prints the date.
 
     Example:
         >>> from rbr.profile import ModelRef
@@ -87,7 +89,7 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", where=ref.path, hint="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = _padding(tokenizer, ref)
     check_template_date(tokenizer, ref)
     return tokenizer
 
@@ -154,6 +156,18 @@ def _check_directory(ref: "ModelRef") -> None:
             where=ref.path,
             hint="Correct the model's path in the profile. If the path is a Hub id, add a revision.",
         )
+
+
+def _padding(tokenizer: Any, ref: "ModelRef") -> str:
+    # An ordinary token will not do: decoding leaves out the padding token, and so would lose it in replies.
+    special = [entry.content for _, entry in sorted(tokenizer.added_tokens_decoder.items()) if entry.special]
+    if tokenizer.eos_token is None and not special:
+        raise InputError(
+            "the tokenizer has no special token, so no token can fill up short rows of a batch",
+            where=ref.path,
+            hint="Set `pad_token` in its tokenizer_config.json.",
+        )
+    return tokenizer.eos_token or special[0]
 
 
 def _revision(ref: "ModelRef") -> str:

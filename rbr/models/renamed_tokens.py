@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from rbr.models.added_tokens import chat_template_source, control_texts
+
 SECRET = "".join(secrets.choice("abcdefghijklmnop") for _ in range(24))
 """Part of every secret name: lowercase letters, which normalizers keep. It differs in each process, and no id depends
 on it."""
@@ -16,7 +18,7 @@ _UNKNOWN = "unk_token"
 
 @dataclass(frozen=True)
 class ControlTokens:
-    """The added tokens of a tokenizer, apart from those of white space.
+    """The control tokens of a tokenizer.
 
     Attributes:
         contents: Text of each token by id.
@@ -62,13 +64,15 @@ class RenamedTokenizer:
         return [self.ids.get(token, token) for token in self.backend.encode(text, add_special_tokens=False).ids]
 
 
-# A tokenizer can get more tokens after it was read. An entry counts only for the number of tokens that it was made for.
-_CONTROL: WeakKeyDictionary[Any, tuple[int, ControlTokens]] = WeakKeyDictionary()
-_RENAMED: WeakKeyDictionary[Any, tuple[int, RenamedTokenizer]] = WeakKeyDictionary()
+# A tokenizer can get more tokens, or another chat template, after it was read. An entry counts only for the state that
+# it was made for.
+_State = tuple[int, str]
+_CONTROL: WeakKeyDictionary[Any, tuple[_State, ControlTokens]] = WeakKeyDictionary()
+_RENAMED: WeakKeyDictionary[Any, tuple[_State, RenamedTokenizer]] = WeakKeyDictionary()
 
 
 def control_tokens(tokenizer: Any) -> ControlTokens:
-    """Returns the control tokens of a tokenizer: every added token, special or not, that is not white space.
+    """Returns the control tokens of a tokenizer, as `rbr.models.added_tokens` defines them.
 
     Example:
         >>> from rbr.models.pretrained import open_tokenizer
@@ -77,10 +81,14 @@ def control_tokens(tokenizer: Any) -> ControlTokens:
         >>> sorted(control_tokens(tokenizer).contents.values())
         ['<|assistant|>', '<|end|>', '<|pad|>', '<|system|>', '<|user|>']
     """
-    size = len(tokenizer)
+    state = _state(tokenizer)
     kept = _CONTROL.get(tokenizer)
-    if kept is None or kept[0] != size:
-        contents = {token: text for text, token in tokenizer.get_added_vocab().items() if text.strip()}
+    if kept is None or kept[0] != state:
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special |= set(tokenizer.all_special_tokens)
+        added = tokenizer.get_added_vocab()
+        spelled = control_texts({text: text in special for text in added}, state[1])
+        contents = {token: text for text, token in added.items() if text in spelled}
         texts = list(contents.values())
         control = ControlTokens(
             contents,
@@ -91,7 +99,7 @@ def control_tokens(tokenizer: Any) -> ControlTokens:
                 form.strip(" \u2581\n\t")[:1] for text in texts for form in (text.strip(), normalized(tokenizer, text))
             ),
         )
-        kept = _CONTROL[tokenizer] = (size, control)
+        kept = _CONTROL[tokenizer] = (state, control)
     return kept[1]
 
 
@@ -112,11 +120,15 @@ def renamed(tokenizer: Any) -> RenamedTokenizer:
         >>> end in copy.encode("<|end|>"), copy.encode(copy.names[end]) == [end]
         (False, True)
     """
-    size = len(tokenizer)
+    state = _state(tokenizer)
     kept = _RENAMED.get(tokenizer)
-    if kept is None or kept[0] != size:
-        kept = _RENAMED[tokenizer] = (size, _renamed(tokenizer))
+    if kept is None or kept[0] != state:
+        kept = _RENAMED[tokenizer] = (state, _renamed(tokenizer))
     return kept[1]
+
+
+def _state(tokenizer: Any) -> _State:
+    return len(tokenizer), chat_template_source(tokenizer.chat_template)
 
 
 def _renamed(tokenizer: Any) -> RenamedTokenizer:

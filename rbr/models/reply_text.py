@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbr.models.chat_tokens import render_chat
+from rbr.models.chat_template import render_chat
 
 _MARKS = (
     ("<think>", "</think>"),

@@ -1,6 +1,6 @@
 """Profiles: the models, sizes and backends that one run of the method uses.
 
-`profile` reads a profile. `section` has what its sections have in common, and the modules of settings have the sections.
+`profile` reads a profile. `section` has what its sections have in common; the other modules have the sections.
 """
 
 from rbr.profile.grader_settings import GraderSettings, VllmSettings

@@ -150,11 +150,11 @@ class PromptTokens:
         control = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
         before, after = (control.sub(lambda found: names[found[0]], text) for text in (self._before, self._after))
         # A tokenizer can find control tokens in its template by rules of its own. Then `encode_around` finds them.
-        text = f"One line.\n\nTwo words: {_MARK}"
+        text = f"One line.\n\nTwo words: {_MARK}\n  Two\t\tblanks\n\n\n        are  indented.   "
         if copy.encode(before + text + after) != encode_around(self._tokenizer, self._before, text, self._after):
             return
         self._copy, self._secret_before, self._secret_after = copy, before, after
-        self._cuts_at_words = has_word_cuts(json.loads(self._tokenizer.backend_tokenizer.to_str()))
+        self._cuts_at_words = has_word_cuts(json.loads(copy.backend.to_str()))
 
 
 def _split_chat_template(tokenizer: Any, ref: "ModelRef") -> tuple[str, str, tuple[bool, bool]]:

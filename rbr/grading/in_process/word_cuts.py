@@ -7,8 +7,9 @@ the ids of the text before the cut and the ids of the text after it, whatever el
 - Pre-tokenizers cut there anyway, or at other places that do not depend on the other side of the cut.
 - No token of the vocabulary has a letter and then a space. So no merge of BPE reaches across the cut, and the merges
   before it do not depend on those after it.
+- No added token has a letter and then a space, or ends in a letter and takes the space after it along.
 
-`has_word_cuts` reads the description of a tokenizer and is True only if it knows all three to hold.
+`has_word_cuts` reads the description of a tokenizer and is True only if it knows all of this to hold.
 """
 
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 _CUT = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 _CROSSES_A_CUT = re.compile(r"[A-Za-z][ ▁Ġ]")
+_ADDED_CROSSES_A_CUT = re.compile(r"[^\W▁Ġ][\s▁Ġ]")
 
 _LOCAL_NORMALIZERS = {
     "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "Strip", "BertNormalizer", "Precompiled",
@@ -55,7 +57,7 @@ def has_word_cuts(description: Mapping[str, Any]) -> bool:
     """Returns whether a text can be cut between two words without a change of its token ids.
 
     Args:
-        description: Content of a ``tokenizer.json``.
+        description: Content of a ``tokenizer.json``. Special tokens do not count: texts are encoded without them.
 
     Example:
         >>> import json
@@ -71,11 +73,20 @@ def has_word_cuts(description: Mapping[str, Any]) -> bool:
         return False
     if not all(_is_local_splitter(part, spaces_are_replaced) for part in splitters):
         return False
+    if any(map(_added_crosses_a_cut, description["added_tokens"])):
+        return False
     # WordPiece, WordLevel and Unigram need a piece that ends at the cut. So does a token that differs at an end.
     marks_ends = bool(model.get("end_of_word_suffix") or model.get("continuing_subword_prefix"))
     if model.get("type") != "BPE" or marks_ends:
         return any(_splits_at_spaces(part) for part in splitters)
     return not model.get("dropout") and not any(map(_CROSSES_A_CUT.search, model["vocab"]))
+
+
+def _added_crosses_a_cut(token: Mapping[str, Any]) -> bool:
+    if token["special"]:
+        return False
+    text = token["content"]
+    return bool(_ADDED_CROSSES_A_CUT.search(text)) or (token["rstrip"] and text[-1:].isalnum())
 
 
 def _parts(part: Mapping[str, Any] | None, key: str) -> Iterator[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
@@ -14,12 +15,19 @@ from rbr.models.chat_tokens import (
     _with_secret_names,
     encode_around,
     encode_chat,
-    render_chat,
+    read_chat,
 )
 from rbr.models.pretrained import open_tokenizer
 from rbr.models.renamed_tokens import control_tokens, renamed
 from rbr.profile import ModelRef
-from tests.rbr.models.trained_tokenizers import KINDS, NOT_SPECIAL, SPECIAL, byte_level_bpe, lowercase_word_pieces
+from tests.rbr.models.trained_tokenizers import (
+    ADDED_TEXTS,
+    KINDS,
+    NOT_SPECIAL,
+    SPECIAL,
+    byte_level_bpe,
+    lowercase_word_pieces,
+)
 
 SHIPPED = ("grader", "policy", "helpful_reward_model", "human_reward_model")
 TOKENIZERS = {name: make() for name, make in KINDS.items()}
@@ -168,8 +176,36 @@ def test_a_paragraph_break_is_encoded_as_usual_even_if_it_is_an_added_token() ->
 def test_tokens_that_are_added_later_are_protected() -> None:
     tokenizer = byte_level_bpe()
     encode_text(tokenizer, "<think>")
-    tokenizer.add_tokens(["<late>"])
+    tokenizer.add_tokens([AddedToken("<late>", special=True)])
     assert tokenizer.convert_tokens_to_ids("<late>") not in encode_text(tokenizer, "<late>")
+
+
+def test_tokens_of_a_chat_template_that_is_set_later_are_protected() -> None:
+    tokenizer = byte_level_bpe()
+    tokenizer.add_tokens(["<turn>"])
+    turn = tokenizer.convert_tokens_to_ids("<turn>")
+    assert turn in encode_text(tokenizer, "<turn>")
+    tokenizer.chat_template = "<turn>{{ messages[0]['content'] }}"
+    assert turn not in encode_text(tokenizer, "<turn>")
+
+
+@pytest.mark.parametrize("text", ADDED_TEXTS)
+def test_ordinary_text_that_is_an_added_token_is_encoded_as_usual(text: str) -> None:
+    tokenizer = TOKENIZERS["byte_level_bpe_with_text_as_added_tokens"]
+    token = tokenizer.convert_tokens_to_ids(text)
+    usual = encode_chat(tokenizer, user(f"a{text}b"))
+    assert usual == tokenizer.encode(f"<|user|>a{text}b<|end|>", add_special_tokens=False)
+    assert usual.count(token) == 1
+    # A spelled-out control token elsewhere in the text changes nothing about that.
+    assert encode_chat(tokenizer, user(f"<think>a{text}b")).count(token) == 1
+
+
+def test_a_conversation_is_read_as_it_is_encoded() -> None:
+    tokenizer = byte_level_bpe()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
+    texts, text = read_chat(tokenizer, user("<think>Hm.</think>Hi"), False, {})
+    assert texts == ["<think>Hm.</think>Hi"]
+    assert text == tokenizer.decode(encode_chat(tokenizer, user("<think>Hm.</think>Hi"))) == f"{texts[0]}<|end|>"
 
 
 def test_a_tokenizer_without_a_copy_gets_a_space_into_each_spelling() -> None:
@@ -206,13 +242,3 @@ def test_a_template_that_hides_a_spelling_is_refused() -> None:
     tokenizer.chat_template = "{{ messages[0]['content'] | upper }}"
     with pytest.raises(InputError, match="changes the text of a message"):
         encode_chat(tokenizer, user("Hi<think>"))
-
-
-def test_the_error_of_a_template_that_refuses_the_turns_has_its_words() -> None:
-    tokenizer = byte_level_bpe()
-    tokenizer.chat_template = (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    )
-    turns: Conversation = [{"role": "system", "content": "Be brief."}, *user("Hi")]
-    with pytest.raises(InputError, match="refuses the conversation: System role not supported"):
-        render_chat(tokenizer, turns, True, {})

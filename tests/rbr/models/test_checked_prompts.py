@@ -7,6 +7,7 @@ import pytest
 
 from rbr.conversation import Prompt, prompt_id
 from rbr.errors import InputError
+from rbr.models.chat_tokens import encode_chat
 from rbr.models.checked_prompts import PromptReader, check_prompts, open_reader, with_trial_reply
 from rbr.profile import ModelRef
 
@@ -46,6 +47,7 @@ BRIEF = prompt(("system", "Be brief."), ("user", "How do I pick a lock?"))
 TWICE = prompt(("user", "Hello."), ("user", "How do I pick a lock?"))
 PLAIN = prompt(("user", "How do I pick a lock?"))
 LONG = prompt(("user", "word " * 600))
+SEVERAL = prompt(("user", "Hello."), ("assistant", "Hi."), ("user", "How do I pick a lock?"))
 BEGINS_WITH_A_REPLY = prompt(("assistant", "Hi."), ("user", "How do I pick a lock?"))
 
 
@@ -86,10 +88,68 @@ def test_a_prompt_fits_up_to_the_last_token(tmp_path: Path) -> None:
     )
 
 
-def test_a_turn_that_a_template_drops_is_a_refused_turn(tmp_path: Path) -> None:
-    problem = reader(tmp_path, DROPS_SYSTEM).problem(list(BRIEF.messages))
+@pytest.mark.parametrize(
+    ("template", "asked", "turn"),
+    [
+        (DROPS_SYSTEM, BRIEF, "a system"),
+        (DROPS_SYSTEM, prompt(("system", "Be brief"), ("user", "Be brief please")), "a system"),
+        ("You can ask: Hello." + DROPS_SYSTEM, prompt(("system", "Hello."), ("user", "Hi")), "a system"),
+        ("{{ messages[-1]['content'] }}", prompt(("user", "Hi"), ("assistant", "Hi"), ("user", "Hi")), "a user"),
+        ("{{ messages[0]['content'] }}{{ messages[-1]['content'] }}", SEVERAL, "an assistant"),
+        ("{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}", SEVERAL, "an assistant"),
+        ("{{ messages[-1]['content'] | upper }}", PLAIN, "a user"),
+        ("{{ messages[-1]['content'][:15] }}", PLAIN, "a user"),
+        ("{{ messages[-1]['content'] | tojson }}", prompt(("user", "Two\nlines")), "a user"),
+    ],
+    ids=["drops", "said by another turn", "in the template", "the same text", "only user turns", "another order",
+         "upper case", "cuts", "escapes"],
+)  # fmt: skip
+def test_a_turn_that_a_template_drops_moves_or_changes_is_a_refused_turn(
+    template: str, asked: Prompt, turn: str, tmp_path: Path
+) -> None:
+    problem = reader(tmp_path, template).problem(list(asked.messages))
     assert problem is not None
-    assert problem.reason == "refused by the policy: the chat template drops or changes a system turn"
+    assert problem.reason == f"refused by the policy: the chat template drops, moves or changes {turn} turn"
+
+
+SYSTEM_LAST = (
+    "{% for m in messages if m['role'] != 'system' %}{% if loop.last %}{{ messages[0]['content'] }}\n\n{% endif %}"
+    "{{ m['content'] }}{% endfor %}"
+)
+SYSTEM_FIRST = (
+    "{% for role in (['system'], ['user', 'assistant']) %}{% for m in messages if m['role'] in role %}"
+    "{{ m['content'] }}{% endfor %}{% endfor %}"
+)
+WITHOUT_THOUGHTS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{% if m['role'] == 'assistant' %}"
+    "{{ m['content'].split('</think>')[-1].lstrip('\n') }}{% else %}{{ m['content'] }}{% endif %}<|end|>{% endfor %}"
+)
+THOUGHT = prompt(("user", "Hi."), ("assistant", "<think>A greeting.</think>\n\nHello."), ("user", "Go on."))
+
+
+@pytest.mark.parametrize(
+    ("template", "asked"),
+    [
+        ("{% for m in messages %}{{ m['content'] | trim }}{% endfor %}", prompt(("user", "Hi\n"), ("user", "Hi"))),
+        (SYSTEM_LAST, prompt(("system", "Be brief."), *((turn["role"], turn["content"]) for turn in SEVERAL.messages))),
+        (SYSTEM_FIRST, prompt(("user", "Hi."), ("system", "Be brief."), ("user", "Go on."))),
+        (WITHOUT_THOUGHTS, THOUGHT),
+    ],
+    ids=["trims", "puts the system turn into the last user turn", "puts system turns first", "drops thoughts"],
+)
+def test_a_turn_that_a_model_reads_whole_is_no_refused_turn(template: str, asked: Prompt, tmp_path: Path) -> None:
+    policy = reader(tmp_path, template)
+    policy.tokenizer.add_tokens(["<think>", "</think>"])
+    assert policy.problem(list(asked.messages)) is None
+    read = policy.tokenizer.decode(encode_chat(policy.tokenizer, asked.messages))
+    assert all(turn["content"].strip() in read for turn in asked.messages)
+
+
+def test_a_thought_that_a_model_does_not_read_is_a_changed_turn(tmp_path: Path) -> None:
+    policy = reader(tmp_path, WITHOUT_THOUGHTS)  # whose tokenizer has no marks of thoughts
+    assert "greeting" not in policy.tokenizer.decode(encode_chat(policy.tokenizer, THOUGHT.messages))
+    problem = policy.problem(list(THOUGHT.messages))
+    assert problem is not None and problem.reason.endswith("drops, moves or changes an assistant turn")
 
 
 def test_an_operation_that_fails_in_a_template_is_a_refused_turn(tmp_path: Path) -> None:
@@ -97,6 +157,17 @@ def test_an_operation_that_fails_in_a_template_is_a_refused_turn(tmp_path: Path)
     assert problem is not None and problem.kind == "refused"
     with_argument = reader(tmp_path, NEEDS_ARGUMENT, chat_template_kwargs={"tone": "kind"})
     assert with_argument.problem(list(PLAIN.messages)) is None
+
+
+def test_a_template_that_prints_the_date_in_long_conversations_refuses_them(tmp_path: Path) -> None:
+    policy = reader(
+        tmp_path,
+        "{% if messages | length > 6 %}{{ strftime_now('%Y') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    )
+    assert policy.problem(list(SEVERAL.messages)) is None
+    problem = policy.problem(list(SEVERAL.messages) * 3)
+    assert problem is not None and "prints the date of the day" in problem.reason
 
 
 def test_a_folded_prompt_is_rewritten_for_all_models_and_has_its_own_id(tmp_path: Path) -> None:
@@ -152,6 +223,14 @@ def test_a_reward_model_reads_the_prompt_with_a_reply(tmp_path: Path) -> None:
     problem = scored.problem(list(PLAIN.messages))
     assert problem is not None
     assert problem.reason == "refused by the reward model: the chat template refuses the conversation: No."
+
+
+def test_a_reward_model_that_reads_user_turns_only_is_found(tmp_path: Path) -> None:
+    user_turns = "{% for m in messages if m['role'] == 'user' %}<|user|>{{ m['content'] }}<|end|>{% endfor %}"
+    scored = reader(tmp_path, user_turns, name="reward model", turns=with_trial_reply, add_generation_prompt=False)
+    problem = scored.problem(list(PLAIN.messages) + list(BRIEF.messages)[1:])
+    assert problem is not None
+    assert problem.reason == "refused by the reward model: the chat template drops, moves or changes an assistant turn"
 
 
 def test_no_weights_are_read(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 """Opening tokenizers: templates that print the date are refused, and no code of a model runs."""
 
-import datetime
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from rbr.conversation import Conversation
 from rbr.errors import InputError
+from rbr.models.policy import Policy
 from rbr.models.pretrained import context_length, context_limit, open_model, open_tokenizer
 from rbr.models.prompt_check import prompt_problem
+from rbr.models.reward_model import RewardModel
 from rbr.profile import ModelRef
-from tests.tiny_models import TEMPLATE, save_family, save_policy, tiny_tokenizer
+from tests.tiny_models import TEMPLATE, save_family, save_policy, save_reward_model, tiny_tokenizer
 
 DATE = "{{ strftime_now('%d %b %Y') }}"
 DATE_STRING = (
@@ -47,8 +50,13 @@ def test_a_model_computes_in_the_type_that_the_profile_names_and_not_in_that_of_
         "{% if messages[0]['role'] == 'system' %}" + DATE + "{% endif %}" + TEMPLATE,
         "{% if messages[0]['role'] != 'system' %}" + DATE + "{% endif %}" + TEMPLATE,
         REFUSES_SYSTEM + DATE + TEMPLATE,
+        "{{ strftime_now('%A') }}" + TEMPLATE,
+        "{% if messages | length > 3 %}" + DATE + "{% endif %}" + TEMPLATE,
+        "{% set today = strftime_now('%Y') %}" + TEMPLATE,
     ],
-)
+    ids=["before", "year", "if not pinned", "with a system turn", "without a system turn", "refuses a system turn",
+         "weekday", "from the fourth turn on", "asked for, not printed"],
+)  # fmt: skip
 def test_a_template_that_prints_the_date_is_refused(tmp_path: Path, template: str) -> None:
     with pytest.raises(InputError, match="the chat template prints the date of the day"):
         open_tokenizer(policy_with(tmp_path, template))
@@ -59,7 +67,6 @@ def test_a_template_that_prints_the_date_is_refused(tmp_path: Path, template: st
     [
         (TEMPLATE, {}),
         (DATE_STRING + TEMPLATE, {"date_string": "26 Jul 2024"}),
-        ("{% set today = strftime_now('%Y') %}" + TEMPLATE, {}),
         ("{% if tools %}" + DATE + "{% endif %}" + TEMPLATE, {}),
         ("{# strftime_now #}Today is 26 Jul 2024." + TEMPLATE, {}),
         (REFUSES_SYSTEM + TEMPLATE, {}),
@@ -75,13 +82,34 @@ def test_the_hint_names_the_argument_that_pins_the_date(tmp_path: Path) -> None:
     assert "chat_template_kwargs: {date_string: 26 Jul 2024}" in error.value.hint
 
 
-def test_the_check_leaves_the_clock_alone(tmp_path: Path) -> None:
-    ref = policy_with(tmp_path, DATE_STRING + TEMPLATE, date_string="26 Jul 2024")
-    tokenizer = open_tokenizer(ref)
-    year = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hi"}], chat_template="{{ strftime_now('%Y') }}", tokenize=False
-    )
-    assert year == f"{datetime.date.today():%Y}"
+def without_special_names(directory: Path, *, special_tokens: bool) -> None:
+    """Takes the padding and the end token from a saved tokenizer; without `special_tokens`, all special tokens."""
+    settings = json.loads((directory / "tokenizer_config.json").read_text())
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": None, "eos_token": None}))
+    if not special_tokens:
+        tokenizer = json.loads((directory / "tokenizer.json").read_text())
+        (directory / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
+
+
+def test_a_tokenizer_without_padding_and_end_token_pads_with_a_special_token(tmp_path: Path) -> None:
+    prompts: list[Conversation] = [[{"role": "user", "content": text}] for text in ("Hi", "How do I boil an egg?")]
+    policy, reward_model = save_policy(tmp_path / "policy"), save_reward_model(tmp_path / "reward_model")
+    usual = RewardModel(reward_model, 1).score(prompts, ["Yes", "No"])
+    for ref in (policy, reward_model):
+        without_special_names(Path(ref.path), special_tokens=True)
+    tokenizer = open_tokenizer(policy)
+    assert (tokenizer.eos_token, tokenizer.pad_token) == (None, "<|pad|>")
+    np.testing.assert_allclose(RewardModel(reward_model, 2).score(prompts, ["Yes", "No"]), usual, atol=1e-5)
+    alone = [Policy(policy, 1).sample([prompts[row]], [row], 1.0, 1.0, 8)[0] for row in (0, 1)]
+    assert Policy(policy, 2).sample(prompts, [0, 1], 1.0, 1.0, 8) == alone
+
+
+def test_a_tokenizer_without_any_special_token_is_refused(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path)
+    without_special_names(tmp_path, special_tokens=False)
+    with pytest.raises(InputError, match="no special token") as caught:
+        open_tokenizer(ref)
+    assert "pad_token" in caught.value.hint
 
 
 def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from tests.tiny_models import TEMPLATE, TEXTS, tiny_tokenizer
 
 SPECIAL = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<unk>"]
 NOT_SPECIAL = ["<think>", "</think>", "<tool_call>"]
+ADDED_TEXTS = ["ö", "user", "Hi", "<b>", "</b>", "  ", "\t", "\u2581\u2581", "<0x0A>"]
+"""Ordinary text, which some tokenizers have as added tokens."""
 SENTENCES = [*TEXTS, "end user assistant think <a> | tool_call </b> pad", "Hi Sure Go on\n\nNext paragraph."]
 
 
@@ -26,6 +28,12 @@ def byte_level_bpe_whose_tokens_eat_spaces() -> PreTrainedTokenizerFast:
             AddedToken("\n\n", normalized=False),
         ]
     )
+    return _with_template(tokenizer)
+
+
+def byte_level_bpe_with_text_as_added_tokens() -> PreTrainedTokenizerFast:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in ADDED_TEXTS])
     return _with_template(tokenizer)
 
 
@@ -75,7 +83,7 @@ def lowercase_word_pieces() -> PreTrainedTokenizerFast:
     trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
-    fast.add_tokens([AddedToken("<OBSERVE>", normalized=True)])
+    fast.add_tokens([AddedToken("<OBSERVE>", normalized=True, special=True)])
     return _with_template(fast)
 
 
@@ -92,6 +100,7 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     for make in (
         byte_level_bpe,
         byte_level_bpe_whose_tokens_eat_spaces,
+        byte_level_bpe_with_text_as_added_tokens,
         bpe_whose_merges_build_the_tokens,
         unigram,
         unigram_that_always_prepends_a_space,

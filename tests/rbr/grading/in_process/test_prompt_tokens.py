@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
 from rbr.errors import InputError
@@ -39,6 +39,8 @@ REPLIES = [
     "1234567\n 8",
     "Ĝē▁é\u0301 \u00a0",
     "to do",
+    "Two  blanks,   three\t\ttabs\n    indented\n\n\n\tthe end  ",
+    "The user's <b>egg</b> is an apology: Grüße, ▁▁ Møller is it. <0x0A> \x07",
 ]
 
 
@@ -123,6 +125,25 @@ def test_a_tokenizer_with_an_unknown_pattern_is_not_cut(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ({"content": "is it"}, False),
+        ({"content": "is▁it"}, False),
+        ({"content": "é\t"}, False),
+        ({"content": "egg", "rstrip": True}, False),
+        ({"content": "egg", "lstrip": True}, True),
+        ({"content": " egg"}, True),
+        ({"content": "▁▁"}, True),
+        ({"content": "<|end of text|>", "special": True}, True),
+    ],
+)
+def test_a_tokenizer_is_cut_only_if_no_added_token_reaches_across_a_cut(token: dict[str, Any], expected: bool) -> None:
+    description = json.loads(next(iter(TOKENIZERS))().to_str())
+    token = {"lstrip": False, "rstrip": False, "special": False, **token}
+    assert has_word_cuts({**description, "added_tokens": [token]}) is expected
+
+
+@pytest.mark.parametrize(
     ("text", "head"), [("yes or no.\n", "yes or"), ("yes  or", None), ("1 a. b", None), ("é a b", "é a"), ("", None)]
 )
 def test_a_cut_is_the_last_space_between_two_words(text: str, head: str | None) -> None:
@@ -139,6 +160,23 @@ def test_the_shipped_models_read_the_joined_ids(name: str, prompt: str) -> None:
     gold = [json.loads(row)["messages"] for row in rows[::6]]
     assert len(gold) > 5
     assert_equal_ids(tokens, tokenizer, PROMPTS[prompt], [*gold, *map(conversation, REPLIES)])
+
+
+class _Rewriting(PreTrainedTokenizerFast):
+    """A tokenizer that changes a text before its backend reads the text."""
+
+    rewritten = ""
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        return super().encode(text.replace(self.rewritten, "#"), **options)
+
+
+@pytest.mark.parametrize("rewritten", ["  ", "\t\t", "\n    "], ids=["double blanks", "tabs", "indentation"])
+def test_a_tokenizer_that_reads_white_space_by_rules_of_its_own_is_asked_itself(rewritten: str) -> None:
+    tokenizer = _Rewriting(tokenizer_object=next(iter(TOKENIZERS))(), pad_token="<|pad|>", eos_token="<|end|>")
+    tokenizer.rewritten, tokenizer.chat_template = rewritten, TEMPLATES["plain"]
+    tokens = PromptTokens(tokenizer, REF, grader_settings())
+    assert_equal_ids(tokens, tokenizer, SANDBOX_PROMPT, [conversation(f"One{rewritten}two")])
 
 
 def spelled(position: int, token: str) -> Conversation:

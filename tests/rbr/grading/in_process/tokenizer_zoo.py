@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 CONTROL_TOKENS = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<think>"]
@@ -19,6 +19,8 @@ _LLAMA_3 = (
     r"|\s+(?!\S)|\s+"
 )
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+ADDED_TEXTS = ["▁▁", "▁▁▁", "\t", "\n", "\n\n", "<b>", "</b>", "<table>", *_BYTES]
+ADDED_WORDS = ["ö", "ü", "ø", "egg", "user", " apology", "<b>"]
 
 
 def _bpe(tokenizer: Tokenizer, size: int, alphabet: list[str] | None = None, special: list[str] | None = None) -> None:
@@ -83,6 +85,49 @@ def gemma() -> Tokenizer:
     return _sentencepiece_bpe(normalizers.Replace(" ", "▁"), split)
 
 
+def _gemma_with_text_as_added_tokens(normalized: bool) -> Tokenizer:
+    description = json.loads(gemma().to_str())
+    vocabulary, model = description["model"]["vocab"], description["model"]
+    model["merges"] = [["▁", "▁"], ["▁▁", "▁"], *model["merges"]]
+    for text in ADDED_TEXTS:
+        vocabulary.setdefault(text, len(vocabulary))
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": normalized, "special": False}
+    description["added_tokens"] += [{"id": vocabulary[text], "content": text, **flags} for text in ADDED_TEXTS]
+    description["added_tokens"].sort(key=lambda token: token["id"])
+    return Tokenizer.from_str(json.dumps(description))
+
+
+def gemma_with_text_as_added_tokens() -> Tokenizer:
+    """SentencePiece BPE with runs of blanks, line breaks, tags and bytes as added tokens, as Gemma has."""
+    return _gemma_with_text_as_added_tokens(normalized=False)
+
+
+def gemma_with_normalized_text_as_added_tokens() -> Tokenizer:
+    """The same, with added tokens that are found after the normalizer."""
+    return _gemma_with_text_as_added_tokens(normalized=True)
+
+
+def gpt2_with_words_as_added_tokens() -> Tokenizer:
+    """Byte-level BPE with letters and words as added tokens, as DeepSeek-Coder has."""
+    tokenizer = gpt2()
+    tokenizer.add_tokens([AddedToken(text, special=False) for text in ADDED_WORDS])
+    return tokenizer
+
+
+def gpt2_with_a_phrase_as_added_token() -> Tokenizer:
+    """Byte-level BPE with an added token that reaches across words."""
+    tokenizer = gpt2()
+    tokenizer.add_tokens([AddedToken("is it", special=False)])
+    return tokenizer
+
+
+def gpt2_with_an_added_word_that_eats_blanks() -> Tokenizer:
+    """Byte-level BPE with an added word that takes the space after it along."""
+    tokenizer = gpt2()
+    tokenizer.add_tokens([AddedToken("egg", rstrip=True, special=False)])
+    return tokenizer
+
+
 def across_words() -> Tokenizer:
     """Byte-level BPE without words: some tokens have a letter and then a space."""
     tokenizer = Tokenizer(models.BPE())
@@ -128,6 +173,11 @@ TOKENIZERS: dict[Callable[[], Tokenizer], bool] = {
     llama3: True,
     llama2: True,
     gemma: True,
+    gemma_with_text_as_added_tokens: True,
+    gemma_with_normalized_text_as_added_tokens: True,
+    gpt2_with_words_as_added_tokens: True,
+    gpt2_with_a_phrase_as_added_token: False,
+    gpt2_with_an_added_word_that_eats_blanks: False,
     across_words: False,
     unigram: True,
     unigram_across_words: False,

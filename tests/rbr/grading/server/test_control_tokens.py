@@ -55,12 +55,14 @@ def test_any_text_can_be_sent_and_is_neutralized_once(text: str) -> None:
     assert TOKENS.neutralize(neutral) == (neutral, 0)
 
 
-def test_the_added_tokens_of_a_local_tokenizer_are_control_tokens(tmp_path: Path) -> None:
-    added = ["~~END~~", "   ", "word", "<custom>"]
-    content = {"added_tokens": [{"content": token} for token in added]}
+def test_the_control_tokens_of_a_local_tokenizer_are_neutralized(tmp_path: Path) -> None:
+    special = {"~~END~~": True, "AGENT": True, "   ": True, "#": True, "word": False, "<b>": False}
+    content = {"added_tokens": [{"content": token, "special": flag} for token, flag in special.items()]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     tokens = SpelledOutTokens.of(ModelRef(path=str(tmp_path), revision=None))
-    assert tokens.neutralize("a word~~END~~   <custom>") == ("a word~ ~END~~   < custom>", 2)
+    # A space cannot split a single character. In another case, a special word is an ordinary word.
+    text = "a word~~end~~   <b>#1</b> The agent said AGENT."
+    assert tokens.neutralize(text) == ("a word~ ~end~~   <b>#1</b> The agent said A GENT.", 2)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"added_tokens": null}', '{"added_tokens": [1]}'])
