@@ -94,14 +94,18 @@ def classify(
     from rbr.classes.classification import gold_classes
     from rbr.files.data_files import load_gold_labels
     from rbr.rulebook import load_rulebook
+    from rbr.thoughts import thought_notes
     from rbr_dagster.views.classify_view import as_json, as_table
 
     rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
-    rows = gold_classes(load_gold_labels(gold), rules, where=str(gold))
+    labeled = load_gold_labels(gold)
+    rows = gold_classes(labeled, rules, where=str(gold))
     if json_output:
         typer.echo(as_json(rows, rules.behavior))
     else:
         Console(soft_wrap=True).print(as_table(rows, rules.behavior))
+    for note in thought_notes(row.output for row in labeled):
+        typer.echo(note, err=True)
 
 
 @rulebook_commands.command(rich_help_panel=PANEL)

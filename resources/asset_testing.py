@@ -35,7 +35,8 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
         store: The store to fill.
         table: Name of the table; docs/tables.md lists the tables and their columns.
         rows: One mapping per row, from column to value. A missing column is null; an unknown column is ignored. A grade
-            without an outcome is answered, or unreadable if p_yes is missing. A reply without `finished` is finished.
+            without an outcome is answered, or unreadable if p_yes is missing. A reply without `finished` is finished,
+            and a reply has no thoughts and no special tokens unless the row says so.
 
     Returns:
         The rows, with all columns of the table.
@@ -53,6 +54,9 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
         frame = frame.with_columns(pl.col("bound").fill_null(0.0))
     if "finished" in dtypes:
         frame = frame.with_columns(pl.col("finished").fill_null(True))
+    if "unclosed_thought" in dtypes:
+        thoughts = pl.col("unclosed_thought", "unopened_thought").fill_null(False)
+        frame = frame.with_columns(thoughts, pl.col("special_tokens").fill_null(0))
     store.replace(table, frame)
     return frame
 

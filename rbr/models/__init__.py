@@ -1,7 +1,7 @@
 """The policy, which writes replies, and the reward model, which scores replies.
 
 `pretrained` opens models and tokenizers, and `fingerprint` identifies models. `chat_tokens` encodes conversations, and
-`reply_text` says which part of a model's output is the reply. `prompt_check` finds prompts that a model cannot use.
+`reply_text` reads the reply from a model's tokens. `prompt_check` finds prompts that a model cannot use.
 
 Importing this package imports neither torch nor transformers; `policy`, `pretrained` and `reward_model` do.
 """

@@ -22,6 +22,7 @@ def notes(graded: GradedFile) -> Iterator[str]:
         yield f"{graded.n_repeated:,} rows repeat an earlier conversation and share its grades."
     if graded.n_replaced:
         yield f"{graded.n_replaced:,} answers about another conversation or wording were replaced."
+    yield from graded.thoughts
     if graded.n_missing:
         yield f"{graded.n_missing:,} of {graded.n_cells:,} questions have no grade:"
     for outcome, reasons in graded.without_grade.items():

@@ -14,6 +14,7 @@ from rbr.grading.identity import identify_grader
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings, Profile
 from rbr.rulebook import Rulebook, propositions_needed
+from rbr.thoughts import thought_notes
 from rbr_dagster.progress_line import ProgressLine
 
 BATCHES_PER_CHUNK = 4
@@ -53,6 +54,7 @@ class GradedFile:
         n_kept: Number of questions that the table had answered before.
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
+        thoughts: Sentences about the thoughts in the file.
         stopped: Why the grading stopped before its end; None if it did not.
     """
 
@@ -62,6 +64,7 @@ class GradedFile:
     n_kept: int
     n_replaced: int
     without_grade: Mapping[Outcome, Counter[str]]
+    thoughts: Sequence[str] = ()
     stopped: InputError | None = None
 
     @property
@@ -109,8 +112,9 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
                 grades.save([cell.key for cell in cells])
         without_grade = _without_grade(cells, grades, run.not_answered)
     n_kept = len(cells) - len(missing)
-    n_replies = len({cell.reply.reply_id for cell in cells})
-    return GradedFile(n_replies, n_repeated, len(cells), n_kept, n_replaced, without_grade, stopped)
+    replies = {cell.reply.reply_id: cell.reply.output for cell in cells}
+    notes = tuple(thought_notes(replies.values()))
+    return GradedFile(len(replies), n_repeated, len(cells), n_kept, n_replaced, without_grade, notes, stopped)
 
 
 class _Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rbr.errors import InputError
 
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 """The format that this version reads and writes. State directories of the first versions have no `format.json`."""
 
 STORE_FILE = "rbr.duckdb"

@@ -88,7 +88,7 @@ def test_a_directory_without_a_format_is_refused_and_stays_as_it_is(use: Callabl
     ("content", "message"),
     [
         (b'{"state_format": 0}', "by an earlier version"),
-        (b'{"state_format": 99}', "by a later version.*its format is 99; this version reads format 3"),
+        (b'{"state_format": 99}', "by a later version.*its format is 99; this version reads format 4"),
         (b'{"state_format": "one"}', "format.json: the file is damaged"),
         (b'{"state_format": true}', "format.json: the file is damaged"),
         (b"[]", "format.json: the file is damaged"),
