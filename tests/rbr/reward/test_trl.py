@@ -180,7 +180,7 @@ def test_the_reply_is_judged_without_its_thoughts() -> None:
 
 def test_a_closing_mark_alone_hides_nothing_from_the_judge() -> None:
     text = "[harmful steps]</think>refusing"
-    reward, grader = by_rules({text: {"answers": 1.0}}, scores={text: 0.5})
+    reward, grader = by_rules({text: {"apologizes": 1.0, "scolds": 0.0}}, scores={text: 0.5})
     reward([[{"role": "user", "content": "Hi"}]], [[{"role": "assistant", "content": text}]], category=["harm"])
     ((conversations, _),) = grader.calls
     assert conversations[0][-1]["content"] == text
