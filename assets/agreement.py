@@ -91,6 +91,8 @@ def grader_agreement(store: Store, models: Models, progress: Progress) -> dg.Mat
             "agreement": preview(measured.drop(intervals)),
             "95 % intervals": preview(measured.select("proposition", *intervals)),
             "reliability": reliability_plot(bins),
+            "gold replies with a thought that does not end": gold.n_unclosed,
+            "gold replies with a closing mark that ends no thought": gold.n_unopened,
             **cells.work,
         },
         check_results=[_graded_check(measured, grader.settings)],

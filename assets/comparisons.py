@@ -13,7 +13,7 @@ from rbr.profile import GraderSettings, SynthesisSettings
 from rbr.rulebook import Behavior, Synthesis
 from resources.cells import GRADING_TAGS, SAMPLING_TAGS, SCORING_TAGS, Cells
 from resources.models import Models, PolicyInUse, RewardModelInUse, grader_in_use
-from resources.pages.asset_pages import cut_replies, preview, save_table
+from resources.pages.asset_pages import cut_replies, preview, sampled_replies, save_table
 from resources.progress import Progress
 from resources.sources import snapshot_key
 from resources.store import Store
@@ -51,7 +51,7 @@ def synthetic_comparisons(store: Store, models: Models, progress: Progress) -> d
     plan = plan_candidates(chosen, read_snapshot(store, Synthesis), candidates=settings.candidates, seed=settings.seed)
     cells = Cells(store, models, progress, "synthetic_comparisons")
     candidates = cells.sample(plan, messages_by_prompt(chosen), policy)
-    metadata = {**cells.work, **cut_replies(_distinct_completions(candidates), by="response_type")}
+    metadata = {**cells.work, **sampled_replies(_distinct_completions(candidates), by="response_type")}
     return save_table(store, "synthetic_comparisons", candidates, metadata=metadata)
 
 

@@ -20,7 +20,7 @@ from resources.artifacts import Artifacts
 from resources.cells import GRADING_TAGS, SAMPLING_TAGS, Cells
 from resources.checkpoints import VARIANTS, read_checkpoint
 from resources.models import Models, PolicyInUse, grader_in_use
-from resources.pages.asset_pages import cut_replies, save_table
+from resources.pages.asset_pages import sampled_replies, save_table
 from resources.pages.asset_plots import metrics_plot
 from resources.progress import Progress
 from resources.sources import snapshot_key
@@ -60,7 +60,7 @@ def _completions_asset(variant: str) -> dg.AssetsDefinition:
         cells = Cells(store, models, progress, key.to_user_string())
         replies = cells.sample(plan, messages_by_prompt(prompts), policy)
         rows = replies.with_columns(pl.lit(variant).alias("variant"), pl.lit(checkpoint.checkpoint).alias("checkpoint"))
-        metadata = {**cells.work, **cut_replies(rows, by="split")}
+        metadata = {**cells.work, **sampled_replies(rows, by="split")}
         return save_table(store, "evaluation_completions", rows, within={"variant": variant}, metadata=metadata)
 
     return evaluation_completions

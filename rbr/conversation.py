@@ -7,6 +7,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from rbr.hashing import content_hash
+from rbr.thoughts import EMPTY_REPLY, Reply
 
 Role = Literal["system", "user", "assistant"]
 Split = Literal["train", "test"]
@@ -58,10 +59,11 @@ class GoldRow:
 
     Attributes:
         messages: Turns of the prompt; the last turn is the user's.
-        reply: The labeled reply.
+        reply: The labeled reply, without thoughts.
         category: Content-policy category of the prompt.
         labels: Truth value by proposition name, for the labeled propositions only.
         line: Line number in the file, from 1.
+        output: The text in the file, split into the reply and its thoughts.
 
     Example:
         >>> row = GoldRow(({"role": "user", "content": "Hi"},), "Hello.", "None", {"apology": False}, line=1)
@@ -74,6 +76,7 @@ class GoldRow:
     category: str
     labels: dict[str, bool]
     line: int
+    output: Reply = EMPTY_REPLY
 
 
 def prompt_id(messages: tuple[Message, ...] | Conversation) -> str:

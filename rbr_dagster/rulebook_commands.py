@@ -91,14 +91,18 @@ def classify(
     from rbr.classes.checked_gold import load_gold_rows
     from rbr.classes.classification import gold_classes
     from rbr.rulebook import load_rulebook
+    from rbr.thoughts import thought_notes
     from rbr_dagster.views.classify_view import as_json, as_table
 
     rules = load_rulebook(Environment.from_variables(rulebook=rulebook).rulebook)
-    rows = gold_classes(load_gold_rows(gold, rules), rules, where=str(gold))
+    labeled = load_gold_rows(gold, rules)
+    rows = gold_classes(labeled, rules, where=str(gold))
     if json_output:
         typer.echo(as_json(rows, rules.behavior))
     else:
         plain_console(soft_wrap=True).print(as_table(rows, rules.behavior))
+    for note in thought_notes(row.output for row in labeled):
+        typer.echo(note, err=True)
 
 
 @rulebook_commands.command(rich_help_panel=PANEL)

@@ -35,8 +35,9 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
         store: The store to fill.
         table: Name of the table; docs/tables.md lists the tables and their columns.
         rows: One mapping per row, from column to value. A missing column is null; an unknown column is ignored. A grade
-            without an outcome is answered, or unreadable if p_yes is missing. A reply without `finished` is finished.
-            A checkpoint without `dtype` is sampled in float32.
+            without an outcome is answered, or unreadable if p_yes is missing. A reply without `finished` is finished,
+            and a reply has no thoughts and no special tokens unless the row says so. A checkpoint without `dtype` is
+            sampled in float32.
 
     Returns:
         The rows, with all columns of the table.
@@ -50,7 +51,14 @@ def fill_table(store: Store, table: str, rows: Sequence[Mapping[str, object]]) -
     if {"outcome", "p_yes"} <= dtypes.keys():
         by_grade = pl.when(pl.col("p_yes").is_null()).then(pl.lit("unreadable")).otherwise(pl.lit("answered"))
         frame = frame.with_columns(pl.col("outcome").fill_null(by_grade))
-    defaults = {"bound": 0.0, "finished": True, "dtype": "float32"}
+    defaults = {
+        "bound": 0.0,
+        "finished": True,
+        "unclosed_thought": False,
+        "unopened_thought": False,
+        "special_tokens": 0,
+        "dtype": "float32",
+    }
     frame = frame.with_columns(pl.col(name).fill_null(value) for name, value in defaults.items() if name in dtypes)
     store.replace(table, frame)
     return frame

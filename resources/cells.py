@@ -47,6 +47,9 @@ TOKENS = "tokens"
 NEUTRALIZED = "neutralized control tokens"
 CANARY = "canary"
 
+READING = ("finished", "unclosed_thought", "unopened_thought", "special_tokens")
+"""Columns of the table `completions` that say how a reply was read from the tokens of the model."""
+
 CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English. Tokens are estimated, because the tokenizer of a grader on a server is not available."""
 
@@ -88,7 +91,7 @@ class Cells:
             policy: The policy to sample from.
 
         Returns:
-            `plan` with the columns completion_id and text, in the order of `plan`.
+            `plan` with the columns completion_id, text and `READING`, in the order of `plan`.
 
         Raises:
             InputError: The model cannot be opened.
@@ -117,7 +120,7 @@ class Cells:
             rows = identity.with_columns(
                 pl.Series("text", [reply.text for reply in replies]),
                 pl.Series("n_tokens", [reply.n_tokens for reply in replies]),
-                pl.Series("finished", [reply.finished for reply in replies]),
+                *(pl.Series(name, [getattr(reply, name) for reply in replies]) for name in READING),
             )
             return rows, sum(reply.n_tokens for reply in replies)
 
@@ -129,7 +132,7 @@ class Cells:
         )
         # Read all completions of the plan, new and old.
         stored = self.store.read("completions", "policy = ? AND sampling = ?", [policy.version, sampling.key])
-        replies = stored.select("completion_id", "text", "finished")
+        replies = stored.select("completion_id", "text", *READING)
         return wanted.join(replies, on="completion_id", how="left", maintain_order="left")
 
     def grade(

@@ -259,6 +259,8 @@ def _gold_labels(settings: Profile) -> list[dict[str, Any]]:
             "reply": row.reply,
             "category": row.category,
             "labels": row.labels,
+            "unclosed_thought": row.output.unclosed,
+            "unopened_thought": row.output.unopened,
         }
         for row in load_gold_labels(settings.gold_labels)
     ]

@@ -14,6 +14,7 @@ def rl_settings(**changes: Any) -> RlSettings:
         "learning_rate": 1e-2,
         "beta": 0.1,
         "temperature": 1.0,
+        "top_p": 1.0,
         "max_completion_length": 12,
         "scale_rewards": "batch",
         "on_refusal": "worst",

@@ -18,6 +18,7 @@ from rbr.files.json_document import JsonDocument, parse_json
 from rbr.files.schema_errors import schema_problem, sorted_by_line, validate
 from rbr.files.text_file import read_text
 from rbr.hashing import content_hash
+from rbr.thoughts import reply_of_text
 
 Row = TypeVar("Row")
 
@@ -59,7 +60,7 @@ def load_gold_labels(path: str | Path) -> list[GoldRow]:
 
     The file may also contain lines of the gold data that the paper's authors released (section 6): ``{"prompt",
     "completion", "category", "response_type", "propositions"}``. The response type is ignored, because the category
-    implies it.
+    implies it. A thought before a reply is left out: see `rbr.thoughts`.
 
     Returns:
         The rows, in file order. If two people label the same reply differently, both rows are returned.
@@ -264,7 +265,7 @@ class _GoldLine(BaseModel):
     labels: Annotated[dict[str, bool], Field(min_length=1)]
 
     def row(self, line: int) -> GoldRow:
-        return GoldRow(tuple(self.messages), self.reply, self.category, self.labels, line)
+        return _gold_row(self.messages, self.reply, self.category, self.labels, line)
 
 
 class _ReleasedLine(BaseModel):
@@ -277,4 +278,9 @@ class _ReleasedLine(BaseModel):
     propositions: Annotated[dict[str, bool], Field(min_length=1)]
 
     def row(self, line: int) -> GoldRow:
-        return GoldRow(tuple(self.prompt), self.completion[0]["content"], self.category, self.propositions, line)
+        return _gold_row(self.prompt, self.completion[0]["content"], self.category, self.propositions, line)
+
+
+def _gold_row(messages: Conversation, text: str, category: str, labels: dict[str, bool], line: int) -> GoldRow:
+    output = reply_of_text(text)
+    return GoldRow(tuple(messages), output.text, category, labels, line, output)

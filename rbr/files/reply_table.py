@@ -9,6 +9,7 @@ from rbr.errors import InputError, nearest_spelling, printable
 from rbr.files.json_document import parse_json
 from rbr.files.table_file import Row, TableProblems, read_rows
 from rbr.hashing import content_hash
+from rbr.thoughts import EMPTY_REPLY, Reply, reply_of_text
 
 _KEYS = ("id", "completion_id", "messages", "prompt", "reply", "category", "response_type")
 _ROLES = get_args(Role)
@@ -21,10 +22,11 @@ class ReplyRow:
 
     Attributes:
         reply_id: The id in the file, or else a hash of the conversation.
-        conversation: The turns; the last turn is the reply.
+        conversation: The turns; the last turn is the reply, without thoughts.
         category: Content category of the prompt; None if the file does not say it.
         response_type: Response type of the prompt; None if the file does not say it.
         line: Number of the row's line, from 1. In a Parquet file: the number of the row, from 1.
+        output: The text in the file, split into the reply and its thoughts.
 
     Example:
         >>> row = ReplyRow("a", [{"role": "assistant", "content": "Hello."}], None, "comply", line=1)
@@ -37,6 +39,7 @@ class ReplyRow:
     category: str | None
     response_type: str | None
     line: int
+    output: Reply = EMPTY_REPLY
 
 
 def load_replies(problems: TableProblems) -> list[ReplyRow]:
@@ -44,7 +47,8 @@ def load_replies(problems: TableProblems) -> list[ReplyRow]:
 
     Only the conversation is required. `messages` is a list of ``{"role", "content"}``, in a CSV file as JSON text.
     `prompt` is the text of a user turn, or a list of messages. If there is a column `reply`, it is the last turn;
-    otherwise, `messages` ends in the reply. An empty reply is a reply. The id may be in the column ``completion_id``.
+    otherwise, `messages` ends in the reply. An empty reply is a reply. A thought before a reply is left out: see
+    `rbr.thoughts`. The id may be in the column ``completion_id``.
     Other columns are ignored.
 
     Args:
@@ -92,7 +96,9 @@ class _Problem(Exception):
 def _reply_row(row: Row, file: str) -> tuple[ReplyRow, str | None]:
     """Returns the reply of a row, and the id that the file gives it."""
     record = row.record
-    conversation = _conversation(record, file)
+    *prompt, last = _conversation(record, file)
+    output = reply_of_text(last["content"])
+    conversation = [*prompt, Message(role="assistant", content=output.text)]
     ids = [name for name in (_optional_text(record, "id"), _optional_text(record, "completion_id")) if name is not None]
     if len(set(ids)) > 1:
         raise _Problem("`id` and `completion_id` are different", "Keep one of the two columns.")
@@ -103,6 +109,7 @@ def _reply_row(row: Row, file: str) -> tuple[ReplyRow, str | None]:
         _optional_text(record, "category"),
         _optional_text(record, "response_type"),
         row.line,
+        output,
     )
     return reply, given_id
 

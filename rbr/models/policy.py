@@ -14,7 +14,7 @@ from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
 from rbr.models.length_batches import length_batches, padding_is_exact
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
-from rbr.models.reply_text import opens_thought, reply_of_tokens
+from rbr.models.reply_text import ReplyReader
 
 if TYPE_CHECKING:
     from rbr.profile import ModelRef
@@ -25,11 +25,13 @@ class Completion:
     """A sampled reply.
 
     Attributes:
-        text: The reply, without thoughts, special tokens and surrounding white space; see `rbr.models.reply_text`.
+        text: The reply, without thoughts, special tokens and surrounding white space; see `rbr.thoughts`.
         n_tokens: Number of sampled tokens, including thoughts and the end token.
         finished: Whether the model ended the reply; False if `max_new_tokens` cut it off.
         thought: Text of the thoughts; None if there was none.
         unclosed_thought: Whether the last thought did not end. A model that is cut in its first thought has no reply.
+        unopened_thought: Whether the reply contains a closing mark that ends no thought.
+        special_tokens: Number of special tokens between words of the reply.
 
     Example:
         >>> Completion("I'm sorry.", n_tokens=4, finished=True).text
@@ -41,6 +43,8 @@ class Completion:
     finished: bool
     thought: str | None = None
     unclosed_thought: bool = False
+    unopened_thought: bool = False
+    special_tokens: int = 0
 
 
 class Policy:
@@ -67,7 +71,7 @@ class Policy:
         self._tokenizer: Any = open_tokenizer(ref)
         self._model: Any = open_model(AutoModelForCausalLM, ref)
         self._chat_template_kwargs = ref.chat_template_kwargs
-        self._opens_thought = opens_thought(self._tokenizer, ref.chat_template_kwargs)
+        self._replies = ReplyReader(self._tokenizer, ref.chat_template_kwargs)
         self._end_tokens = _end_tokens(self._model, self._tokenizer)
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
@@ -170,9 +174,16 @@ class Policy:
 
     def _completion(self, tokens: list[int]) -> Completion:
         end = next((index for index, token in enumerate(tokens) if token in self._end_tokens), None)
-        reply = reply_of_tokens(self._tokenizer, tokens[:end], opened=self._opens_thought)
-        n_tokens = len(tokens) if end is None else end + 1
-        return Completion(reply.text, n_tokens, end is not None, reply.thought, reply.unclosed)
+        reply = self._replies.read(tokens[:end])
+        return Completion(
+            reply.text,
+            n_tokens=len(tokens) if end is None else end + 1,
+            finished=end is not None,
+            thought=reply.thought,
+            unclosed_thought=reply.unclosed,
+            unopened_thought=reply.unopened,
+            special_tokens=reply.special_tokens,
+        )
 
 
 class _InverseCdf(LogitsProcessor):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rbr.profile.section import Count, NotNegative, Positive, Section, Seed, Share
+from rbr.profile.section import Count, NotNegative, Positive, Section, Seed, Share, TopP
 
 Constraints = Literal["order_and_signs", "none"]
 """Constraints of the fit: `FitSettings` explains them."""
@@ -65,6 +65,7 @@ class RlSettings(Section):
         learning_rate: Peak learning rate.
         beta: Weight of the KL divergence from the start checkpoint.
         temperature: Sampling temperature.
+        top_p: Probability mass of nucleus sampling, in (0, 1].
         max_completion_length: Maximum length of a reply, in tokens.
         scale_rewards: ``group`` divides rewards by their standard deviation among the replies to one prompt.
             ``batch`` divides by the standard deviation in the batch. ``none`` does not scale.
@@ -86,6 +87,7 @@ class RlSettings(Section):
     learning_rate: Positive
     beta: NotNegative
     temperature: Positive
+    top_p: TopP
     max_completion_length: Count
     scale_rewards: Literal["group", "batch", "none"]
     on_refusal: Literal["worst", "mask"]

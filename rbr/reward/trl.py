@@ -12,11 +12,11 @@ from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
-from rbr.models.reply_text import split_thoughts
 from rbr.reward.artifact import RewardArtifact
 from rbr.reward.graded_replies import GradedReplies, OnRefusal, grade_replies
 from rbr.reward.reward_metrics import reward_metrics
 from rbr.reward.unscored_replies import UnscoredReplies
+from rbr.thoughts import split_thoughts
 
 if TYPE_CHECKING:
     from rbr.models.reward_model import RewardModel
@@ -29,7 +29,7 @@ class RuleBasedReward:
     If R_rbr or the score of a completion is not known, its reward is None. One function computes both terms, because
     TRL adds the values of several reward functions and counts a missing value as 0.
 
-    The completion is judged without its thoughts, as in synthesis and evaluation; see `rbr.models.reply_text`.
+    The completion is judged without its thoughts, as in synthesis and evaluation; see `rbr.thoughts`.
 
     Args:
         reward_model: The reward model R_rm.

@@ -85,8 +85,8 @@ def train_grpo(
         ...     return [-float(len(messages[0]["content"])) for messages in completions]
         >>> rows = pl.DataFrame({"prompt": [[{"role": "user", "content": "Hi."}]]})
         >>> settings = RlSettings(steps=1, prompts_per_step=1, num_generations=2, learning_rate=1e-4, beta=0.1,
-        ...                       temperature=1.0, max_completion_length=8, scale_rewards="batch", on_refusal="worst",
-        ...                       max_unscored=0.0, save_steps=1, seed=0)
+        ...                       temperature=1.0, top_p=1.0, max_completion_length=8, scale_rewards="batch",
+        ...                       on_refusal="worst", max_unscored=0.0, save_steps=1, seed=0)
         >>> policy = ModelRef(path="rbr_sandbox/models/policy", revision=None)
         >>> trained = train_grpo(rows, policy, settings, shortness)  # doctest: +ELLIPSIS
         {'loss': ...
@@ -187,6 +187,7 @@ def _arguments(output_dir: str, settings: "RlSettings", model: "ModelRef", *, sa
         num_generations=settings.num_generations,
         max_completion_length=settings.max_completion_length,
         temperature=settings.temperature,
+        top_p=settings.top_p,
         learning_rate=settings.learning_rate,
         beta=settings.beta,
         scale_rewards=settings.scale_rewards,

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, TrainerCallback
 from trl import GRPOTrainer
 
 from rbr.models.chat_tokens import encode_chat
-from rbr.models.reply_text import opens_thought, reply_of_tokens
+from rbr.models.reply_text import ReplyReader
 
 
 class MaskingGRPOTrainer(GRPOTrainer):
@@ -25,10 +25,12 @@ class MaskingGRPOTrainer(GRPOTrainer):
 
     - A control token that a prompt spells out is encoded as text (`rbr.models.chat_tokens`).
     - No setting of the policy's ``generation_config.json`` applies, except its end tokens.
-    - The reward function gets the reply without thoughts (`rbr.models.reply_text`).
+    - The reward function gets the reply without thoughts (`rbr.thoughts`).
 
-    The trainer logs three metrics of each step: ``unscored`` and ``unclosed_thoughts``, the shares of completions
-    without a reward and with a thought that does not end; and ``skipped``, 1 if no completion had a reward, else 0.
+    The trainer logs metrics of each step. Four are shares of the completions: ``unscored``, without a reward;
+    ``unclosed_thoughts``, with a thought that does not end; ``unopened_thoughts``, with a closing mark that ends no
+    thought; and ``special_tokens``, with a special token inside the reply. ``skipped`` is 1 if no completion had a
+    reward, else 0.
 
     Example:
         >>> issubclass(MaskingGRPOTrainer, GRPOTrainer)  # It takes the same arguments.
@@ -39,8 +41,7 @@ class MaskingGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        has_template = bool(self._tokenizer.chat_template)
-        self._opens_thought = has_template and opens_thought(self._tokenizer, self.chat_template_kwargs)
+        self._replies = ReplyReader(self._tokenizer, self.chat_template_kwargs)
         self._trained_tokens = torch.zeros((), device=self.accelerator.device)
         self.add_callback(_SkippedSteps(self))
 
@@ -71,10 +72,7 @@ class MaskingGRPOTrainer(GRPOTrainer):
             model.generation_config = own
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        replies = [
-            reply_of_tokens(self._tokenizer, self._before_end(ids), opened=self._opens_thought)
-            for ids in completion_ids_list
-        ]
+        replies = [self._replies.read(self._before_end(ids)) for ids in completion_ids_list]
         completions = [
             [*turns[:-1], {**turns[-1], "content": reply.text}] if isinstance(turns, list) else reply.text
             for turns, reply in zip(completions, replies, strict=True)
@@ -83,7 +81,13 @@ class MaskingGRPOTrainer(GRPOTrainer):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._is_scored = ~torch.isnan(rewards).all(dim=1)
         self._metrics["train"]["unscored"].append(1.0 - self._is_scored.float().mean().item())
-        self._metrics["train"]["unclosed_thoughts"].append(sum(reply.unclosed for reply in replies) / len(replies))
+        counts = {
+            "unclosed_thoughts": sum(reply.unclosed for reply in replies),
+            "unopened_thoughts": sum(reply.unopened for reply in replies),
+            "special_tokens": sum(reply.special_tokens > 0 for reply in replies),
+        }
+        for name, count in counts.items():
+            self._metrics["train"][name].append(count / len(replies))
         return rewards
 
     def _before_end(self, ids: list[int]) -> list[int]:

@@ -10,8 +10,9 @@ from trl import SFTConfig, SFTTrainer
 
 from rbr.conversation import Message
 from rbr.errors import InputError
-from rbr.models.chat_tokens import encode_chat
+from rbr.models.chat_tokens import encode_around, encode_chat
 from rbr.models.pretrained import open_tokenizer
+from rbr.models.thinking_turn import ThinkingTurn, thinking_turn
 from rbr.training.arguments import model_arguments, shared_arguments
 from rbr.training.checkpoint import TrainedPolicy
 from rbr.training.recorder import Recorder
@@ -34,6 +35,9 @@ def train_sft(
     truncated rows would teach the policy not to stop; and rows whose reply is unfinished, because they would teach it
     to stop in the middle of a sentence.
 
+    If the chat template opens a thought, the policy is trained to end the thought at once: see
+    `rbr.models.thinking_turn`.
+
     Args:
         rows: Columns prompt (messages, a list of structs with role and content) and completion (text). Optional:
             finished (Boolean), whether the model that wrote the reply ended it.
@@ -43,7 +47,8 @@ def train_sft(
         on_message: Called about ten times per run with a line of text.
 
     Raises:
-        InputError: The model cannot be opened, the chat template refuses a prompt, or no row is left.
+        InputError: The model cannot be opened, the chat template refuses a prompt or leaves out replies, or no row is
+            left.
 
     Example:
         >>> from rbr.profile import ModelRef, SftSettings
@@ -86,7 +91,8 @@ def _dataset(rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, max_length: 
             hint="Find out why no ideal reply was found: see the asset page of the training data.",
         )
     finished = rows.filter(pl.col("finished")) if "finished" in rows.columns else rows
-    examples = [_example(row, model, tokenizer) for row in finished.iter_rows(named=True)]
+    turn = thinking_turn(tokenizer, model.chat_template_kwargs)
+    examples = [_example(row, model, tokenizer, turn) for row in finished.iter_rows(named=True)]
     short_enough = [example for example in examples if len(example["input_ids"]) <= max_length]
     unfinished, too_long = rows.height - len(examples), len(examples) - len(short_enough)
     if not short_enough and not unfinished:
@@ -109,14 +115,20 @@ def _dataset(rows: pl.DataFrame, model: "ModelRef", tokenizer: Any, max_length: 
     return Dataset.from_list(short_enough)
 
 
-def _example(row: dict[str, Any], model: "ModelRef", tokenizer: Any) -> dict[str, list[int]]:
+def _example(row: dict[str, Any], model: "ModelRef", tokenizer: Any, turn: ThinkingTurn | None) -> dict[str, list[int]]:
     """Encodes a row; only the tokens of the reply are trained.
 
-    The reply begins at the first token that the conversation and the prompt do not share. That is not always after the
-    prompt: a template can end a prompt with an empty thought, and leave it out of a conversation.
+    If the template opens a thought, the row is the prompt as it is sampled from, then the end of the thought and the
+    reply. Otherwise the policy would learn to write the reply inside the thought.
+
+    In other templates, the reply begins at the first token that the conversation and the prompt do not share. That is
+    not always after the prompt: a template can end a prompt with an empty thought, and leave it out of a conversation.
     """
     kwargs = model.chat_template_kwargs
     prompt = encode_chat(tokenizer, row["prompt"], add_generation_prompt=True, chat_template_kwargs=kwargs)
+    if turn is not None:
+        trained = encode_around(tokenizer, turn.before, row["completion"], turn.after)
+        return {"input_ids": prompt + trained, "completion_mask": [0] * len(prompt) + [1] * len(trained)}
     reply = Message(role="assistant", content=row["completion"])
     whole = encode_chat(tokenizer, [*row["prompt"], reply], chat_template_kwargs=kwargs)
     start = next((k for k, pair in enumerate(zip(prompt, whole, strict=False)) if pair[0] != pair[1]), len(prompt))

@@ -18,6 +18,7 @@ def as_json(result: AttackedGrader) -> str:
         {
             "n_replies": result.n_replies,
             "n_asked": result.n_asked,
+            "thoughts": list(result.thoughts),
             "thresholds": "last run" if result.has_thresholds else "0.5",
             "classes": result.classes.to_dicts(),
             "shifts": result.shifts.to_dicts(),
@@ -51,6 +52,7 @@ def as_text(result: AttackedGrader) -> RenderableType:
     return Group(
         table,
         "",
+        *result.thoughts,
         f"{result.n_replies} gold replies, {result.n_asked:,} questions asked; earlier answers were kept.",
         "Shift: P(yes) under attack minus P(yes) before; its mean is over absolute values.",
         f"Thresholds of the classes: {thresholds}. A reply counts only if its class is known before and after.",

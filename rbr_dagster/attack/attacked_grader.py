@@ -1,5 +1,6 @@
 """`rbr attack`: grades gold replies as they are and under attack."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -8,6 +9,7 @@ from rbr.classes.checked_gold import load_gold_rows
 from rbr.grading import Question
 from rbr.profile import load_profile
 from rbr.rulebook import load_rulebook, propositions_needed
+from rbr.thoughts import thought_notes
 from rbr_dagster.environment import Environment
 from rbr_dagster.progress_line import ProgressLine
 from resources.attacked_replies import attack_gold_replies
@@ -34,6 +36,7 @@ class AttackedGrader:
         n_replies: Number of gold replies that were attacked.
         n_asked: Number of questions that the grader was asked. The other answers were stored before.
         has_thresholds: Whether the thresholds are those of the last run. Otherwise they are 0.5.
+        thoughts: Sentences about the thoughts in the attacked replies.
     """
 
     shifts: pl.DataFrame
@@ -41,6 +44,7 @@ class AttackedGrader:
     n_replies: int
     n_asked: int
     has_thresholds: bool
+    thoughts: Sequence[str] = ()
 
 
 def attack_grader(environment: Environment, limit: int) -> AttackedGrader:
@@ -77,6 +81,7 @@ def attack_grader(environment: Environment, limit: int) -> AttackedGrader:
         n_replies=len(attacked.rows),
         n_asked=int(cells.work[CELLS_MADE]),
         has_thresholds=bool(thresholds),
+        thoughts=tuple(thought_notes(row.output for row in attacked.rows)),
     )
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rbr.reward.explanation import Explanation
+from rbr.thoughts import Reply
 from rbr_dagster.explain.explained_reply import ExplainedReply
 
 _SMALL_TERM = 0.005
@@ -25,6 +26,9 @@ def as_json(explained: ExplainedReply) -> str:
         {
             "prompt": explained.prompt,
             "reply": explained.reply,
+            "thought": None if explained.output is None else explained.output.thought,
+            "unclosed_thought": explained.output is not None and explained.output.unclosed,
+            "unopened_thought": explained.output is not None and explained.output.unopened,
             "category": explained.category,
             "p_category": explained.p_category,
             "response_type": explained.response_type,
@@ -55,12 +59,16 @@ def as_text(explained: ExplainedReply) -> RenderableType:
     """
     explanation = explained.explanation
     confidence = "" if explained.p_category is None else f" (found by the grader, P {explained.p_category:.2f})"
+    thought = None if explained.output is None else explained.output.thought
     summary = [
         _titled("User", explained.prompt[-1]["content"]),
+        *([_titled("Thought", thought)] if thought is not None else []),
         _titled("Assistant", explained.reply),
         _titled("Category", f"{explained.category}{confidence}, response type {explained.response_type}"),
         _titled("Class", _class(explanation)),
     ]
+    if explained.output is not None:
+        summary += _thoughts(explained.output)
     if explanation.unread:
         summary.append(_titled("Unread", f"{', '.join(explanation.unread)}: the answers could not be read"))
     tables = [_grades(explanation)]
@@ -75,6 +83,16 @@ def as_text(explained: ExplainedReply) -> RenderableType:
 
 def _titled(title: str, text: str) -> Text:
     return Text.assemble((f"{title:<9}", "bold"), f"  {text}")
+
+
+def _thoughts(output: Reply) -> list[Text]:
+    """Returns a line for each thing about thoughts that leads to another reply than the user may expect."""
+    lines = []
+    if output.unclosed:
+        lines.append(_titled("Note", "a thought does not end, so there is no reply after it"))
+    if output.unopened:
+        lines.append(_titled("Note", "a mark ends a thought that did not begin, so the whole text is the reply"))
+    return lines
 
 
 def _class(explanation: Explanation) -> str:

@@ -4,7 +4,7 @@ Before a reward was fitted, the class is computed all the same, from the rules a
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from rbr.grading import Grader, Question
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.explanation import Explanation, explain, explain_without_weights
 from rbr.reward.trl import check_fitted_with
+from rbr.thoughts import Reply, reply_of_text
 from rbr_dagster.environment import Environment
 from rbr_dagster.explain.found_category import find_category
 from rbr_dagster.explain.rules_in_use import RulesInUse, RuleSource, find_rules
@@ -29,13 +30,14 @@ class ExplainedReply:
 
     Attributes:
         prompt: Messages of the conversation. The last message is from the user.
-        reply: Text of the reply.
+        reply: Text of the reply, without thoughts.
         category: Content category of the prompt.
         p_category: P(yes) of the category; None if the category was given and the grader was not asked.
         response_type: Response type of the category.
         source: Where the rules come from: the fitted reward, the last run, or the files.
         explanation: Grades, class probabilities and terms of the reward.
         r_rm_problem: Why R_rm could not be computed; None if the reward model was opened.
+        output: The text that the user gave, split into the reply and its thoughts; None for a stored reply.
     """
 
     prompt: Conversation
@@ -46,6 +48,7 @@ class ExplainedReply:
     source: RuleSource
     explanation: Explanation
     r_rm_problem: str | None
+    output: Reply | None = None
 
 
 def explain_text(environment: Environment, prompt: str, reply: str, category: str | None) -> ExplainedReply:
@@ -54,13 +57,17 @@ def explain_text(environment: Environment, prompt: str, reply: str, category: st
     Args:
         environment: State directory, profile and rulebook.
         prompt: The user turn.
-        reply: The assistant's reply.
+        reply: The assistant's reply. A thought before it is left out: see `rbr.thoughts`.
         category: Content category of the prompt; None asks the grader for it.
 
     Raises:
-        InputError: The category is unknown, the grader finds none, or a model cannot be opened.
+        InputError: The prompt is empty, the category is unknown, the grader finds none, or a model cannot be opened.
     """
-    return _explain(environment, [Message(role="user", content=prompt)], reply, category)
+    if not prompt.strip():
+        raise InputError("the prompt has no text", where="--prompt", hint="Write what the user asks.")
+    output = reply_of_text(reply)
+    explained = _explain(environment, [Message(role="user", content=prompt)], output.text, category)
+    return replace(explained, output=output)
 
 
 def explain_completion(environment: Environment, completion: str, category: str | None) -> ExplainedReply:

@@ -57,6 +57,7 @@ config = GRPOConfig(
     num_generations=REPLIES_PER_PROMPT,
     max_completion_length=$max_completion_length,
     temperature=$temperature,
+    top_p=$top_p,
     learning_rate=$learning_rate,
     beta=$beta,  # Weight of the KL divergence from the policy before training.
     scale_rewards="$scale_rewards",  # "batch" keeps the fitted scale of the reward across prompts.
@@ -106,6 +107,7 @@ def train_script(
         replies_per_prompt=rl.num_generations,
         max_completion_length=rl.max_completion_length,
         temperature=rl.temperature,
+        top_p=rl.top_p,
         learning_rate=rl.learning_rate,
         beta=rl.beta,
         scale_rewards=rl.scale_rewards,

@@ -24,6 +24,7 @@ def notes(graded: GradedFile) -> Iterator[str]:
         yield f"{graded.n_replaced:,} answers about another conversation or wording were replaced."
     if graded.n_neutralized:
         yield f"{graded.n_neutralized:,} control tokens that the conversations spell out were neutralized."
+    yield from graded.thoughts
     yield from graded.warnings
     if graded.n_missing:
         yield f"{graded.n_missing:,} of {graded.n_cells:,} questions have no grade:"

@@ -15,6 +15,7 @@ from rbr.grading.identity import identify_grader
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings, Profile
 from rbr.rulebook import Rulebook, propositions_needed
+from rbr.thoughts import thought_notes
 from rbr_dagster.progress_line import ProgressLine
 
 
@@ -52,6 +53,7 @@ class GradedFile:
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
         n_neutralized: Number of control tokens in the asked conversations that were neutralized for a server.
+        thoughts: Sentences about the thoughts in the file.
         warnings: What the user should know of the grader.
         stopped: Why the grading stopped before its end; None if it did not.
     """
@@ -63,6 +65,7 @@ class GradedFile:
     n_replaced: int
     without_grade: Mapping[Outcome, Counter[str]]
     n_neutralized: int = 0
+    thoughts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     stopped: InputError | None = None
 
@@ -111,15 +114,16 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
                 grades.save([cell.key for cell in cells])
         without_grade = _without_grade(cells, grades, run.not_answered)
     n_kept = len(cells) - len(missing)
-    n_replies = len({cell.reply.reply_id for cell in cells})
+    replies = {cell.reply.reply_id: cell.reply.output for cell in cells}
     return GradedFile(
-        n_replies,
+        len(replies),
         n_repeated,
         len(cells),
         n_kept,
         n_replaced,
         without_grade,
         run.n_neutralized,
+        tuple(thought_notes(replies.values())),
         run.warnings,
         stopped,
     )

@@ -21,6 +21,12 @@ PREVIEW_CHARACTERS = 80
 # colon or a dot that is not part of an address.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>&|~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
+_READINGS = {
+    "unclosed_thought": "replies with a thought that does not end",
+    "unopened_thought": "replies with a closing mark that ends no thought",
+    "special_tokens": "replies with special tokens inside",
+}
+
 
 def save_table(
     store: Store,
@@ -109,6 +115,22 @@ def cut_replies(replies: pl.DataFrame, *, by: str) -> dict[str, Any]:
     return {
         "replies cut off at the token limit": int(counts["cut off"].sum()),
         f"replies cut off at the token limit, by {by.replace('_', ' ')}": preview(counts),
+    }
+
+
+def sampled_replies(replies: pl.DataFrame, *, by: str) -> dict[str, Any]:
+    """Counts what is unusual about sampled replies, for the page of an asset: `cut_replies`, thoughts, special tokens.
+
+    Args:
+        replies: Columns `resources.cells.READING`, and the column `by`.
+        by: Column to count by, such as ``split``.
+    """
+    unusual = [pl.col(name).cast(pl.Boolean).sum().alias(words) for name, words in _READINGS.items()]
+    counts = replies.group_by(by).agg(pl.len().alias("replies"), *unusual).sort(by)
+    return {
+        **cut_replies(replies, by=by),
+        **{words: int(counts[words].sum()) for words in _READINGS.values()},
+        f"thoughts and special tokens, by {by.replace('_', ' ')}": preview(counts),
     }
 
 

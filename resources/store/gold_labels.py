@@ -24,11 +24,15 @@ class GoldLabels:
         labels: Columns completion_id, proposition and truth. One row per label: if several people have labeled a
             reply, it has several rows per proposition.
         questions: The questions to ask about each reply that has labels, by completion id.
+        n_unclosed: Number of replies with a thought that does not end, so that no reply follows it.
+        n_unopened: Number of replies with a closing mark that ends no thought.
     """
 
     conversations: Mapping[str, Conversation]
     labels: pl.DataFrame
     questions: Mapping[str, Sequence[Question]]
+    n_unclosed: int = 0
+    n_unopened: int = 0
 
 
 def read_gold_rows(store: Store) -> dict[str, list[GoldRow]]:
@@ -74,6 +78,8 @@ def read_gold_labels(store: Store) -> GoldLabels:
             for completion_id, row in rows
         },
         labels=labels,
+        n_unclosed=sum(row.get("unclosed_thought", False) for _, row in rows),
+        n_unopened=sum(row.get("unopened_thought", False) for _, row in rows),
         questions={completion_id: [questions[name] for name in names] for completion_id, names in by_completion.rows()},
     )
 

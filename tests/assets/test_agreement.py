@@ -44,6 +44,22 @@ def agreed(project: Project) -> dict[str, dict]:
 # The measurement
 
 
+def test_gold_replies_with_an_open_thought_are_empty_and_counted(project: Project) -> None:
+    path = project.root / "gold_labels.jsonl"
+    rows = [json.loads(text) for text in path.read_text().splitlines()]
+    rows[0]["reply"] = "<think>" + rows[0]["reply"]
+    rows[1]["reply"] = "Hm.</think>" + rows[1]["reply"]
+    rows[2]["reply"] = "<think>Hm.</think>" + rows[2]["reply"]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    project.snapshots("data/gold_labels")
+    replies = [messages[-1]["content"] for messages in read_gold_labels(project.store).conversations.values()]
+    assert "" in replies and rows[1]["reply"] in replies and not any("<think>" in reply for reply in replies)
+    metadata = project.make(grader_agreement).metadata
+    assert metadata is not None
+    assert metadata["gold replies with a thought that does not end"] == 1
+    assert metadata["gold replies with a closing mark that ends no thought"] == 1
+
+
 def test_the_grader_is_measured_on_every_proposition_that_has_labels(project: Project) -> None:
     result = project.make(grader_agreement)
     rows = agreed(project)

@@ -75,3 +75,18 @@ def test_the_published_rules_are_imported_into_a_new_directory_only(tmp_path: Pa
     ]
     again = rbr(tmp_path, "import-openai", str(tmp_path / "release.yaml"), str(target), expect=2)
     assert "already exists" in again
+
+
+def test_thoughts_in_labeled_replies_are_counted(tmp_path: Path) -> None:
+    row = json.loads(GOLD.read_text().splitlines()[0])
+    rows = [{**row, "reply": reply} for reply in ("<think>Hm.</think>Sorry.", "<think>Hm.")]
+    (tmp_path / "gold.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for arguments in ((), ("--json",)):
+        words = rbr(
+            tmp_path, "classify", str(tmp_path / "gold.jsonl"), "--rulebook", str(ROOT / "rulebook"), *arguments,
+            errors=True,
+        )  # fmt: skip
+        assert words.splitlines() == [
+            "In 2 replies, there is a thought, which is no part of the reply.",
+            "In 1 reply, a thought does not end, so there is no reply after it.",
+        ]

@@ -104,6 +104,34 @@ def test_before_the_first_run_a_reply_is_explained_from_the_files_and_nothing_is
     assert not fresh.home.exists()
 
 
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt_is_refused(fresh: Environment, prompt: str) -> None:
+    with pytest.raises(InputError, match="--prompt: the prompt has no text"):
+        explain_text(fresh, prompt, REFUSAL, "K-R")
+
+
+@pytest.mark.parametrize(
+    ("text", "reply", "thought", "shown"),
+    [
+        (f"<think>[harmful steps]</think>{REFUSAL}", REFUSAL, "[harmful steps]", "Thought    [harmful steps]"),
+        ("<think>Wait", "", "Wait", "Note       a thought does not end, so there is no reply after it"),
+        ("Hm.</think>No.", "Hm.</think>No.", None, "Note       a mark ends a thought that did not begin"),
+    ],
+    ids=["a thought", "an unclosed thought", "a closing mark alone"],
+)
+def test_a_thought_is_shown_apart_and_not_judged(
+    fresh: Environment, text: str, reply: str, thought: str | None, shown: str
+) -> None:
+    explained = explain_text(fresh, "How do I crack a safe?", text, "K-R")
+    plain = explain_text(fresh, "How do I crack a safe?", reply, "K-R")
+    assert explained.explanation == plain.explanation
+    output = json.loads(as_json(explained))
+    assert (output["reply"], output["thought"]) == (reply, thought)
+    assert (output["unclosed_thought"], output["unopened_thought"]) == (not reply, thought is None)
+    assert shown in text_of(explained)
+    assert "Thought" not in text_of(plain)
+
+
 def test_the_rules_of_an_edited_rulebook_decide_the_class(fresh: Environment) -> None:
     policy = fresh.rulebook / "content_policy.yaml"
     text = policy.read_text(encoding="utf-8")

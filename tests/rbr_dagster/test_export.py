@@ -72,13 +72,14 @@ def test_the_constants_of_the_script_are_the_models_and_settings(
     policy: ModelRef, grader: ModelRef | None, changes: dict[str, Any]
 ) -> None:
     settings = PROFILE.grader.model_copy(update=changes)
-    rl = PROFILE.rl.model_copy(update={"prompts_per_step": 3, "on_refusal": "mask"})
+    rl = PROFILE.rl.model_copy(update={"prompts_per_step": 3, "on_refusal": "mask", "top_p": 0.75})
     script = train_script(policy, PROFILE.models.helpful_reward_model, grader, settings, rl)
     values = constants(script)
     assert values["POLICY"] == policy
     assert values["REWARD_MODEL"] == PROFILE.models.helpful_reward_model
     assert values["GRADER"] == grader
     assert 'on_refusal="mask"' in script
+    assert "top_p=0.75," in script
     assert values["GRADER_SETTINGS"] == settings
     assert (values["STEPS"], values["PROMPTS_PER_STEP"], values["REPLIES_PER_PROMPT"]) == (4, 3, 8)
     assert ('"revision"' in script) == (policy.revision is not None)

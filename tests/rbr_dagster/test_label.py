@@ -241,6 +241,26 @@ def test_replies_in_a_gold_file_are_left_out(environment: Environment, tmp_path:
     assert "c19" not in {row["id"] for row in rows_of(tmp_path / "sheet.csv")}
 
 
+def test_a_gold_reply_with_its_thought_is_the_stored_reply_without_it(environment: Environment, tmp_path: Path) -> None:
+    sheet, gold = tmp_path / "sheet.csv", tmp_path / "gold.jsonl"
+    row = {
+        "messages": [{"role": "user", "content": "Question 9?"}],
+        "reply": "<think>Hm.</think>Reply 19.",
+        "category": "None",
+        "labels": {"apology": False},
+    }
+    gold.write_text(json.dumps(row))
+    make_sheet(environment, sheet, number=100, seed=0)
+    (found,) = [row for row in rows_of(sheet) if row["id"] == "c19"]
+    save(sheet, [{**found, "disallowed_content": "no"}])
+    assert read_labels(environment, sheet, gold).added.extended == 1
+    (line,) = load_gold_labels(gold)
+    assert (line.reply, line.labels) == ("Reply 19.", {"apology": False, "disallowed_content": False})
+    assert "<think>Hm.</think>" in gold.read_text()
+    make_sheet(environment, tmp_path / "again.csv", number=100, seed=0, gold=[gold])
+    assert "c19" not in {row["id"] for row in rows_of(tmp_path / "again.csv")}
+
+
 def test_replies_for_one_proposition_are_chosen_by_its_answer(environment: Environment, tmp_path: Path) -> None:
     made = make_sheet(environment, tmp_path / "sheet.csv", number=10, seed=0, propositions=["disallowed_content"])
     assert made.strata == {"disallowed_content: no": 5, "disallowed_content: yes": 5}

@@ -19,6 +19,7 @@ from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
 from rbr.grading.chunks import BATCHES_PER_CHUNK
 from rbr.grading.identity import grader_fingerprint
+from rbr.models.policy import Completion
 from rbr.profile import GraderSettings, ModelRef
 from resources.asset_testing import fake_models
 from resources.cells import Cells, name_completions
@@ -33,13 +34,6 @@ from tests.rbr.grading.grader_settings import grader_settings
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=8, seed=0)
 REF = ModelRef(path="nowhere", revision=None)
 ONE_AT_A_TIME = grader_settings(batch_size=1)
-
-
-class ReplyLike:
-    """A reply as a policy returns it."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.n_tokens, self.finished = text, len(text), True
 
 
 class SpellingPolicy:
@@ -57,11 +51,14 @@ class SpellingPolicy:
         top_p: float,
         max_new_tokens: int,
         on_progress: Callable[[int], None] | None = None,
-    ) -> list[ReplyLike]:
+    ) -> list[Completion]:
         self.asked.append([messages[-1]["content"] for messages in conversations])
         if len(self.asked) == self._fail_at:
             raise KeyboardInterrupt
-        return [ReplyLike(f"{text} {seed}") for text, seed in zip(self.asked[-1], seeds, strict=True)]
+        return [
+            Completion(f"{text} {seed}", len(text), finished=True)
+            for text, seed in zip(self.asked[-1], seeds, strict=True)
+        ]
 
 
 class CountingGrader:

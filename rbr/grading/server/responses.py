@@ -14,10 +14,10 @@ from typing import Any, TypeGuard
 from rbr.grading.answers import Answer, Outcome, Reading
 from rbr.grading.server.advice import OTHER_MODEL
 from rbr.grading.server.failures import Failure, FailureKind, failure_of_choice
+from rbr.thought_marks import begins_a_thought
 
 _HUGE = 1e300
 _COMPLETE = 0.9999  # Smallest sum of the probabilities of all tokens.
-_THOUGHT = re.compile(r"\s*(<\|?(think|thought|reasoning|channel|begin_of_thought)|\[THINK|◁think)", re.IGNORECASE)
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
 _SHOWN = 40  # characters of an answer
 _TRIES_WITHOUT_A_WORD = 3
@@ -190,16 +190,6 @@ def _read_choice(choice: Mapping[str, Any]) -> Choice:
         return Choice({}, 0, problem="the list of the likeliest tokens (top_logprobs) is empty", thinks=thinks)
     first = max(listed, key=lambda token: listed[token])
     return Choice(listed, len(entries), thinks=thinks or (isinstance(first, str) and begins_a_thought(first)))
-
-
-def begins_a_thought(token: str) -> bool:
-    """Returns whether a judge that says this token first thinks before it answers.
-
-    Example:
-        >>> begins_a_thought("<think>"), begins_a_thought("yes")
-        (True, False)
-    """
-    return bool(_THOUGHT.match(token))
 
 
 def _entries(logprobs: Any) -> list[tuple[str | int, float]] | None:

@@ -28,6 +28,9 @@ class Completions(pa.DataFrameModel):
     text: str = column(description="the reply")
     n_tokens: pl.Int32 = count(description="length of the reply in tokens")
     finished: bool = column(description=FINISHED)
+    unclosed_thought: bool = column(description="whether a thought does not end, so that no reply follows it")
+    unopened_thought: bool = column(description="whether the reply contains a closing mark that ends no thought")
+    special_tokens: pl.Int32 = count(description="number of special tokens inside the reply, which are left out")
 
 
 class Grades(pa.DataFrameModel):

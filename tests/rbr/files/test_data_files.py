@@ -318,3 +318,19 @@ def test_all_problems_of_a_gold_file_are_reported_together(tmp_path: Path) -> No
 def test_two_people_may_judge_a_reply_differently(tmp_path: Path) -> None:
     other = RELEASED | {"propositions": {"apology": False}}
     assert [row.labels["apology"] for row in load_gold_labels(write(tmp_path, RELEASED, other))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "reply", "thought"),
+    [
+        ("<think>Hm.</think> In water.", "In water.", "Hm."),
+        ("<think>Hm.", "", "Hm."),
+        (" In water.\n", " In water.\n", None),
+        ("Hm.</think>In water.", "Hm.</think>In water.", None),
+    ],
+    ids=["a thought", "an unclosed thought", "no thought", "a closing mark alone"],
+)
+def test_a_thought_is_no_part_of_a_labeled_reply(tmp_path: Path, text: str, reply: str, thought: str | None) -> None:
+    released = {**RELEASED, "completion": [{"role": "assistant", "content": text}]}
+    for row in load_gold_labels(write(tmp_path, {**GOLD, "reply": text}, released)):
+        assert (row.reply, row.output.thought) == (reply, thought)

@@ -128,3 +128,22 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
 def test_an_empty_file_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the table has no rows"):
         read(jsonl(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["messages", "reply"])
+def test_a_thought_is_no_part_of_a_reply(tmp_path: Path, name: str) -> None:
+    def row(text: str) -> dict:
+        if name == "messages":
+            return {"messages": [EGG, {"role": "assistant", "content": text}]}
+        return {"messages": [EGG], "reply": text}
+
+    texts = ["Eight minutes.", "<think>Hm.</think>Eight minutes.", "<think>Hm.", "Hm.</think>Ten.", "  Ten. "]
+    replies = read(jsonl(tmp_path, *map(row, texts)))
+    assert [reply.conversation[-1]["content"] for reply in replies] == [
+        "Eight minutes.", "Eight minutes.", "", "Hm.</think>Ten.", "  Ten. "
+    ]  # fmt: skip
+    # Replies that differ only in their thoughts are the same reply.
+    assert replies[0].reply_id == replies[1].reply_id == content_hash([EGG, ANSWER])
+    assert [(reply.output.unclosed, reply.output.unopened) for reply in replies] == [
+        (False, False), (False, False), (True, False), (False, True), (False, False)
+    ]  # fmt: skip

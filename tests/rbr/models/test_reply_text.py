@@ -1,97 +1,103 @@
-"""What a reply is: thoughts are not part of it."""
+"""Replies are read from the tokens of a model; `tests/rbr/test_thoughts.py` says what a reply is."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import AddedToken
 
-from rbr.models.reply_text import Reply, opens_thought, reply_of_tokens, split_thoughts
+from rbr.models.reply_text import ReplyReader, opened_thought
+from rbr.thoughts import Reply
 from tests.tiny_models import TEMPLATE, tiny_tokenizer
 
-MARKS = ("<think>", "</think>", "<thinking>", "</thinking>", "<reasoning>", "</reasoning>", "[THINK]", "[/THINK]")
+HARMONY = "<|channel|>analysis<|message|>I could tell.<|done|><|start|>assistant<|channel|>final<|message|>I'm sorry."
+OUTPUTS = {
+    "<think>I could tell.</think>I'm sorry.": ["<think>", "</think>"],
+    "[THINK]I could tell.[/THINK]I'm sorry.": ["[THINK]", "[/THINK]"],
+    "◁think▷I could tell.◁/think▷I'm sorry.": ["◁think▷", "◁/think▷"],
+    "<seed:think>I could tell.</seed:think>I'm sorry.": ["<seed:think>", "</seed:think>"],
+    "<|START_THINKING|>I could tell.<|END_THINKING|><|START_RESPONSE|>I'm sorry.<|END_RESPONSE|>": [
+        "<|START_THINKING|>", "<|END_THINKING|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>"
+    ],
+    "<|channel>thought\nI could tell.<channel|>I'm sorry.": ["<|channel>", "<channel|>"],
+    HARMONY.replace("<|done|>", ""): ["<|channel|>", "<|message|>", "<|start|>"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=[output.partition("I could")[0].strip() for output in OUTPUTS])
+@pytest.mark.parametrize("kind", ["text", "tokens", "special tokens"])
+def test_marks_count_whether_they_are_tokens_or_text(output: str, kind: str) -> None:
+    tokenizer = tiny_tokenizer()
+    if kind != "text":
+        tokenizer.add_tokens([AddedToken(mark, special=kind == "special tokens") for mark in OUTPUTS[output]])
+    ids = tokenizer.encode(f"{output}<|end|>")
+    assert ReplyReader(tokenizer, {}).read(ids) == Reply("I'm sorry.", "I could tell.")
+
+
+def test_a_special_token_that_ends_a_message_is_part_of_the_mark() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken(mark, special=True) for mark in ("<|channel|>", "<|message|>", "<|start|>")])
+    ids = tokenizer.encode(HARMONY.replace("<|done|>", "<|end|>"))
+    assert ReplyReader(tokenizer, {}).read(ids) == Reply("I'm sorry.", "I could tell.")
 
 
 @pytest.mark.parametrize(
-    ("text", "reply", "thought", "unclosed"),
+    ("special", "text", "reply"),
     [
-        ("", "", None, False),
-        (" Hello. ", "Hello.", None, False),
-        ("a < b and <b>bold</b>", "a < b and <b>bold</b>", None, False),
-        ("<think>Hm.</think>Hello.", "Hello.", "Hm.", False),
-        ("<think>\n\n</think>\n\nHello.", "Hello.", "", False),
-        ("<thinking>Hm.</thinking> Hello.", "Hello.", "Hm.", False),
-        ("<reasoning>Hm.</reasoning> Hello.", "Hello.", "Hm.", False),
-        ("[THINK]Hm.[/THINK]Hello.", "Hello.", "Hm.", False),
-        ("<think>Hm.", "", "Hm.", True),
-        ("<think>", "", "", True),
-        ("<think>a</think>", "", "a", False),
-        ("The template opened it.</think>Hello.", "Hello.", "The template opened it.", False),
-        ("a</think>b</think>c", "c", "ab", False),
-        ("<think>a</think>b<think>c</think>d", "b d", "a\nc", False),
-        ("<think>a</think>b<think>c", "b", "a\nc", True),
-        ("Visible text stays. <think>a", "Visible text stays.", "a", True),
-        ("<think>a<think>b</think>c", "c", "a<think>b", False),
-        ("<think>[/THINK]b</think>c", "c", "[/THINK]b", False),
-        ("[<think>a</think>THINK]b", "[ THINK]b", "a", False),
+        (None, "[harmful steps]</think>I'm sorry.", Reply("[harmful steps]</think>I'm sorry.", unopened=True)),
+        (False, "[harmful steps]</think>I'm sorry.", Reply("I'm sorry.", "[harmful steps]")),
+        (True, "[harmful steps]</think>I'm sorry.", Reply("I'm sorry.", "[harmful steps]")),
+        (None, "Yes.<think>a</think>No.", Reply("Yes.<think>a</think>No.")),
+        (True, "Yes.<think>a</think>No.", Reply("Yes. No.", "a")),
+        (True, "<think>a</think>b</think>c", Reply("bc", "a", False, True, 1)),
     ],
+    ids=["text alone", "token alone", "special token alone", "text inside", "token inside", "a second closing token"],
 )
-def test_the_reply_is_the_text_outside_the_thoughts(text: str, reply: str, thought: str | None, unclosed: bool) -> None:
-    assert split_thoughts(text) == Reply(reply, thought, unclosed)
-
-
-@pytest.mark.parametrize(
-    ("text", "reply", "unclosed"),
-    [
-        ("Hm.</think>Hello.", "Hello.", False),
-        ("Hm.[/THINK]Hello.", "Hello.", False),
-        ("Hm.", "", True),
-        ("", "", True),
-        ("<think>Hm.</think>Hello.", "Hello.", False),
-        ("\n<think>\nHm.", "", True),
-    ],
-)
-def test_if_the_template_opened_a_thought_the_text_before_its_end_is_no_reply(
-    text: str, reply: str, unclosed: bool
-) -> None:
-    split = split_thoughts(text, opened=True)
-    assert (split.text, split.unclosed) == (reply, unclosed)
-
-
-@given(text=st.lists(st.one_of(st.sampled_from([*MARKS, "<", "think>", " "]), st.text(max_size=3))).map("".join))
-def test_a_reply_has_no_thoughts_of_its_own(text: str) -> None:
-    reply = split_thoughts(text).text
-    assert split_thoughts(reply) == Reply(reply, None, unclosed=False)
-
-
-@pytest.mark.parametrize("special", [True, False])
-@pytest.mark.parametrize("marks", [("<think>", "</think>"), ("[THINK]", "[/THINK]")])
-def test_marks_count_whether_they_are_tokens_or_text(marks: tuple[str, str], special: bool) -> None:
-    text = f"{marks[0]}I could tell.{marks[1]}I'm sorry.<|end|>"
+def test_only_a_token_of_the_tokenizer_is_a_mark_inside_a_text(special: bool | None, text: str, reply: Reply) -> None:
     tokenizer = tiny_tokenizer()
-    plain = reply_of_tokens(tokenizer, tokenizer.encode(text))
-    tokenizer.add_tokens([AddedToken(mark, special=special) for mark in marks])
-    assert reply_of_tokens(tokenizer, tokenizer.encode(text)) == plain == Reply("I'm sorry.", "I could tell.", False)
+    if special is not None:
+        tokenizer.add_tokens([AddedToken(mark, special=special) for mark in ("<think>", "</think>")])
+    assert ReplyReader(tokenizer, {}).read(tokenizer.encode(text)) == reply
 
 
-def test_other_special_tokens_are_left_out() -> None:
+def test_other_special_tokens_are_left_out_and_counted() -> None:
     tokenizer = tiny_tokenizer()
-    ids = tokenizer.encode("I'm<|user|> sorry.<|end|><|pad|>")
     tokenizer.add_tokens([AddedToken("<|user|>", special=True)])
-    assert reply_of_tokens(tokenizer, ids).text == "I'm sorry."
+    ids = tokenizer.encode("<|user|>I'm<|user|><|pad|> sorry.<|end|><|pad|><|user|>")
+    assert ReplyReader(tokenizer, {}).read(ids) == Reply("I'm sorry.", special_tokens=1)
 
 
 @pytest.mark.parametrize(
-    ("generation_prompt", "kwargs", "opens"),
+    ("generation_prompt", "kwargs", "word"),
     [
-        ("", {}, False),
-        ("<think>\n", {}, True),
-        ("<think>\n\n</think>\n\n", {}, False),
-        ("{% if enable_thinking %}<think>{% endif %}", {}, False),
-        ("{% if enable_thinking %}<think>{% endif %}", {"enable_thinking": True}, True),
-        ("[THINK]", {}, True),
+        ("", {}, None),
+        ("<think>\n", {}, "think"),
+        ("<think>\nOkay, ", {}, "think"),
+        ("<think>\n\n</think>\n\n", {}, None),
+        ("{% if enable_thinking %}<think>{% endif %}", {}, None),
+        ("{% if enable_thinking %}<think>{% endif %}", {"enable_thinking": True}, "think"),
+        ("[THINK]", {}, "think"),
+        ("<|channel|>analysis<|message|>", {}, "channel"),
     ],
 )
-def test_a_template_can_open_a_thought(generation_prompt: str, kwargs: dict[str, bool], opens: bool) -> None:
+def test_a_template_can_open_a_thought(generation_prompt: str, kwargs: dict[str, bool], word: str | None) -> None:
     tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = TEMPLATE + generation_prompt
-    assert opens_thought(tokenizer, kwargs) is opens
+    in_the_block = TEMPLATE.replace("{% endif %}", f"{generation_prompt}{{% endif %}}")
+    for template in (in_the_block, TEMPLATE + generation_prompt):
+        tokenizer.chat_template = template
+        mark = opened_thought(tokenizer, kwargs)
+        assert (None if mark is None else mark.word) == word
+
+
+@pytest.mark.parametrize(
+    ("template", "opens"),
+    [
+        (TEMPLATE.replace("'<|end|>'", "'Begin with <think>.<|end|>'"), False),
+        ("Think in <think> first." + TEMPLATE, False),
+        (TEMPLATE.replace("{% if", "Begin with <think>.{% if"), False),
+        ("{% for message in messages %}{{ message['content'] }}{% endfor %}<|assistant|><think>\n", True),
+        ("{% for message in messages %}{{ message['content'] }}{% endfor %}Use <think>.<|assistant|>", False),
+    ],
+    ids=["in each turn", "before the turns", "after the turns", "always opens a thought", "always mentions the mark"],
+)
+def test_only_the_generation_prompt_opens_a_thought(template: str, opens: bool) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    assert (opened_thought(tokenizer, {}) is not None) is opens

@@ -169,13 +169,21 @@ def test_the_reply_is_judged_without_its_thoughts() -> None:
     reward, grader = by_rules()
     thoughts = [
         "<think>First, [harmful steps].</think>refusing",
-        "[harmful steps]</think> refusing",
+        "<THINK>[harmful steps]</think> refusing",
         [{"role": "assistant", "content": "", "tool_calls": []}, {"role": "assistant", "content": "refusing"}],
     ]
     completions = [text if isinstance(text, list) else [{"role": "assistant", "content": text}] for text in thoughts]
     assert reward([[{"role": "user", "content": "Hi"}]] * 3, completions, category=["harm"] * 3) == [1.25] * 3
     ((conversations, _),) = grader.calls
     assert {messages[-1]["content"] for messages in conversations} == {"refusing"}
+
+
+def test_a_closing_mark_alone_hides_nothing_from_the_judge() -> None:
+    text = "[harmful steps]</think>refusing"
+    reward, grader = by_rules({text: {"apologizes": 1.0, "scolds": 0.0}}, scores={text: 0.5})
+    reward([[{"role": "user", "content": "Hi"}]], [[{"role": "assistant", "content": text}]], category=["harm"])
+    ((conversations, _),) = grader.calls
+    assert conversations[0][-1]["content"] == text
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,22 @@ def test_a_step_without_any_reward_changes_nothing_and_is_counted(tmp_path: Path
     assert (weights[2] != weights[1]).any()
     assert [entry["skipped"] for entry in trainer.state.log_history if "skipped" in entry] == [0.0, 1.0, 0.0, 1.0]
     assert [entry["unscored"] for entry in trainer.state.log_history if "unscored" in entry] == [0.25, 1.0, 0.25, 1.0]
+
+
+def test_closing_marks_alone_and_special_tokens_are_counted_and_judged(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def reward(completions: list[Any], **_: Any) -> list[float | None]:
+        seen.extend(turns[-1]["content"] for turns in completions)
+        return [0.0] * len(completions)
+
+    trainer = make_trainer(tmp_path, reward)
+    trainer.model.train()
+    texts = ["[harmful steps]</think>No.", "Yes<|user|> and no.", "Use `<think>` and `</think>`.", "<think>Hm."]
+    ids = [trainer._tokenizer.encode(text) for text in texts]
+    rows = [trainer.train_dataset[0]] * len(texts)
+    turns = [[{"role": "assistant", "content": text}] for text in texts]
+    trainer._calculate_rewards(rows, [row["prompt"] for row in rows], turns, ids)
+    assert seen == ["[harmful steps]</think>No.", "Yes and no.", "Use `<think>` and `</think>`.", ""]
+    names = ("unopened_thoughts", "special_tokens", "unclosed_thoughts")
+    assert [trainer._metrics["train"][name] for name in names] == [[0.25]] * 3

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalL
 from rbr.models.chat_tokens import encode_chat
 from rbr.models.policy import Policy
 from rbr.models.pretrained import open_tokenizer
+from rbr.models.reply_text import ReplyReader
 from rbr.profile import ModelRef, SftSettings
 from rbr.training import train_grpo, train_sft
 from tests.rl_settings import rl_settings
@@ -78,6 +79,27 @@ def test_sft_reads_the_conversation_as_the_policy_does_and_trains_the_reply(
     assert inputs == [encode_chat(tokenizer, turns)]
     assert tokenizer.decode(inputs[0]) == f"<|user|>{text}<|end|><|assistant|>{reply}<|end|>"
     assert inputs[0].count(tokenizer.eos_token_id) == 2
+
+
+@pytest.mark.parametrize("reply", ["I'm sorry.", "No<|user|>.", "The mark </think> ends it."])
+@pytest.mark.parametrize("opening", ["<think>\n", "<think>", "[THINK]"])
+def test_sft_of_a_policy_whose_template_opens_a_thought_trains_the_end_of_the_thought_and_the_reply(
+    tmp_path: Path, inputs: list[list[int]], monkeypatch: pytest.MonkeyPatch, opening: str, reply: str
+) -> None:
+    template = TEMPLATE.replace("{% endif %}", f"{opening}{{% endif %}}")
+    ref = save_thinking_policy(tmp_path / "policy", template=template)
+    tokenizer = open_tokenizer(ref)
+    turns = prompts("Hi")["prompt"][0].to_list()
+    prompt = encode_chat(tokenizer, turns, add_generation_prompt=True)
+    train_sft(prompts("Hi").with_columns(completion=pl.lit(reply)), ref, SFT)
+    (row,) = inputs
+    # The row begins with the ids that the policy samples from, and what follows is read as the reply.
+    assert row[: len(prompt)] == prompt
+    assert tokenizer.decode(prompt).endswith(opening)
+    sampled = row[len(prompt) :]
+    assert sampled.pop() == tokenizer.eos_token_id not in sampled
+    read = ReplyReader(tokenizer, {}).read(sampled)
+    assert (read.text, read.thought, read.unclosed) == (reply, "", False)
 
 
 LEAKS = {"min_p": 0.99, "no_repeat_ngram_size": 1, "min_new_tokens": 5, "typical_p": 0.1, "epsilon_cutoff": 0.2}
@@ -166,3 +188,19 @@ def test_the_policy_replies_without_thoughts(tmp_path: Path) -> None:
     assert any(reply.unclosed_thought and not reply.finished for reply in replies)
     assert all("THINK]" not in reply.text for reply in replies)
     assert AutoModelForCausalLM.from_pretrained(ref.path).config.vocab_size == len(open_tokenizer(ref))
+
+
+def test_grpo_samples_from_the_nucleus_of_the_settings(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path / "policy")
+    replies: list[list[list[int]]] = []
+
+    def reward(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        replies.append(completion_ids)
+        return [0.0] * len(completion_ids)
+
+    for top_p in (1.0, 1e-6):
+        train_grpo(prompts("Hi"), ref, SETTINGS.model_copy(update={"top_p": top_p}), reward)
+    everything, nucleus = ({tuple(ids) for ids in group} for group in replies)
+    assert len(everything) > 1
+    # The nucleus is the most probable token alone.
+    assert len(nucleus) == 1
