@@ -115,7 +115,7 @@ class Cells:
         self._make(
             "completions",
             _chunks(missing, policy.batch_size),
-            lambda: self.models.open_policy(policy),
+            lambda on_progress: self.models.open_policy(policy),
             make_chunk,
         )
         # Read all completions of the plan, new and old.
@@ -175,7 +175,7 @@ class Cells:
                 for group in group_by_questions(missing)
                 for chunk in _chunks(group, max(grader.settings.batch_size // len(group["propositions"][0]), 1))
             ]
-            self._make("grades", chunks, lambda: self._open_grader(grader), make_chunk)
+            self._make("grades", chunks, lambda on_progress: self._open_grader(grader, on_progress), make_chunk)
             missing = self.store.missing("grades", wanted)
         if not missing.is_empty():
             raise unanswered(self.asset, missing.height, n_wanted, reasons)
@@ -227,23 +227,24 @@ class Cells:
         self._make(
             "scores",
             _chunks(missing, reward_model.batch_size),
-            lambda: self.models.open_reward_model(reward_model),
+            lambda on_progress: self.models.open_reward_model(reward_model),
             make_chunk,
         )
         # Read all scores of the replies, new and old.
         stored = self.store.read("scores", "reward_model = ?", [reward_model.version]).select("completion_id", "score")
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
 
-    def _open_grader(self, grader: GraderInUse) -> Grader:
+    def _open_grader(self, grader: GraderInUse, on_progress: OnProgress) -> Grader:
         model = self.models.open_grader(grader)
-        check_canary(self.store, grader, model)
+        # The probes are no replies of the asset, so the bar shows only their notes.
+        check_canary(self.store, grader, model, lambda count, note="": on_progress(0, note))
         return model
 
     def _make(
         self,
         table: str,
         chunks: Sequence[pl.DataFrame],
-        open_model: Callable[[], Any],
+        open_model: Callable[[OnProgress], Any],
         make_chunk: MakeChunk,
     ) -> None:
         """Makes the cells chunk by chunk, and stores each chunk before it begins the next.
@@ -251,16 +252,16 @@ class Cells:
         Args:
             table: Table of the cells.
             chunks: Rows that lack cells; one row per reply. If there are no chunks, no model is opened.
-            open_model: Opens the model.
+            open_model: Opens the model. It may show a note while it waits.
             make_chunk: Makes the cells of a chunk.
         """
         if not chunks:
             return
         started = time.monotonic()
-        model = open_model()
-        opened = time.monotonic()
         done = 0
         with self.progress.bar(self.asset, sum(chunk.height for chunk in chunks), "replies") as bar:
+            model = open_model(bar.update)
+            opened = time.monotonic()
             for chunk in chunks:
                 cells, tokens = make_chunk(
                     model, chunk, lambda count, note="", before=done: bar.update(before + count, note)

@@ -9,18 +9,21 @@ moves by 0.016 once the prompt is cached. Therefore the first time asks every qu
 the difference is the noise of the server. Only a drift beyond the noise counts.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 from rbr.conversation import Conversation, Message
+from rbr.errors import InputError
 from rbr.grading.answers import Answer, Outcome
 from rbr.grading.prompt import Question
 from rbr.hashing import content_hash
 
 if TYPE_CHECKING:
-    from rbr.grading import Grader
+    from rbr.grading import Grader, OnProgress
+    from rbr.profile import GraderSettings
 
 ProbeAnswers: TypeAlias = Mapping[str, Answer]
 """Answers by id of the probe; see `ask_probes`."""
@@ -120,12 +123,75 @@ class Difference:
         )
 
 
-def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
+def has_canary(settings: "GraderSettings") -> bool:
+    """Returns whether the model of a grader can change without a trace, because a server has it.
+
+    The hash of the files of a model that runs in process is part of the grader's identity.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> has_canary(load_profile("profiles/sandbox.yaml").grader)
+        False
+    """
+    return settings.backend == "openai"
+
+
+def check_model(
+    grader: "Grader",
+    settings: "GraderSettings",
+    first: ProbeAnswers,
+    again: ProbeAnswers,
+    *,
+    since: object,
+    on_progress: "OnProgress | None" = None,
+) -> tuple[ProbeAnswers, ProbeAnswers]:
+    """Asks the probes, and compares the answers with those of the first time.
+
+    Args:
+        grader: The grader to ask.
+        settings: Section `grader` of the profile, for the words of an error.
+        first: Answers of the first time; empty if this is the first time.
+        again: Answers of the first time to the probes in the opposite order. They show the noise of the server.
+        since: When the first answers were given, for the words of an error.
+        on_progress: See `rbr.grading.OnProgress`.
+
+    Returns:
+        Answers to the probes that `first` lacks, asked twice: in order and in the opposite order. Keep both. Both are
+        empty if `first` has all probes.
+
+    Raises:
+        InputError: The answers have moved by more than the noise, or some probes got no answer.
+
+    Example:
+        >>> from rbr.grading import open_grader
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> grader = open_grader(profile.models.grader, profile.grader)
+        >>> first, again = check_model(grader, profile.grader, {}, {}, since="now")
+        >>> check_model(grader, profile.grader, first, again, since="now")
+        ({}, {})
+    """
+    where = settings.base_url or "grader.base_url"
+    now = _all_answered(ask_probes(grader, on_progress=on_progress), where)
+    noise, drift = Difference.between(first, again), Difference.between(first, now)
+    if drift.is_beyond(noise):
+        raise _drift_error(drift, noise, since=since, name=settings.model_name, where=where)
+    new = {probe: answer for probe, answer in now.items() if probe not in first}
+    if not new:
+        return {}, {}
+    repeated = _all_answered(ask_probes(grader, reverse=True, on_progress=on_progress), where)
+    return new, {probe: repeated[probe] for probe in new}
+
+
+def ask_probes(
+    grader: "Grader", *, reverse: bool = False, on_progress: "OnProgress | None" = None
+) -> dict[str, Answer]:
     """Asks the 40 probes.
 
     Args:
         grader: The grader to ask.
         reverse: Ask in the opposite order, so that a server with a cache meets the probes in another state.
+        on_progress: See `rbr.grading.OnProgress`.
 
     Returns:
         Answers by id of the probe: a hash of the conversation and the question.
@@ -139,7 +205,7 @@ def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
     """
     step = -1 if reverse else 1
     conversations, questions = CONVERSATIONS[::step], QUESTIONS[::step]
-    answers = grader.grade(conversations, questions)
+    answers = grader.grade(conversations, questions, on_progress)
     by_probe = {
         _probe_id(conversation, question): answers[row, column]
         for row, conversation in enumerate(conversations)
@@ -150,3 +216,28 @@ def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
 
 def _probe_id(conversation: Conversation, question: Question) -> str:
     return content_hash([conversation, question.text])
+
+
+def _all_answered(answers: dict[str, Answer], where: str) -> dict[str, Answer]:
+    missing = [answer.reason for answer in answers.values() if answer.outcome == Outcome.NOT_ANSWERED]
+    if missing:
+        reasons = Counter(reason for reason in missing if reason).most_common(1)
+        reason = reasons[0][0] if reasons else "no reason given"
+        raise InputError(
+            f"the grader gave no answer to {len(missing)} of {len(answers)} test questions: {reason}",
+            where=where,
+            hint="Nothing was graded. Check the server, then start the command again.",
+        )
+    return answers
+
+
+def _drift_error(drift: Difference, noise: Difference, *, since: object, name: str | None, where: str) -> InputError:
+    changed = f", and {drift.n_changed} became readable or unreadable" if drift.n_changed else ""
+    return InputError(
+        f"the model behind the name {name!r} has changed: its answers to {drift.n} fixed questions moved by up to "
+        f"{drift.largest:.3f} (mean {drift.mean:.3f}){changed} since {since}; the noise of the server is "
+        f"{noise.largest:.3f} (mean {noise.mean:.3f})",
+        where=where,
+        hint="Nothing was graded. Serve the old model again, or set grader.model_name to a dated name of it. To go on "
+        "with the new model, raise grader.model_epoch by 1: all grades are then made again.",
+    )

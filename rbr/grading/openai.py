@@ -197,7 +197,7 @@ class OpenAIGrader:
             raise InputError(
                 f"the server has another model than at the start of the run: {served}, and before {self._expected}",
                 where=self._address.base_url,
-                hint="Run `rbr run` again. It then grades with the model that the server has.",
+                hint="Serve the old model again, or start the command again to grade with the new one.",
             )
 
     def _swapped_model(self, listing: HttpReply) -> Failure | None:

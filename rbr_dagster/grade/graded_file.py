@@ -1,7 +1,7 @@
 """`rbr grade`: asks a grader about the replies of a file, and writes a table of grades."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,19 @@ from rbr.errors import InputError, Location, printable, spelling_hint
 from rbr.files.grade_table import GradeRow, GradeTable, check_table_path
 from rbr.files.reply_table import ReplyRow, load_replies
 from rbr.files.table_file import TableProblems
-from rbr.grading import Answers, Outcome, Question, open_grader, question_hash
-from rbr.grading.identity import identify_grader
+from rbr.grading import Answers, Grader, Outcome, Question, open_grader, question_hash
+from rbr.grading.identity import identify_grader, model_behind
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings, Profile
 from rbr.rulebook import Rulebook, propositions_needed
+from rbr_dagster.grade.table_canary import check_table_canary
 from rbr_dagster.progress_line import ProgressLine
 
 BATCHES_PER_CHUNK = 4
-"""Number of batches between two writes to the journal."""
+"""Number of batches between two writes to the journal, if the grader runs in process."""
+
+ROUNDS_PER_CHUNK = 8
+"""A server is asked this many times `grader.max_concurrency` questions between two writes to the journal."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class GradedFile:
         n_replies: Number of replies in the file.
         n_repeated: Number of rows without an id that repeat a conversation. They are graded once.
         n_cells: Number of questions about replies.
-        n_kept: Number of questions that the table had answered before.
+        n_kept: Number of grades that the table had before.
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
         stopped: Why the grading stopped before its end; None if it did not.
@@ -88,15 +92,23 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
     check_table_path(table)
     if table.resolve() == file.resolve():
         raise InputError("the table would replace the file of replies", where=str(table), hint="Name another file.")
-    grader = identify_grader(profile.models.grader, profile.grader)
-    with GradeTable(table, grader) as grades:
+    # Ask the server once what it serves: the identity and the opened grader are then about the same model.
+    served = model_behind(profile.grader)
+    grader = identify_grader(profile.models.grader, profile.grader, served=served)
+    with GradeTable(table, grader, _grader_name(profile)) as grades:
         missing = [
             cell
             for cell in cells
             if not grades.has(cell.key, conversation=cell.conversation_hash, question=cell.question_hash)
         ]
         n_replaced = sum(cell.key in grades.rows for cell in missing)
-        run = _Run(grades, grader, profile)
+
+        def open_checked(line: ProgressLine) -> Grader:
+            opened = open_grader(profile.models.grader, profile.grader, served)
+            check_table_canary(table, grader, profile.grader, opened, lambda count, note="": line.update(0, note))
+            return opened
+
+        run = _Run(grades, grader, profile.grader, open_checked)
         stopped = None
         try:
             run.ask(missing)
@@ -108,9 +120,18 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
             if run.n_stored:
                 grades.save([cell.key for cell in cells])
         without_grade = _without_grade(cells, grades, run.not_answered)
-    n_kept = len(cells) - len(missing)
+    asked = {cell.key for cell in missing}
+    n_kept = sum(cell.key not in asked and grades.rows[cell.key].p_yes is not None for cell in cells)
     n_replies = len({cell.reply.reply_id for cell in cells})
     return GradedFile(n_replies, n_repeated, len(cells), n_kept, n_replaced, without_grade, stopped)
+
+
+def _grader_name(profile: Profile) -> str:
+    """Returns the grader in words: where it runs, and its model."""
+    settings, ref = profile.grader, profile.models.grader
+    if settings.backend == "openai":
+        return f"{settings.model_name} at {settings.base_url}"
+    return f"{settings.backend} in process with {ref.path if ref else 'no model'}"
 
 
 class _Run:
@@ -121,10 +142,17 @@ class _Run:
         not_answered: Why a question got no answer, by key.
     """
 
-    def __init__(self, grades: GradeTable, identity: str, profile: Profile) -> None:
+    def __init__(
+        self,
+        grades: GradeTable,
+        identity: str,
+        settings: GraderSettings,
+        open_checked: Callable[[ProgressLine], Grader],
+    ) -> None:
         self._grades = grades
         self._identity = identity
-        self._profile = profile
+        self._settings = settings
+        self._open_checked = open_checked
         self.n_stored = 0
         self.not_answered: dict[tuple[str, str], str] = {}
 
@@ -132,10 +160,10 @@ class _Run:
         """Asks the questions chunk by chunk. Stops if the grader answers none of a chunk."""
         if not missing:
             return
-        grader = open_grader(self._profile.models.grader, self._profile.grader)
-        chunks = _chunks(missing, self._profile.grader.batch_size)
+        chunks = _chunks(missing, self._settings)
         done = 0
         with ProgressLine("grading", sum(map(len, chunks)), "replies") as line:
+            grader = self._open_checked(line)
             for chunk in chunks:
                 questions = [cell.question for cell in chunk[0]]
                 answers = grader.grade(
@@ -228,7 +256,7 @@ def _propositions_of(
     return [name for name in needed if not only or name in only]
 
 
-def _chunks(missing: Sequence[Cell], batch_size: int) -> list[list[list[Cell]]]:
+def _chunks(missing: Sequence[Cell], settings: GraderSettings) -> list[list[list[Cell]]]:
     """Groups the cells of each reply, and then the replies that lack answers to the same questions.
 
     Returns:
@@ -242,7 +270,10 @@ def _chunks(missing: Sequence[Cell], batch_size: int) -> list[list[list[Cell]]]:
         by_questions.setdefault(tuple(cell.question.name for cell in cells), []).append(cells)
     chunks = []
     for names, replies in by_questions.items():
-        size = max(batch_size // len(names), 1) * BATCHES_PER_CHUNK
+        if settings.backend == "openai":
+            size = max(ROUNDS_PER_CHUNK * settings.max_concurrency // len(names), 1)
+        else:
+            size = max(settings.batch_size // len(names), 1) * BATCHES_PER_CHUNK
         chunks += [replies[start : start + size] for start in range(0, len(replies), size)]
     return chunks
 
