@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from rbr.errors import InputError
+from rbr.errors import InputError, ServerAway
 from rbr_dagster.command_options import (
     EXIT_FAILED,
     EXIT_INPUT,
@@ -226,12 +226,12 @@ def ui(
 
 
 def main() -> None:
-    """Runs the command. An input error ends it with status 2 and a message, without a traceback."""
+    """Runs the command. An input error ends it with status 2 and a message, a server that is away with status 1."""
     try:
         app()
     except InputError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(EXIT_INPUT)
+        sys.exit(EXIT_FAILED if isinstance(error, ServerAway) else EXIT_INPUT)
 
 
 def _pipeline_environment(command: str, profile: str | None = None, rulebook: str | None = None) -> Environment:

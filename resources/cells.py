@@ -16,7 +16,14 @@ from rbr.comparisons.completion_ids import completion_id, completion_seed
 from rbr.conversation import Conversation, with_instruction
 from rbr.grading import Grader, Outcome, Question
 from rbr.rulebook import ContentPolicy
-from resources.grade_rows import answered_rows, group_by_questions, read_grades, unanswered, wanted_grades
+from resources.grade_rows import (
+    answered_rows,
+    group_by_questions,
+    prompt_length,
+    read_grades,
+    unanswered,
+    wanted_grades,
+)
 from resources.grader_canary import check_canary
 from resources.models import MODEL_TAGS, GraderInUse, Models, PolicyInUse, RewardModelInUse
 from resources.progress import Progress
@@ -161,7 +168,7 @@ class Cells:
                 # The grader is away. Stop here: it has already waited, and would wait again for every chunk.
                 n_left = self.store.missing("grades", wanted).height
                 raise unanswered(self.asset, n_left, n_wanted, reasons)
-            characters = sum(map(_length, judged)) + len(judged) * sum(len(question.text) for question in asked)
+            characters = prompt_length(judged, asked, grader.settings)
             rows = answered_rows(chunk["completion_id"].to_list(), asked, answers, grader)
             return rows, characters // CHARACTERS_PER_TOKEN
 

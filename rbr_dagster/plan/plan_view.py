@@ -19,6 +19,7 @@ def as_json(plan: Plan) -> str:
     return json.dumps(
         {
             "problems": [asdict(problem) for problem in plan.problems],
+            "unchecked": list(plan.unchecked),
             "changed": [{"part": change.part, "changes": list(change.lines)} for change in plan.changes],
             "stale": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.certain],
             "downstream": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.possible],
@@ -37,7 +38,7 @@ def as_json(plan: Plan) -> str:
 def as_text(plan: Plan) -> str:
     """Returns the plan as lines of rich markup."""
     if not plan.assets:
-        return "Everything is up to date: `rbr run` would make nothing."
+        return "\n".join([*_unchecked(plan), "Everything is up to date: `rbr run` would make nothing."])
     return "\n".join(_lines(plan))
 
 
@@ -48,6 +49,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     if plan.changes:
         yield "[bold]Changed[/bold]"
         yield from (f"  {change.part}  {escape(line)}" for change in plan.changes for line in change.lines)
+    yield from _unchecked(plan)
     yield f"[bold]Will be made[/bold] ({len(plan.certain)})"
     yield from (
         f"  {asset.name}{_work(asset)}  [dim]{escape('; '.join(asset.because))}[/dim]" for asset in plan.certain
@@ -62,6 +64,12 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"  trainings       {_trainings(plan)}"
     yield from _estimate_lines(plan.estimate)
     yield f"[dim]{_CELL}[/dim]"
+
+
+def _unchecked(plan: Plan) -> Iterator[str]:
+    if plan.unchecked:
+        yield "[bold]Not checked[/bold]"
+        yield from (f"  {part}  counts as unchanged, because the server is away" for part in plan.unchecked)
 
 
 def _effect(problem: PlannedProblem) -> str:
@@ -85,8 +93,9 @@ def _trainings(plan: Plan) -> str:
 
 
 def _estimate_lines(estimate: CostEstimate) -> Iterator[str]:
-    tokens = "" if estimate.tokens is None else f", about {estimate.tokens:,} tokens"
-    yield f"  grader          {estimate.grader_calls:,} calls{tokens}"
+    tokens = "" if estimate.grader_tokens is None else f", about {estimate.grader_tokens:,} tokens"
+    canary = f", and {estimate.canary_calls:,} calls of the canary" if estimate.canary_calls else ""
+    yield f"  grader          {estimate.grader_calls:,} calls{tokens}{canary}"
     if estimate.rl_rollouts:
         yield f"  RL              {estimate.rl_rollouts:,} rollouts, {estimate.rl_grader_calls:,} grader calls"
     yield f"  time            {_time(estimate)}"
