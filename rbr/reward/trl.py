@@ -37,7 +37,7 @@ class RuleBasedReward:
         grader: The grader that answers the propositions; required with an artifact.
         on_refusal: What happens to a completion that the grader's content filter refuses to judge: ``worst`` gives it
             the lowest R_rbr of its response type, ``mask`` gives it no reward.
-        on_note: Called with a note if the grader waits, such as "the server is away, waiting since 40 s", and with an
+        on_note: Called with a note if the grader waits, such as "the server has not answered for 40 s", and with an
             empty text when it goes on.
 
     Attributes:

@@ -282,14 +282,14 @@ def test_what_the_grader_waits_for_is_passed_on_and_taken_back() -> None:
     class WaitingGrader(FakeGrader):
         def grade(self, conversations: Any, questions: Any, on_progress: OnProgress | None = None) -> Answers:
             assert on_progress is not None
-            on_progress(0, "the server is away, waiting since 40 s")
+            on_progress(0, "the server has not answered for 40 s")
             return super().grade(conversations, questions)
 
     notes: list[str] = []
     rewards(
         RuleBasedReward(FakeRewardModel(SCORES), ARTIFACT, WaitingGrader(GRADES), on_note=notes.append), ["answering"]
     )
-    assert notes == ["the server is away, waiting since 40 s", ""]
+    assert notes == ["the server has not answered for 40 s", ""]
 
 
 def test_a_missing_score_leaves_that_reply_without_reward() -> None:
