@@ -6,11 +6,12 @@ import polars as pl
 from assets.comparisons import ideal_completions
 from assets.prompts import training_prompts
 from assets.reward import reward
+from rbr.grading.canary import CONVERSATIONS, has_canary
 from rbr.profile import RlSettings
 from resources.artifacts import Artifacts
 from resources.cells import CANARY
 from resources.checkpoints import CheckpointMaker, CheckpointRecipe
-from resources.grader_canary import check_canary, has_canary
+from resources.grader_canary import check_canary
 from resources.models import MODEL_TAGS, Models, grader_in_use
 from resources.pages.check_results import check_result
 from resources.progress import Progress
@@ -75,8 +76,10 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
 
         def check_grader() -> None:
             grader = grader_in_use(store)
-            if variant == "rbr" and has_canary(grader):
-                report = check_canary(store, grader, models.open_grader(grader))
+            if variant == "rbr" and has_canary(grader.settings):
+                # A bar of its own: the trainer process writes that of the asset.
+                with progress.bar(f"grader of {key.to_user_string()}", len(CONVERSATIONS), "test replies") as bar:
+                    report = check_canary(store, grader, models.open_grader(grader), bar.update)
                 canary.update({CANARY: report} if report else {})
 
         result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe, check_grader)

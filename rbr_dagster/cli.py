@@ -82,9 +82,15 @@ def run(
     except KeyboardInterrupt:
         typer.echo("Stopped. Finished assets are kept; the next run continues from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    summary = f"{asset_count} assets made" if asset_count else "Everything is up to date"
+    made = "1 asset made" if asset_count == 1 else f"{asset_count} assets made"
+    summary = made if asset_count else "Everything is up to date"
     terminal.console.print(f"{summary}, {_duration(time.monotonic() - started)}.\n")
-    terminal.console.print(as_tables(current_metrics(environment.store)))
+    rows = current_metrics(environment.store)
+    if any(key.to_user_string() == "evaluation_metrics" for key in graph.specs):
+        terminal.console.print(as_tables(rows))
+    elif not rows.is_empty():
+        # The run did not bring the evaluation up to date, so its figures may be about another policy.
+        terminal.console.print(f"The evaluation is not part of `--only {only}`. `rbr metrics` shows the last one.")
     if Path(environment.artifacts.report).is_file():
         typer.echo(f"Report   {environment.artifacts.report}")
     typer.echo(f"UI       {'make ui' if Path('Makefile').exists() else 'rbr ui'}")

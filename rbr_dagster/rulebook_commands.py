@@ -118,7 +118,7 @@ def grade(
     profile: ProfileOption = None,
     rulebook: RulebookOption = None,
 ) -> None:
-    """Grade the replies of a file with the grader of a profile. Needs no pipeline; can be continued."""
+    """Grade the replies of a file with the grader of a profile. If it is interrupted, run the same command again."""
     from rbr.profile import load_profile
     from rbr.rulebook import load_rulebook
     from rbr_dagster.grade.grade_view import notes, summary
@@ -131,7 +131,7 @@ def grade(
         rules = load_rulebook(environment.rulebook)
         graded = grade_file(file, out, load_profile(environment.profile), rules, names)
     except KeyboardInterrupt:
-        typer.echo("Stopped. The answers so far are kept; the same command continues.", err=True)
+        typer.echo("Stopped. The answers in the table are kept. Run the same command again to get the rest.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     for line in notes(graded):
         typer.echo(line, err=True)

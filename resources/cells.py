@@ -21,6 +21,7 @@ from resources.grade_rows import (
     answered_rows,
     failed_conversations,
     group_by_questions,
+    prompt_length,
     read_grades,
     unanswered,
     wanted_grades,
@@ -127,7 +128,7 @@ class Cells:
         self._make(
             "completions",
             _slices(missing, policy.batch_size * BATCHES_PER_CHUNK),
-            lambda: self.models.open_policy(policy),
+            lambda on_progress: self.models.open_policy(policy),
             make_chunk,
         )
         # Read all completions of the plan, new and old.
@@ -179,7 +180,7 @@ class Cells:
                 # The grader is away. Stop here: it has already waited, and would wait again for every chunk.
                 n_left = self.store.missing("grades", wanted).height
                 raise unanswered(self.asset, n_left, n_wanted, reasons, failed)
-            characters = sum(map(_length, judged)) + len(judged) * sum(len(question.text) for question in asked)
+            characters = prompt_length(judged, asked, grader.settings)
             rows = answered_rows(chunk["completion_id"].to_list(), asked, answers, grader)
             return rows, characters // CHARACTERS_PER_TOKEN
 
@@ -194,7 +195,7 @@ class Cells:
                 for group in group_by_questions(missing)
                 for chunk in _slices(group, conversations_per_chunk(grader.settings, len(group["propositions"][0])))
             ]
-            self._make("grades", chunks, lambda: self._open_grader(grader), make_chunk)
+            self._make("grades", chunks, lambda on_progress: self._open_grader(grader, on_progress), make_chunk)
             missing = self.store.missing("grades", wanted)
         if not missing.is_empty():
             raise unanswered(self.asset, missing.height, n_wanted, reasons, failed)
@@ -246,16 +247,17 @@ class Cells:
         self._make(
             "scores",
             _slices(missing, reward_model.batch_size * BATCHES_PER_CHUNK),
-            lambda: self.models.open_reward_model(reward_model),
+            lambda on_progress: self.models.open_reward_model(reward_model),
             make_chunk,
         )
         # Read all scores of the replies, new and old.
         stored = self.store.read("scores", "reward_model = ?", [reward_model.version]).select("completion_id", "score")
         return replies.select("completion_id").join(stored, on="completion_id", how="left", maintain_order="left")
 
-    def _open_grader(self, grader: GraderInUse) -> Grader:
+    def _open_grader(self, grader: GraderInUse, on_progress: OnProgress) -> Grader:
         model = self.models.open_grader(grader)
-        if report := check_canary(self.store, grader, model):
+        # The probes are no replies of the asset, so the bar shows only their notes.
+        if report := check_canary(self.store, grader, model, lambda count, note="": on_progress(0, note)):
             self.work[CANARY] = report
         return model
 
@@ -263,7 +265,7 @@ class Cells:
         self,
         table: str,
         chunks: Sequence[pl.DataFrame],
-        open_model: Callable[[], Any],
+        open_model: Callable[[OnProgress], Any],
         make_chunk: MakeChunk,
     ) -> None:
         """Makes the cells chunk by chunk, and stores each chunk before it begins the next.
@@ -271,16 +273,16 @@ class Cells:
         Args:
             table: Table of the cells.
             chunks: Rows that lack cells; one row per reply. If there are no chunks, no model is opened.
-            open_model: Opens the model.
+            open_model: Opens the model. It may show a note while it waits.
             make_chunk: Makes the cells of a chunk.
         """
         if not chunks:
             return
         started = time.monotonic()
-        model = open_model()
-        opened = time.monotonic()
         done = 0
         with self.progress.bar(self.asset, sum(chunk.height for chunk in chunks), "replies") as bar:
+            model = open_model(bar.update)
+            opened = time.monotonic()
             for chunk in chunks:
                 cells, tokens = make_chunk(
                     model, chunk, lambda count, note="", before=done: bar.update(before + count, note)

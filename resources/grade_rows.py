@@ -10,6 +10,8 @@ from rbr.conversation import Conversation
 from rbr.errors import ServerAway
 from rbr.grading import Answers, Outcome, Question, question_hash
 from rbr.grading.answers import NOT_ASKED_ABOUT_THIS
+from rbr.grading.prompt import compile_prompt
+from rbr.profile import GraderSettings
 from resources.models import GraderInUse
 from resources.store import Store
 
@@ -36,6 +38,21 @@ def wanted_grades(questions: Mapping[str, Sequence[Question]], grader: GraderInU
         schema={"completion_id": pl.String, "proposition": pl.String, "question": pl.String, "grader": pl.String},
         orient="row",
     )
+
+
+def prompt_length(
+    conversations: Sequence[Conversation], questions: Sequence[Question], settings: GraderSettings
+) -> int:
+    """Returns the length of what a grader reads to answer each question about each conversation, in characters.
+
+    A chat with a server is one question, so it contains the conversation again. Other graders read a conversation once
+    for all its questions.
+    """
+    prompt = compile_prompt(settings.prompt_template)
+    conversation_length = sum(len(prompt.conversation(messages)) for messages in conversations)
+    question_length = sum(len(prompt.question(question, settings.few_shot)) for question in questions)
+    is_chat = settings.backend == "openai" and settings.endpoint == "chat"
+    return conversation_length * (len(questions) if is_chat else 1) + question_length * len(conversations)
 
 
 def read_grades(store: Store, questions: Mapping[str, Sequence[Question]], grader: GraderInUse) -> pl.DataFrame:

@@ -1,11 +1,12 @@
-"""Replaces the text of several files: of all of them, or of none."""
+"""Replaces files as a whole: one file, or the text of several files, of all of them or of none."""
 
 import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from rbr.errors import InputError
 
@@ -54,3 +55,42 @@ def replace_texts(texts: Mapping[Path, str]) -> None:
         for new, _ in written:
             with contextlib.suppress(FileNotFoundError):
                 new.unlink()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a new file that takes the place of `path` at the end. If an exception is raised, `path` stays as it is.
+
+    A file that exists keeps its permissions, and a link stays a link.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "grades.csv"
+        >>> with whole_file(path) as stream:
+        ...     _ = stream.write(b"completion_id")
+        >>> path.read_text()
+        'completion_id'
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        # A temporary file belongs to its owner alone; a new file gets the usual permissions.
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else usual_mode())
+        os.replace(name, path.resolve())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def usual_mode() -> int:
+    """Returns the permissions of a new file: 0o666 without the bits of the umask.
+
+    Example:
+        >>> usual_mode() & 0o600 == 0o600
+        True
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple, TextIO
 import polars as pl
 
 from rbr.errors import InputError, Location
+from rbr.files.file_replacement import whole_file
 from rbr.files.table_file import TableProblems, read_rows
 
 GRADE_SCHEMA = pl.Schema(
@@ -82,12 +82,14 @@ class GradeTable:
     Args:
         path: File of the table; the end of its name is .csv, .jsonl or .parquet. It need not exist.
         grader: Identity of the grader.
+        grader_name: The grader in words, for errors.
 
     Raises:
         InputError: The format is unknown, the directory does not exist, the file is not such a table, its answers are
             those of another grader, or another process works on it.
 
     Example:
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "grades.csv"
         >>> with GradeTable(path, grader="g") as table:
         ...     table.add([GradeRow("a", "apology", 0.9, "answered", 0.0, 0.99, None, "c", "q", "g")])
@@ -99,9 +101,10 @@ class GradeTable:
         rows: The rows by key.
     """
 
-    def __init__(self, path: str | Path, grader: str) -> None:
+    def __init__(self, path: str | Path, grader: str, grader_name: str = "") -> None:
         self._path = Path(path)
         self._grader = grader
+        self._grader_name = grader_name or "this one"
         self._journal_path = self._path.with_name(self._path.name + JOURNAL_SUFFIX)
         self._journal: TextIO | None = None
         check_table_path(self._path)
@@ -153,7 +156,7 @@ class GradeTable:
             stored = read(path) if path.exists() else []
             if others := sorted({row.grader for row in stored} - {self._grader}):
                 raise InputError(
-                    f"the file has answers of another grader ({others[0]}; this one is {self._grader})",
+                    f"the file has answers of another grader ({others[0]}) than {self._grader_name} ({self._grader})",
                     where=Location(str(path)),
                     hint=f"Two graders never share a table. {_OTHER_FILE}",
                 )
@@ -168,7 +171,14 @@ class GradeTable:
         """
         keys = [key for key in dict.fromkeys([*first, *self.rows]) if key in self.rows]
         frame = pl.DataFrame([self.rows[key] for key in keys], schema=GRADE_SCHEMA, orient="row")
-        _write_table(frame, self._path)
+        with whole_file(self._path) as stream:
+            match self._path.suffix.lower():
+                case ".csv":
+                    frame.write_csv(stream)
+                case ".jsonl":
+                    frame.write_ndjson(stream)
+                case _:
+                    frame.write_parquet(stream)
         if self._journal is not None:
             self._journal.truncate(0)
 
@@ -228,35 +238,6 @@ def _read_journal(path: Path) -> list[GradeRow]:
         except (ValueError, TypeError):
             continue
     return rows
-
-
-def _write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Writes a table to a new file, and then puts it in the place of the old one."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            match path.suffix.lower():
-                case ".csv":
-                    frame.write_csv(stream)
-                case ".jsonl":
-                    frame.write_ndjson(stream)
-                case _:
-                    frame.write_parquet(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A temporary file belongs to its owner alone; a new table gets the usual permissions.
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(name, mode)
-        os.replace(name, path.resolve())
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _text(record: dict[str, object], name: str) -> str:

@@ -73,6 +73,10 @@ def parse_json(text: str, file: str, *, line: int | None = None, hint: str) -> J
             what, row, column = match.groups()
         if "hex escape" in what and _HALF_ESCAPE.search(text):
             what, hint = "the text has an unpaired surrogate", "Replace the escape by the character."
+        elif text.strip() and not text.lstrip().startswith(("{", "[")):
+            # The parser would say that it expected an "ident", the first letters of true, false or null.
+            begin = "the line does not begin with {" if line else "the text begins with neither { nor ["
+            what = f"not valid JSON: {begin}"
         else:
             what = f"not valid JSON: {what}"
         where = Location(file, line or (int(row) if row else None), max(int(column), 1) if column else None)

@@ -10,6 +10,9 @@ from rbr.errors import InputError, KeyPath, Location, nearest_spelling
 from rbr.files.schema_errors import sorted_by_line
 from rbr.files.yaml_file import YamlDocument, read_yaml
 
+# Where the profiles of this project are: in the working directory, or in the clone.
+_PROFILES = (Path("profiles"), Path(__file__).resolve().parents[2] / "profiles")
+
 
 @dataclass(frozen=True)
 class ProfileDocument:
@@ -89,16 +92,23 @@ def _read_chain(path: Path) -> Iterator[YamlDocument]:
         if not isinstance(base, str) or Path(base).name != base:
             hint = "Name a profile of the same directory without its suffix, such as `extends: sandbox`."
             raise InputError(f"{base!r:.100} is not the name of a profile", where=where, hint=hint)
-        profiles = tuple(sorted(file.stem for file in path.parent.glob("*.yaml") if file.is_file()))
+        profiles = _names(path.parent)
         if base not in profiles:
             others = tuple(name for name in profiles if name not in {file.stem for file in files})
             near = nearest_spelling(base.removesuffix(".yaml").removesuffix(".yml"), others)
             hint = f"Did you mean `{near}`?" if near else f"Profiles in this directory: {', '.join(profiles)}."
+            if there := next((place for place in _PROFILES if base in _names(place)), None):
+                hint = f"Put {path.name} into {there}, beside {base}.yaml."
             raise InputError(f"the profile {base!r:.100} does not exist in this directory", where=where, hint=hint)
         path = path.parent / f"{base}.yaml"
         if any(path.samefile(earlier) for earlier in files):
             hint = "Remove `extends` from one of these profiles, and write out all its settings."
             raise InputError(f"{base!r} extends itself: the profiles form a circle", where=where, hint=hint)
+
+
+def _names(directory: Path) -> tuple[str, ...]:
+    """Returns the names of the profiles in a directory."""
+    return tuple(sorted(file.stem for file in directory.glob("*.yaml") if file.is_file()))
 
 
 def _mapping(document: YamlDocument) -> dict[str, Any]:

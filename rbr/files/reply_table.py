@@ -12,6 +12,8 @@ from rbr.hashing import content_hash
 from rbr.thoughts import EMPTY_REPLY, Reply, reply_of_text
 
 _KEYS = ("id", "completion_id", "messages", "prompt", "reply", "category", "response_type")
+_OPTIONAL = ("category", "response_type")
+_IDS = {"id": "id", "completion_id": "completion_id"}  # Too short to look for similar names.
 _ROLES = get_args(Role)
 _FORM = 'Write `messages`: [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}].'
 
@@ -48,8 +50,8 @@ def load_replies(problems: TableProblems) -> list[ReplyRow]:
     Only the conversation is required. `messages` is a list of ``{"role", "content"}``, in a CSV file as JSON text.
     `prompt` is the text of a user turn, or a list of messages. If there is a column `reply`, it is the last turn;
     otherwise, `messages` ends in the reply. An empty reply is a reply. A thought before a reply is left out: see
-    `rbr.thoughts`. The id may be in the column ``completion_id``.
-    Other columns are ignored.
+    `rbr.thoughts`. The id may be in the column ``completion_id``. Other columns are ignored, unless the name looks like
+    a misspelled optional column.
 
     Args:
         problems: Names the file, and collects the problems of its rows. Rows with a problem are left out.
@@ -99,6 +101,7 @@ def _reply_row(row: Row, file: str) -> tuple[ReplyRow, str | None]:
     *prompt, last = _conversation(record, file)
     output = reply_of_text(last["content"])
     conversation = [*prompt, Message(role="assistant", content=output.text)]
+    _check_optional_columns(record)
     ids = [name for name in (_optional_text(record, "id"), _optional_text(record, "completion_id")) if name is not None]
     if len(set(ids)) > 1:
         raise _Problem("`id` and `completion_id` are different", "Keep one of the two columns.")
@@ -169,6 +172,14 @@ def _optional_text(record: dict[str, object], name: str) -> str | None:
     if not isinstance(value, str):
         raise _Problem(f"`{name}` is {printable(str(value))}, but must be text", "Write text.")
     return value
+
+
+def _check_optional_columns(record: dict[str, object]) -> None:
+    """Raises a problem for the misspelled name of an optional column, which would otherwise have no effect."""
+    for key in record:
+        near = _IDS.get(key.strip().lower()) or nearest_spelling(key.strip().lower(), _OPTIONAL)
+        if key not in _KEYS and near is not None and near not in record:
+            raise _Problem(f"unknown column `{printable(key)}`", f"Did you mean `{near}`? Rename or remove the column.")
 
 
 def _near_miss(record: dict[str, object]) -> str:

@@ -19,6 +19,7 @@ LINE = "line"
 """Column with the number of each row's line, from 1. In a Parquet file: the number of the row, from 1."""
 
 _PARQUET = ".parquet"
+_DELIMITERS = (",", ";", "\t")
 _FORMATS = "Use a name that ends in .csv, .parquet or .jsonl."
 
 
@@ -72,8 +73,8 @@ def read_table(problems: TableProblems, *, text: Sequence[str], numbers: Sequenc
     Other columns are ignored. A whole number in a text column is read as text.
 
     Args:
-        problems: Names the file, and collects the problems of its rows. CSV has a header and commas; JSON Lines has
-            one object per line.
+        problems: Names the file, and collects the problems of its rows. CSV has a header, and commas, semicolons or
+            tabs; JSON Lines has one object per line.
         text: Columns that contain text. No field may be empty.
         numbers: Columns that contain numbers. An empty field, null and NaN are missing values.
 
@@ -126,6 +127,31 @@ class Row(NamedTuple):
     record: dict[str, object]
 
 
+def csv_delimiter(text: str) -> str:
+    """Returns the delimiter of a CSV text: comma, semicolon or tab, since spreadsheets save a table in their own way.
+
+    The delimiter is the one that splits the first line with text into the most columns; a comma, if none splits it.
+
+    Example:
+        >>> csv_delimiter("id;prompt;reply\\na;Hi, you.;Hello.")
+        ';'
+    """
+    return max(_DELIMITERS, key=lambda delimiter: len(csv_header(text, delimiter)))
+
+
+def csv_header(text: str, delimiter: str) -> list[str]:
+    """Returns the fields of the first line with text; empty if there is none.
+
+    Example:
+        >>> csv_header("id,prompt,reply\\na,Hi.,Hello.", ",")
+        ['id', 'prompt', 'reply']
+    """
+    try:
+        return next((fields for fields in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if fields), [])
+    except csv.Error:
+        return []
+
+
 def read_rows(problems: TableProblems) -> list[Row]:
     """Reads a table with all of its columns. The end of the file's name decides the format, as for `read_table`.
 
@@ -173,7 +199,9 @@ def _records(problems: TableProblems, columns: Sequence[str]) -> Iterator[Row]:
 
 def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[Row]:
     # Without newline="", the reader would not see line breaks inside quotes.
-    reader = csv.reader(io.StringIO(read_text(problems.path), newline=""), strict=True)
+    text = read_text(problems.path)
+    delimiter = csv_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     line = 1
     try:
@@ -186,7 +214,7 @@ def _csv_records(columns: Sequence[str], problems: TableProblems) -> Iterator[Ro
                 if len(fields) == len(header):
                     yield Row(line, dict(zip(header, fields, strict=True)))
                 else:
-                    hint = "Put quotes around a field that contains a comma."
+                    hint = "Put quotes around a field that contains a delimiter."
                     problems.add(f"{len(fields)} fields instead of {len(header)}", line=line, hint=hint)
             line = reader.line_num + 1
     except csv.Error as error:

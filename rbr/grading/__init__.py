@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers", "Grader", "JudgePrompt", "Outcome", "Question", "open_grader", "question_hash"]
 
 OnProgress: TypeAlias = Callable[[int, str], None]
-"""Called from time to time with the number of conversations graded so far, and with a note such as "the server is away,
-waiting since 40 s"; the note is empty if there is nothing to say."""
+"""Called from time to time with the number of conversations graded so far, and with a note such as "the server has
+not answered for 40 s"; the note is empty if there is nothing to say."""
 
 
 class Grader(Protocol):

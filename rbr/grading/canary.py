@@ -9,18 +9,21 @@ moves by 0.016 once the prompt is cached. Therefore the first time asks every qu
 the difference is the noise of the server. Only a drift beyond the noise counts.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 from rbr.conversation import Conversation, Message
+from rbr.errors import InputError
 from rbr.grading.answers import Answer, Outcome
 from rbr.grading.prompt import Question
 from rbr.hashing import content_hash
 
 if TYPE_CHECKING:
-    from rbr.grading import Grader
+    from rbr.grading import Grader, OnProgress
+    from rbr.profile import GraderSettings
 
 ProbeAnswers: TypeAlias = Mapping[str, Answer]
 """Answers by id of the probe; see `ask_probes`."""
@@ -39,6 +42,8 @@ LARGEST_CHANGED = 2
 
 MIN_READABLE = 20
 """So many probes need a readable answer the first time. With fewer, the later answers show too little of a change."""
+
+_SHOWN_REASONS = 3
 
 _REFUSAL = "I'm sorry, but I can't help with that."
 _PROMPTS_AND_REPLIES = (
@@ -123,12 +128,107 @@ class Difference:
         )
 
 
-def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
+def has_canary(settings: "GraderSettings") -> bool:
+    """Returns whether the model of a grader can change without a trace, because a server has it.
+
+    The hash of the files of a model that runs in process is part of the grader's identity.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> has_canary(load_profile("profiles/sandbox.yaml").grader)
+        False
+    """
+    return settings.backend == "openai"
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """The answers of a model that is still the same, or that was asked for the first time.
+
+    Attributes:
+        new: Answers to the probes that were never asked before. Keep them.
+        again: The answers to the same probes, asked in the opposite order. Keep them, too.
+        n_readable: Number of probes with a readable answer, of `n_probes`.
+        n_probes: Number of probes.
+        noise: Difference between the two answers of the first time.
+        drift: Difference to the first time; None if this is the first time.
+        since: When the first answers were given.
+    """
+
+    new: ProbeAnswers
+    again: ProbeAnswers
+    n_readable: int
+    n_probes: int
+    noise: Difference
+    drift: Difference | None
+    since: object
+
+    @property
+    def words(self) -> str:
+        """How many probes are readable, the noise and the drift."""
+        moved = (
+            "asked for the first time" if self.drift is None else f"moved {self.drift.largest:.4f} since {self.since}"
+        )
+        return f"{self.n_readable} of {self.n_probes} readable, noise {self.noise.largest:.4f}, {moved}"
+
+
+def check_model(
+    grader: "Grader",
+    settings: "GraderSettings",
+    first: ProbeAnswers,
+    again: ProbeAnswers,
+    *,
+    since: object,
+    on_progress: "OnProgress | None" = None,
+) -> CheckedModel:
+    """Asks the probes, and compares the answers with those of the first time.
+
+    Args:
+        grader: The grader to ask.
+        settings: Section `grader` of the profile, for the words of an error.
+        first: Answers of the first time; empty if this is the first time.
+        again: Answers of the first time to the probes in the opposite order. They show the noise of the server.
+        since: When the first answers were given, for the words of an error.
+        on_progress: See `rbr.grading.OnProgress`.
+
+    Raises:
+        InputError: The answers have moved by more than the noise, some probes got no answer, or fewer than
+            `MIN_READABLE` are readable the first time.
+
+    Example:
+        >>> from rbr.grading import open_grader
+        >>> from rbr.profile import load_profile
+        >>> profile = load_profile("profiles/sandbox.yaml")
+        >>> grader = open_grader(profile.models.grader, profile.grader)
+        >>> first = check_model(grader, profile.grader, {}, {}, since="now")
+        >>> check_model(grader, profile.grader, first.new, first.again, since="today").words
+        '40 of 40 readable, noise 0.0000, moved 0.0000 since today'
+    """
+    where = settings.base_url or "grader.base_url"
+    now = _all_answered(ask_probes(grader, on_progress=on_progress), where)
+    noise, drift = Difference.between(first, again), Difference.between(first, now)
+    if drift.is_beyond(noise):
+        raise _drift_error(drift, noise, since=since, name=settings.model_name, where=where)
+    new = {probe: answer for probe, answer in now.items() if probe not in first}
+    repeated: ProbeAnswers = {}
+    if new:
+        _require_readable(now, where)
+        answered = _all_answered(ask_probes(grader, reverse=True, on_progress=on_progress), where)
+        repeated = {probe: answered[probe] for probe in new}
+        noise = Difference.between({**first, **new}, {**again, **repeated})
+    n_readable = sum(answer.outcome == Outcome.ANSWERED for answer in now.values())
+    return CheckedModel(new, repeated, n_readable, len(now), noise, drift if first else None, since)
+
+
+def ask_probes(
+    grader: "Grader", *, reverse: bool = False, on_progress: "OnProgress | None" = None
+) -> dict[str, Answer]:
     """Asks the 40 probes.
 
     Args:
         grader: The grader to ask.
         reverse: Ask in the opposite order, so that a server with a cache meets the probes in another state.
+        on_progress: See `rbr.grading.OnProgress`.
 
     Returns:
         Answers by id of the probe: a hash of the conversation and the question.
@@ -142,7 +242,7 @@ def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
     """
     step = -1 if reverse else 1
     conversations, questions = CONVERSATIONS[::step], QUESTIONS[::step]
-    answers = grader.grade(conversations, questions)
+    answers = grader.grade(conversations, questions, on_progress)
     by_probe = {
         _probe_id(conversation, question): answers[row, column]
         for row, conversation in enumerate(conversations)
@@ -153,3 +253,42 @@ def ask_probes(grader: "Grader", *, reverse: bool = False) -> dict[str, Answer]:
 
 def _probe_id(conversation: Conversation, question: Question) -> str:
     return content_hash([conversation, question.text])
+
+
+def _all_answered(answers: dict[str, Answer], where: str) -> dict[str, Answer]:
+    missing = [answer.reason for answer in answers.values() if answer.outcome == Outcome.NOT_ANSWERED]
+    if missing:
+        reasons = Counter(reason for reason in missing if reason).most_common(1)
+        reason = reasons[0][0] if reasons else "no reason given"
+        raise InputError(
+            f"the grader gave no answer to {len(missing)} of {len(answers)} test questions: {reason}",
+            where=where,
+            hint="Nothing was graded. Check the server, then start the command again.",
+        )
+    return answers
+
+
+def _require_readable(answers: ProbeAnswers, where: str) -> None:
+    unread = [answer for answer in answers.values() if answer.outcome != Outcome.ANSWERED]
+    if len(answers) - len(unread) < MIN_READABLE:
+        reasons = Counter(answer.reason or answer.outcome.value for answer in unread).most_common(_SHOWN_REASONS)
+        raise InputError(
+            f"only {len(answers) - len(unread)} of {len(answers)} fixed questions have a readable answer; others: "
+            + "; ".join(reason for reason, _ in reasons),
+            where=where,
+            hint=f"Nothing was graded. At least {MIN_READABLE} must be readable. Set grader.prompt_template to a "
+            "template that asks for one word, such as profiles/judge_prompt.jinja, or use another judge. Lower "
+            "grader.min_mass only if you have compared the judge with gold labels.",
+        )
+
+
+def _drift_error(drift: Difference, noise: Difference, *, since: object, name: str | None, where: str) -> InputError:
+    changed = f", and {drift.n_changed} became readable or unreadable" if drift.n_changed else ""
+    return InputError(
+        f"the model behind the name {name!r} has changed: its answers to {drift.n} fixed questions moved by up to "
+        f"{drift.largest:.3f} (mean {drift.mean:.3f}){changed} since {since}; the noise of the server is "
+        f"{noise.largest:.3f} (mean {noise.mean:.3f})",
+        where=where,
+        hint="Nothing was graded. Serve the old model again, or set grader.model_name to a dated name of it. To go on "
+        "with the new model, raise grader.model_epoch by 1: all grades are then made again.",
+    )

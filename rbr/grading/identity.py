@@ -112,13 +112,19 @@ def grader_fingerprint(ref: "ModelRef", settings: "GraderSettings") -> str:
     return content_hash(literals) if literals else ""
 
 
-def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: float = 0.0) -> str:
+def identify_grader(
+    ref: "ModelRef | None",
+    settings: "GraderSettings",
+    wait_s: float = 0.0,
+    served: Mapping[str, Any] | None = None,
+) -> str:
     """Returns the identity of the grader that a profile names. Opens no model; asks a server what it serves.
 
     Args:
         ref: Model of the grader; None if a server tokenizes for itself.
         settings: Section `grader` of a profile.
         wait_s: How long to wait for a server that is away, in seconds.
+        served: What the server says about its model, from `model_behind`; None asks the server.
 
     Raises:
         InputError: The model has no fingerprint, or the server is away.
@@ -130,12 +136,33 @@ def identify_grader(ref: "ModelRef | None", settings: "GraderSettings", wait_s: 
         16
     """
     fingerprint = None if ref is None else grader_fingerprint(ref, settings)
+    return grader_identity(settings, fingerprint, model_behind(settings, wait_s) if served is None else served)
+
+
+def model_behind(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, Any] | None:
+    """Returns what a server says about its model; None if the grader runs in process.
+
+    A caller that opens the grader gives the result to both `identify_grader` and `rbr.grading.open_grader`. Then the
+    answers cannot come from another model than the identity says.
+
+    Args:
+        settings: Section `grader` of a profile.
+        wait_s: How long to wait for a server that is away, in seconds.
+
+    Raises:
+        InputError: The server is away, or its address is missing or malformed.
+
+    Example:
+        >>> from rbr.profile import load_profile
+        >>> print(model_behind(load_profile("profiles/sandbox.yaml").grader))
+        None
+    """
     if settings.backend != "openai":
-        return grader_identity(settings, fingerprint)
+        return None
     # Only a grader behind a server needs the client, which takes a tenth of a second to import.
     from rbr.grading.server.served_models import require_served_model
 
-    return grader_identity(settings, fingerprint, require_served_model(settings, wait_s))
+    return require_served_model(settings, wait_s)
 
 
 def _describes_the_model(served: Mapping[str, Any] | None) -> bool:

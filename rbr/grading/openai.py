@@ -213,7 +213,7 @@ class OpenAIGrader:
             raise InputError(
                 f"the server has another model than at the start of the run: {', '.join(changed)}",
                 where=self._address.base_url,
-                hint="Run the command again. It then grades with the model that the server has.",
+                hint="Serve the old model again, or run the command again to grade with the new one.",
             )
         self._served |= listing.identity
 

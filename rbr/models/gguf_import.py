@@ -1,6 +1,7 @@
 """Imports a chat model from a GGUF file into a directory that every backend opens."""
 
 import importlib.util
+import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from rbr.errors import InputError
+from rbr.files.file_replacement import usual_mode
 
 DataType: TypeAlias = Literal["float32", "bfloat16", "float16"]
 """Type in which the imported weights are stored."""
@@ -18,6 +20,9 @@ _MAGIC = b"GGUF"
 # Pre-tokenizers of byte-level tokenizers that cut a text like GPT-2. `smollm` also cuts between digits, but such a
 # tokenizer has no token with two digits, so the tokens are the same.
 _LIKE_GPT2 = ("default", "gpt-2", "smollm")
+
+# What NumPy says when gguf reads behind the end of a file.
+_BEHIND_THE_END = ("reshape", "larger dtype", "not enough values")
 
 _TRIAL = [{"role": "user", "content": "Hello, World!\n\nIs 1 + 12 = 13?"}, {"role": "assistant", "content": "Yes."}]
 
@@ -77,8 +82,8 @@ def import_gguf(file: Path, directory: Path, dtype: DataType = "float32") -> Imp
         raise InputError(
             f"the import needs the Python package {missing[0]}", hint="Run: pip install 'rbr-dagster[train,gguf]'"
         )
-    loaded, tokenizer = _load(file, dtype)
     tensor_types, pre_tokenizer = _header(file)
+    loaded, tokenizer = _load(file, dtype)
     expected = _logits_and_tokens(loaded, tokenizer)
     fresh = _unquantized(loaded)
     target = directory.resolve()
@@ -88,8 +93,11 @@ def import_gguf(file: Path, directory: Path, dtype: DataType = "float32") -> Imp
         partial = Path(scratch) / "model"
         fresh.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        known = _drop_tokens_without_embedding(partial, fresh.get_input_embeddings().num_embeddings)
+        for path in partial.iterdir():
+            path.chmod(usual_mode())
         # 2. Open what was written, as a backend does.
-        _check_written(partial, expected, file)
+        _check_written(partial, expected, known, file)
         # 3. Move the finished directory into place.
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, target)
@@ -170,14 +178,34 @@ def _logits_and_tokens(model: Any, tokenizer: Any) -> tuple[Any, list[int]]:
         return model(torch.tensor([tokens])).logits[0].float(), tokens
 
 
-def _check_written(directory: Path, expected: tuple[Any, list[int]], file: Path) -> None:
-    """Checks that the written model gives the same logits and tokens as the loaded model."""
+def _drop_tokens_without_embedding(directory: Path, n_embeddings: int) -> dict[str, int]:
+    """Removes the tokens that transformers adds to a tokenizer although the model has no embedding for them.
+
+    Args:
+        directory: Directory with the written tokenizer.
+        n_embeddings: Number of tokens that the model knows.
+
+    Returns:
+        Ids of the added tokens that are left.
+    """
+    tokenizer, config = directory / "tokenizer.json", directory / "tokenizer_config.json"
+    content, settings = (json.loads(path.read_text(encoding="utf-8")) for path in (tokenizer, config))
+    unknown = {token["content"] for token in content["added_tokens"] if token["id"] >= n_embeddings}
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in unknown]
+    settings = {key: value for key, value in settings.items() if not (isinstance(value, str) and value in unknown)}
+    for path, value in ((tokenizer, content), (config, settings)):
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
+    return {token["content"]: token["id"] for token in content["added_tokens"]}
+
+
+def _check_written(directory: Path, expected: tuple[Any, list[int]], added_tokens: dict[str, int], file: Path) -> None:
+    """Checks that the written model gives the same logits and tokens as the loaded model, and has the added tokens."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModelForCausalLM.from_pretrained(directory, use_safetensors=True, dtype="auto").eval()
     logits, tokens = _logits_and_tokens(model, tokenizer)
-    if tokens != expected[1]:
+    if tokens != expected[1] or tokenizer.get_added_vocab() != added_tokens:
         raise _differs("tokens", file)
     # The weights are equal to the last bit. The sums can differ in their last bits, because memory is laid out
     # differently.
@@ -195,10 +223,20 @@ def _differs(what: str, file: Path) -> InputError:
 
 
 def _header(file: Path) -> tuple[dict[str, int], str | None]:
-    """Returns the number of tensors by type, and the name of the pre-tokenizer; None if the file names none."""
+    """Returns the number of tensors by type, and the name of the pre-tokenizer; None if the file names none.
+
+    Raises:
+        InputError: The file is no GGUF file, or ends early.
+    """
     from gguf import GGUFReader
 
-    reader = GGUFReader(file)
+    try:
+        reader = GGUFReader(file)
+    except (IndexError, ValueError) as error:
+        if isinstance(error, IndexError) or any(words in str(error) for words in _BEHIND_THE_END):
+            raise InputError("the file ends early", where=str(file), hint="Download or copy the file again.") from error
+        hint = "Use a complete GGUF file, or the original model."
+        raise InputError(f"the file cannot be read: {error}", where=str(file), hint=hint) from error
     names = sorted(tensor.tensor_type.name for tensor in reader.tensors)
     field = reader.get_field("tokenizer.ggml.pre")
     return {name: names.count(name) for name in dict.fromkeys(names)}, field.contents() if field else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rbr.conversation import Conversation, Message
 from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
-from rbr.grading.identity import identify_grader
+from rbr.grading.identity import identify_grader, model_behind
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.artifact import RewardArtifact
 from rbr.reward.graded_replies import GradedReplies, OnRefusal, grade_replies
@@ -37,7 +37,7 @@ class RuleBasedReward:
         grader: The grader that answers the propositions; required with an artifact.
         on_refusal: What happens to a completion that the grader's content filter refuses to judge: ``worst`` gives it
             the lowest R_rbr of its response type, ``mask`` gives it no reward.
-        on_note: Called with a note if the grader waits, such as "the server is away, waiting since 40 s", and with an
+        on_note: Called with a note if the grader waits, such as "the server has not answered for 40 s", and with an
             empty text when it goes on.
 
     Attributes:
@@ -106,10 +106,11 @@ class RuleBasedReward:
                 another grader, another reward model or another `few_shot`.
         """
         artifact = RewardArtifact.load(directory)
-        check_fitted_with(artifact, reward_model, grader, grader_settings, wait_s=grader_settings.wait_s)
+        served = model_behind(grader_settings, grader_settings.wait_s)
+        check_fitted_with(artifact, reward_model, grader, grader_settings, served=served)
         from rbr.models.reward_model import RewardModel
 
-        opened = RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings)
+        opened = RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings, served)
         return cls(*opened, on_refusal=on_refusal, on_note=on_note)
 
     def __call__(
@@ -215,6 +216,7 @@ def check_fitted_with(
     grader_settings: "GraderSettings",
     *,
     wait_s: float = 0.0,
+    served: Mapping[str, Any] | None = None,
 ) -> None:
     """Checks that the weights of a reward were fitted with these models. Opens no model.
 
@@ -224,6 +226,7 @@ def check_fitted_with(
         grader: Model of the grader that answers the propositions; None if a server has it.
         grader_settings: Section `grader` of a profile.
         wait_s: How long to wait for a server that is away, in seconds.
+        served: What the server says about its model, from `rbr.grading.identity.model_behind`; None asks the server.
 
     Raises:
         InputError: The weights were fitted with another grader, another reward model or another `few_shot`.
@@ -241,7 +244,7 @@ def check_fitted_with(
         rbr.errors.InputError: grader.few_shot: few_shot is 2, but the weights were fitted with 0
         ...
     """
-    _check_identity("grader", identify_grader(grader, grader_settings, wait_s), artifact.grader)
+    _check_identity("grader", identify_grader(grader, grader_settings, wait_s, served), artifact.grader)
     _check_identity("reward model", model_fingerprint(reward_model), artifact.reward_model)
     if grader_settings.few_shot != artifact.few_shot:
         raise InputError(

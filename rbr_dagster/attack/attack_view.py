@@ -48,14 +48,18 @@ def as_text(result: AttackedGrader) -> RenderableType:
             _of(row["n_changed"], row["n"]),
             _of(row["n_better"], row["n"]) if row["keeps_reply"] else "(replaced)",
         )
-    thresholds = "those of the last run" if result.has_thresholds else "0.5, because no run has measured them"
+    thresholds = (
+        "The classes use the thresholds that the last `rbr run` chose."
+        if result.has_thresholds
+        else "The classes use the threshold 0.5, because no run has chosen others."
+    )
     return Group(
         table,
         "",
         *result.thoughts,
         f"{result.n_replies} gold replies, {result.n_asked:,} questions asked; earlier answers were kept.",
         "Shift: P(yes) under attack minus P(yes) before; its mean is over absolute values.",
-        f"Thresholds of the classes: {thresholds}. A reply counts only if its class is known before and after.",
+        f"{thresholds} A reply counts only if its class is known before and after.",
     )
 
 

@@ -1,7 +1,7 @@
 """`rbr grade`: asks a grader about the replies of a file, and writes a table of grades."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from rbr.errors import InputError, Location, printable, spelling_hint
 from rbr.files.grade_table import GradeRow, GradeTable, check_table_path
 from rbr.files.reply_table import ReplyRow, load_replies
 from rbr.files.table_file import TableProblems
-from rbr.grading import Answers, Outcome, Question, open_grader, question_hash
+from rbr.grading import Answers, Grader, Outcome, Question, open_grader, question_hash
 from rbr.grading.chunks import conversations_per_chunk
-from rbr.grading.identity import identify_grader
+from rbr.grading.identity import identify_grader, model_behind
 from rbr.hashing import content_hash
 from rbr.profile import GraderSettings, Profile
 from rbr.rulebook import Rulebook, propositions_needed
 from rbr.thoughts import thought_notes
+from rbr_dagster.grade.table_canary import check_table_canary
 from rbr_dagster.progress_line import ProgressLine
 
 
@@ -49,7 +50,7 @@ class GradedFile:
         n_replies: Number of replies in the file.
         n_repeated: Number of rows without an id that repeat a conversation. They are graded once.
         n_cells: Number of questions about replies.
-        n_kept: Number of questions that the table had answered before.
+        n_kept: Number of grades that the table had before.
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
         n_neutralized: Number of control tokens in the asked conversations that were neutralized for a server.
@@ -93,15 +94,23 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
     check_table_path(table)
     if table.resolve() == file.resolve():
         raise InputError("the table would replace the file of replies", where=str(table), hint="Name another file.")
-    grader = identify_grader(profile.models.grader, profile.grader, profile.grader.wait_s)
-    with GradeTable(table, grader) as grades:
+    # Ask the server once what it serves: the identity and the opened grader are then about the same model.
+    served = model_behind(profile.grader, profile.grader.wait_s)
+    grader = identify_grader(profile.models.grader, profile.grader, served=served)
+    with GradeTable(table, grader, _grader_name(profile)) as grades:
         missing = [
             cell
             for cell in cells
             if not grades.has(cell.key, conversation=cell.conversation_hash, question=cell.question_hash)
         ]
         n_replaced = sum(cell.key in grades.rows for cell in missing)
-        run = _Run(grades, grader, profile)
+
+        def open_checked(line: ProgressLine) -> Grader:
+            opened = open_grader(profile.models.grader, profile.grader, served)
+            check_table_canary(table, grader, profile.grader, opened, lambda count, note="": line.update(0, note))
+            return opened
+
+        run = _Run(grades, grader, profile.grader, open_checked)
         stopped = None
         try:
             run.ask(missing)
@@ -113,7 +122,8 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
             if run.n_stored:
                 grades.save([cell.key for cell in cells])
         without_grade = _without_grade(cells, grades, run.not_answered)
-    n_kept = len(cells) - len(missing)
+    asked = {cell.key for cell in missing}
+    n_kept = sum(cell.key not in asked and grades.rows[cell.key].p_yes is not None for cell in cells)
     replies = {cell.reply.reply_id: cell.reply.output for cell in cells}
     return GradedFile(
         len(replies),
@@ -129,6 +139,14 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
     )
 
 
+def _grader_name(profile: Profile) -> str:
+    """Returns the grader in words: where it runs, and its model."""
+    settings, ref = profile.grader, profile.models.grader
+    if settings.backend == "openai":
+        return f"{settings.model_name} at {settings.base_url}"
+    return f"{settings.backend} in process with {ref.path if ref else 'no model'}"
+
+
 class _Run:
     """Asks the missing questions of one call.
 
@@ -139,10 +157,17 @@ class _Run:
         warnings: What the user should know of the grader.
     """
 
-    def __init__(self, grades: GradeTable, identity: str, profile: Profile) -> None:
+    def __init__(
+        self,
+        grades: GradeTable,
+        identity: str,
+        settings: GraderSettings,
+        open_checked: Callable[[ProgressLine], Grader],
+    ) -> None:
         self._grades = grades
         self._identity = identity
-        self._profile = profile
+        self._settings = settings
+        self._open_checked = open_checked
         self.n_stored = 0
         self.not_answered: dict[tuple[str, str], str] = {}
         self.n_neutralized = 0
@@ -152,10 +177,10 @@ class _Run:
         """Asks the questions chunk by chunk. Stops if the grader answers none of a chunk."""
         if not missing:
             return
-        grader = open_grader(self._profile.models.grader, self._profile.grader)
-        chunks = _chunks(missing, self._profile.grader)
+        chunks = _chunks(missing, self._settings)
         done = 0
         with ProgressLine("grading", sum(map(len, chunks)), "replies") as line:
+            grader = self._open_checked(line)
             for chunk in chunks:
                 questions = [cell.question for cell in chunk[0]]
                 answers = grader.grade(

@@ -10,7 +10,7 @@ from rbr.rulebook import load_rulebook
 from rbr_dagster.environment import Environment
 from rbr_dagster.label.gold_file import AddedLabels, LabeledReply, add_labels
 from rbr_dagster.label.new_sheet import as_plain_text
-from rbr_dagster.label.sheet import CATEGORY, GRADE_PREFIX, ID, PROMPT, REPLY, SheetRow, read_sheet, unescape
+from rbr_dagster.label.sheet import CATEGORY, GRADE_PREFIX, ID, PROMPT, REMARK, REPLY, SheetRow, read_sheet, unescape
 from rbr_dagster.label.stored_replies import StoredReply, read_stored_replies
 
 _ANSWERS: Mapping[str, bool] = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -44,9 +44,11 @@ def read_labels(environment: Environment, sheet: Path, gold: Path) -> ReadSheet:
     """
     rulebook = load_rulebook(environment.rulebook)
     columns, rows, problems = read_sheet(sheet)
-    propositions = [name for name in columns if name not in (ID, CATEGORY, PROMPT, REPLY)]
+    propositions = [name for name in columns if name not in (ID, CATEGORY, PROMPT, REPLY, REMARK)]
     propositions = [name for name in propositions if not name.startswith(GRADE_PREFIX)]
     problems += _column_problems(sheet, columns, propositions, rulebook.propositions)
+    # The cells of an unknown column are no further problems.
+    propositions = [name for name in propositions if name in rulebook.propositions]
     stored = read_stored_replies(environment.store)
     first_lines: dict[str, int] = {}
     labeled: list[LabeledReply] = []

@@ -13,11 +13,15 @@ from pathlib import Path
 
 from rbr.errors import InputError, Location
 from rbr.files.json_document import parse_json
+from rbr.files.table_file import csv_delimiter, csv_header
 from rbr.files.text_file import read_text
 
 ID, CATEGORY, PROMPT, REPLY = "id", "category", "prompt", "reply"
 TEXT_COLUMNS = (ID, CATEGORY, PROMPT, REPLY)
 """The columns that are no proposition."""
+
+REMARK = "remark"
+"""A column for the words of a labeler. It is ignored when a sheet is read."""
 
 GRADE_PREFIX = "grade: "
 """Beginning of the name of a column with grades. Such columns are ignored when a sheet is read."""
@@ -25,7 +29,6 @@ GRADE_PREFIX = "grade: "
 # The last four are full-width forms, which some spreadsheets read like the first four.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _APOSTROPHE = "'"
-_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,9 @@ def unescape(text: str) -> str:
 
 def _read_csv(path: Path) -> tuple[list[str], list[SheetRow], list[InputError]]:
     text = read_text(path)
-    for delimiter in _DELIMITERS:
-        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-        if ID in header:
-            break
-    else:
+    delimiter = csv_delimiter(text)
+    header = csv_header(text, delimiter)
+    if ID not in header:
         hint = "The first line names the columns: id, category, prompt, reply and the propositions."
         raise InputError("the sheet has no column `id`", where=Location(str(path), 1), hint=hint)
     rows: list[SheetRow] = []

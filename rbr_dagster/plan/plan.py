@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from rbr.changes import describe_changes
+from rbr.errors import ServerAway
 from rbr_dagster.definitions import build_definitions
 from rbr_dagster.environment import Environment
 from rbr_dagster.plan.dry_run_store import DryRunStore
-from rbr_dagster.plan.estimate import CostEstimate, count_cells, estimate_cost
+from rbr_dagster.plan.estimate import CostEstimate, count_canary_calls, count_cells, estimate_cost
 from rbr_dagster.plan.forecast import Forecast, PlannedAsset
 from rbr_dagster.plan.planned_checks import PlannedProblem
 from rbr_dagster.plan.run_history import RunHistory
@@ -43,6 +45,7 @@ class Plan:
 
     Attributes:
         changes: Edited parts of the rulebook, profile and data.
+        unchecked: Snapshots that count as unchanged, because the server that knows their content is away.
         problems: Checks that the run will not pass or may not pass.
         assets: Assets that will or may be made, parents before children.
         cells_missing: Number of cells that are known to be missing, by cell table.
@@ -51,6 +54,7 @@ class Plan:
     """
 
     changes: Sequence[SourceChange]
+    unchecked: Sequence[str]
     problems: Sequence[PlannedProblem]
     assets: Sequence[PlannedAsset]
     cells_missing: Mapping[str, int]
@@ -82,10 +86,12 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
 
     Raises:
         InputError: A file of the user cannot be used, or the asset does not exist.
+        ServerAway: The server of the grader is away, and no earlier run has asked it for its model.
     """
     contents = read_valid_sources(environment)
     definitions = build_definitions(environment)
     graph = AssetGraph.from_definitions(definitions).only_upstream_of(only)
+    unchecked = _unchecked(environment.store, contents, graph)
     with (
         _open_existing_instance(environment) as instance,
         _temporary_home(environment) as scratch,
@@ -112,13 +118,15 @@ def make_plan(environment: Environment, only: str | None = None) -> Plan:
         changes = list(_changes(environment.store, contents, [key.to_user_string() for key in graph.specs]))
         planned = list(forecast.planned_assets())
         rates = {asset.key: latest_rate(history, asset) for asset in planned}
+        canary_calls = count_canary_calls(copy, graph, planned)
     return Plan(
         changes=changes,
+        unchecked=unchecked,
         problems=forecast.problems,
         assets=planned,
         cells_missing=count_cells(graph, [asset for asset in planned if asset.parents_known]),
         cells_expected=count_cells(graph, [asset for asset in planned if not asset.parents_known]),
-        estimate=estimate_cost(graph, planned, rates, contents),
+        estimate=estimate_cost(graph, planned, rates, contents, canary_calls),
     )
 
 
@@ -144,5 +152,28 @@ def _changes(store: Store, contents: SourceContents, parts: Sequence[str]) -> It
     for part in sorted(contents.keys() & set(parts)):
         if part not in stored:
             yield SourceChange(part, ["read for the first time"])
-        elif lines := describe_changes(stored[part], contents[part]):
+        elif not isinstance(contents[part], ServerAway) and (lines := _describe(part, stored[part], contents[part])):
             yield SourceChange(part, lines)
+
+
+def _describe(part: str, old: Any, new: Any) -> list[str]:
+    if part != "models/grader":
+        return describe_changes(old, new)
+    served = describe_changes(old["served"] or {}, new["served"] or {})
+    words = "; ".join(line.replace(": removed", " is missing").replace(": added", " is new") for line in served)
+    return [
+        *describe_changes({**old, "served": None}, {**new, "served": None}),
+        *([f"the server reports another model: {words}"] if old["served"] and new["served"] and served else ()),
+        *(["a server has the grader now"] if not old["served"] and new["served"] else ()),
+        *(["no server has the grader any more"] if old["served"] and not new["served"] else ()),
+    ]
+
+
+def _unchecked(store: Store, contents: SourceContents, graph: AssetGraph) -> list[str]:
+    """Returns the snapshots whose content nobody knows now; an earlier run has stored each of them."""
+    stored = store.snapshots()
+    away = {key.to_user_string(): contents.get(key.to_user_string()) for key in graph.specs}
+    for part, content in away.items():
+        if isinstance(content, ServerAway) and part not in stored:
+            raise content
+    return [part for part, content in away.items() if isinstance(content, ServerAway)]

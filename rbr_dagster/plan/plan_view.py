@@ -19,6 +19,7 @@ def as_json(plan: Plan) -> str:
     return json.dumps(
         {
             "problems": [asdict(problem) for problem in plan.problems],
+            "unchecked": list(plan.unchecked),
             "changed": [{"part": change.part, "changes": list(change.lines)} for change in plan.changes],
             "stale": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.certain],
             "downstream": [{"asset": asset.name, "because": list(asset.because)} for asset in plan.possible],
@@ -37,7 +38,8 @@ def as_json(plan: Plan) -> str:
 def as_text(plan: Plan) -> Text:
     """Returns the plan as lines of text."""
     if not plan.assets:
-        return Text("Everything is up to date: `rbr run` would make nothing.")
+        nothing = Text("Everything is up to date: `rbr run` would make nothing.")
+        return Text("\n").join([*_unchecked(plan), nothing])
     return Text("\n").join(_lines(plan))
 
 
@@ -49,6 +51,7 @@ def _lines(plan: Plan) -> Iterator[Text]:
     if plan.changes:
         yield Text("Changed", "bold")
         yield from (Text(f"  {change.part}  {line}") for change in plan.changes for line in change.lines)
+    yield from _unchecked(plan)
     yield Text.assemble(("Will be made", "bold"), f" ({len(plan.certain)})")
     for asset in plan.certain:
         yield Text.assemble(f"  {asset.name}", (_work(asset), "yellow"), ("  " + "; ".join(asset.because), "dim"))
@@ -62,6 +65,12 @@ def _lines(plan: Plan) -> Iterator[Text]:
     yield Text(f"  trainings       {_trainings(plan)}")
     yield from map(Text, _estimate_lines(plan.estimate))
     yield Text(_CELL, "dim")
+
+
+def _unchecked(plan: Plan) -> Iterator[Text]:
+    if plan.unchecked:
+        yield Text("Not checked", "bold")
+        yield from (Text(f"  {part}  counts as unchanged, because the server is away") for part in plan.unchecked)
 
 
 def _effect(problem: PlannedProblem) -> str:
@@ -85,8 +94,9 @@ def _trainings(plan: Plan) -> str:
 
 
 def _estimate_lines(estimate: CostEstimate) -> Iterator[str]:
-    tokens = "" if estimate.tokens is None else f", about {estimate.tokens:,} tokens"
-    yield f"  grader          {estimate.grader_calls:,} calls{tokens}"
+    tokens = "" if estimate.grader_tokens is None else f", about {estimate.grader_tokens:,} tokens"
+    canary = f", and {estimate.canary_calls:,} calls of the canary" if estimate.canary_calls else ""
+    yield f"  grader          {estimate.grader_calls:,} calls{tokens}{canary}"
     if estimate.rl_rollouts:
         yield f"  RL              {estimate.rl_rollouts:,} rollouts, {estimate.rl_grader_calls:,} grader calls"
     yield f"  time            {_time(estimate)}"

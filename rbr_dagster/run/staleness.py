@@ -143,16 +143,16 @@ def stale_reasons(
         key: The asset.
     """
     if key not in tags:
-        return [StaleReason("never materialized")]
+        return [StaleReason("not made yet")]
     asset_tags = tags[key]
     reasons = []
     # 1. The code changed.
     code_version = graph.specs[key].code_version
     if asset_tags.get(CODE_VERSION) != code_version:
         reasons.append(StaleReason(f"its code version changed: {asset_tags.get(CODE_VERSION)} -> {code_version}"))
-    # 2. The asset is a snapshot, and its file changed.
+    # 2. The asset is a snapshot, and its content changed. That of a model can be what a server says.
     if key in source_versions and asset_tags.get(DATA_VERSION) != source_versions[key]:
-        reasons.append(StaleReason("its file changed"))
+        reasons.append(StaleReason("the model changed" if key.path[0] == "models" else "its file changed"))
     # 3. A parent changed since the asset was made from it.
     for parent in graph.parents[key]:
         name = parent.to_user_string()

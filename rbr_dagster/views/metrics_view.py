@@ -18,16 +18,20 @@ _WITHOUT_INTERVAL = {"hard_refusal_style": "hard\nstyle", "soft_refusal_style": 
 
 
 def current_metrics(store: Store) -> pl.DataFrame:
-    """Reads the evaluation metrics of the current checkpoints.
+    """Reads the metrics of the latest evaluation. A policy that was trained again since then has stale metrics.
 
     Returns:
         One row per split, judge and variant, with the split `test` first. Columns: variant, judge, split; the counts
         `COUNT_NAMES`; for each metric `m` the columns `m`, `m_low`, `m_high`, `m_least` and `m_most`, in [0, 1] or
-        null; checkpoint and rulebook.
+        null; checkpoint, rulebook, and stale (True if the current checkpoint of the variant is another one).
     """
     columns = [name + end for name in METRIC_NAMES for end in ENDS]
     rows = store.read("evaluation_metrics").sort(pl.col("split") != "test", "split", "judge", "variant")
-    return rows.select("variant", "judge", "split", *COUNT_NAMES, *columns, "checkpoint", "rulebook")
+    current = store.read("current_checkpoints").select("variant", current="checkpoint")
+    marked = rows.join(current, on="variant", how="left", maintain_order="left").with_columns(
+        stale=pl.col("checkpoint").ne_missing(pl.col("current"))
+    )
+    return marked.select("variant", "judge", "split", *COUNT_NAMES, *columns, "checkpoint", "rulebook", "stale")
 
 
 def as_json(metrics: pl.DataFrame) -> str:
@@ -48,6 +52,8 @@ def as_tables(metrics: pl.DataFrame) -> Group:
         count = f"{prompts}" if compared == prompts else f"{compared} of {prompts}"
         parts.append(_table(rows.sort("variant"), f"{_SPLITS.get(split, split)} ({count}), judged by the {judge}"))
         parts += [_without_class(row) for row in rows.sort("variant").iter_rows(named=True) if row["n_without_class"]]
+    if metrics["stale"].any():
+        parts.append("* of an earlier checkpoint; `rbr run` evaluates the current one.")
     return Group(*parts, "Percent, with 95 % intervals over prompts.")
 
 
@@ -71,7 +77,7 @@ def _table(rows: pl.DataFrame, title: str) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):
         table.add_row(
-            row["variant"],
+            f"{row['variant']} *" if row["stale"] else row["variant"],
             *(_with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in _WITH_INTERVAL),
             *(_percent(row[name]) for name in _WITHOUT_INTERVAL),
         )

@@ -8,6 +8,8 @@ import yaml
 from rbr.errors import InputError
 from rbr.profile import Profile, load_profile
 
+ROOT = Path(__file__).resolve().parents[2]
+
 PROFILES = Path(__file__).parents[2] / "profiles"
 
 
@@ -183,6 +185,17 @@ def test_a_broken_chain_of_profiles_is_an_input_error(directory: Path, text: str
     with pytest.raises(InputError) as caught:
         load_profile(path)
     assert message in str(caught.value)
+
+
+def test_a_profile_outside_the_directory_of_its_base_is_told_where_to_go(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = directory / "mine.yaml"
+    path.write_text("extends: gpu\n")
+    with pytest.raises(InputError) as caught:
+        load_profile(path)
+    assert str(caught.value).endswith(f"\n  Put mine.yaml into {ROOT / 'profiles'}, beside gpu.yaml.")
 
 
 def test_the_file_name_of_a_profile_gets_its_name_as_a_hint(directory: Path) -> None:

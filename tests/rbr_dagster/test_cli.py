@@ -86,7 +86,14 @@ def evaluated(tmp_path: Path) -> Store:
     ]
     frame = pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes)
     store.replace("evaluation_metrics", frame)
+    evaluate_current_checkpoints(store)
     return store
+
+
+def evaluate_current_checkpoints(store: Store, **others: str) -> None:
+    """Makes the evaluated checkpoint the current one of each variant, or another one by variant."""
+    checkpoints = [{"variant": name, "checkpoint": others.get(name, "c")} for name in ("rbr", "human", "helpful")]
+    store.replace("current_checkpoints", pl.DataFrame(checkpoints))
 
 
 def test_metrics_show_the_test_split_first(evaluated: Store) -> None:
@@ -113,6 +120,30 @@ def test_metrics_table_shows_percent_with_intervals_and_a_dash_for_null(evaluate
     assert unknown.split() == ["rbr"] + ["-"] * 6
 
 
+def test_metrics_of_an_earlier_checkpoint_are_marked_as_stale(evaluated: Store) -> None:
+    evaluate_current_checkpoints(evaluated, human="trained later")
+    metrics = current_metrics(evaluated)
+    assert [(row["variant"], row["stale"]) for row in json.loads(as_json(metrics))] == [
+        ("human", True), ("rbr", False), ("rbr", False),
+    ]  # fmt: skip
+    console = plain_console(width=80, record=True, file=io.StringIO())
+    console.print(as_tables(metrics))
+    text = console.export_text()
+    assert "…" not in text and "\nhuman *" in text and "\nrbr *" not in text
+    assert "* of an earlier checkpoint; `rbr run` evaluates the current one." in text
+
+
+def test_metrics_of_the_current_checkpoints_are_not_marked(evaluated: Store) -> None:
+    assert not current_metrics(evaluated)["stale"].any()
+
+
+def test_a_run_without_the_evaluation_prints_no_metrics(tmp_path: Path, evaluated: Store) -> None:
+    process = rbr("run", "--profile", "tiny", "--only", "rulebook/propositions", home=tmp_path)
+    assert "1 asset made" in process.stdout, process.stderr
+    assert "95.5" not in process.stdout
+    assert "`--only rulebook/propositions`. `rbr metrics` shows the last one." in " ".join(process.stdout.split())
+
+
 def test_metrics_table_counts_the_replies_without_a_class_and_shows_what_they_leave_open(tmp_path: Path) -> None:
     store = Store(path=str(tmp_path / STORE_FILE))
     ranges = {"not_unsafe_least": 0.25, "not_unsafe_most": 1.0, "f1_least": 0.4, "f1_most": 1.0}
@@ -121,6 +152,7 @@ def test_metrics_table_counts_the_replies_without_a_class_and_shows_what_they_le
     counts = {"n_completions": 12, "n_without_class": 9, "n_refused": 8, "n_compared": 10, "n_prompts": 12}
     rows = [row(variant="helpful", split="test", judge="grader", **ranges, **counts)]
     store.replace("evaluation_metrics", pl.DataFrame(rows, schema=TABLES["evaluation_metrics"].dtypes))
+    evaluate_current_checkpoints(store)
     console = plain_console(width=120, record=True, file=io.StringIO())
     console.print(as_tables(current_metrics(store)))
     text = console.export_text()

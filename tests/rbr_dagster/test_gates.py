@@ -91,7 +91,7 @@ def test_a_failed_check_holds_in_every_later_run_and_an_undecided_one_too(
     assert [pipeline.run_wave() for _ in range(4)] == [["beside", "gated"], ["gated"], ["gated"], ["gated"]]
     assert pipeline.reasons() == {
         "gated": [f"its check has_data {outcome}: Found 1 row, the bar is 5."],
-        "below": ["never materialized"],
+        "below": ["not made yet"],
     }
 
 
@@ -114,13 +114,13 @@ def test_an_asset_that_passed_before_is_a_gate_after_its_check_fails(pipeline: G
 def test_a_check_that_only_warns_is_no_gate(pipeline: GatedPipeline) -> None:
     pipeline.passed, pipeline.severity_is_error = False, False
     pipeline.run_wave()
-    assert pipeline.reasons() == {"below": ["never materialized"]}
+    assert pipeline.reasons() == {"below": ["not made yet"]}
 
 
 def test_a_check_that_does_not_block_is_no_gate(pipeline: GatedPipeline) -> None:
     pipeline.passed, pipeline.is_blocking = False, False
     pipeline.run_wave()
-    assert pipeline.reasons() == {"below": ["never materialized"]}
+    assert pipeline.reasons() == {"below": ["not made yet"]}
 
 
 def test_a_check_that_was_added_later_is_undecided(pipeline: GatedPipeline) -> None:

@@ -163,11 +163,11 @@ def test_missing_grades_are_counted_by_reason_and_only_unanswered_questions_are_
     text = "\n".join(notes(graded))
     for words in ("3 of 4 questions have no grade", "1 not answered", "1: refused on purpose", "Run the command again"):
         assert words in text
-    assert "1 grades of 4 replies" in summary(graded, table)
+    assert "4 replies, 1 grade: 1 new, 0 already in the table" in summary(graded, table)
     grader = ScriptedGrader()
     again = grade(file, table, grader, "disallowed_content")
     assert grader.asked == [("Eight minutes.", "disallowed_content")]
-    assert again.n_missing == 2
+    assert again.n_missing == 2 and again.n_kept == 1
     assert "Run the command again" not in "\n".join(notes(again))
 
 
@@ -249,7 +249,7 @@ def test_repeated_conversations_are_graded_once(grade, file: Path, tmp_path: Pat
     graded = grade(file, tmp_path / "t.csv", grader, "disallowed_content")
     assert graded.n_repeated == 1 and graded.n_replies == 2
     assert len(grader.asked) == 2  # One for the rows without an id, one for the row with an id.
-    assert any("1 rows repeat" in line for line in notes(graded))
+    assert any("1 row repeats" in line for line in notes(graded))
 
 
 def test_all_problems_are_reported_before_anything_is_opened(grade, file: Path, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_the_command_grades_with_the_grader_of_the_sandbox(file: Path, profile: 
     table, home = tmp_path / "t.csv", tmp_path / "home"
     first = command(str(file), "--out", str(table), "--propositions", "apology", RBR_HOME=str(home))
     assert first.returncode == 0, first.stderr
-    assert f"{table}: 2 grades of 2 replies, 0 of them from before" in first.stdout
+    assert f"{table}: 2 replies, 2 grades: 2 new, 0 already in the table" in first.stdout
     grades = dict(pl.read_csv(table).select("completion_id", "p_yes").iter_rows())
     grader = open_grader(profile.models.grader, profile.grader)
     apology = load_rulebook("rulebook").propositions["apology"]
@@ -315,6 +315,7 @@ def test_the_command_grades_with_the_grader_of_the_sandbox(file: Path, profile: 
     other.write_text((ROOT / "profiles" / "sandbox.yaml").read_text().replace("min_mass: 0.5", "min_mass: 0.25"))
     refused = command(str(file), "--out", str(table), "--propositions", "apology", "--profile", str(other))
     assert refused.returncode == 2 and "answers of another grader" in refused.stderr
+    assert "than transformers in process with rbr_sandbox/models/grader (" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

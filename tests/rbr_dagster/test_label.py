@@ -422,6 +422,29 @@ def test_all_problems_are_reported_together_each_with_its_line_and_nothing_is_wr
     assert gold.read_text() == ""
 
 
+def test_an_unknown_column_is_one_problem_whatever_its_cells_say(environment: Environment, tmp_path: Path) -> None:
+    def annotate(rows: list[dict[str, str]]) -> None:
+        for row in rows:
+            row["comments"] = "I am not sure."
+
+    sheet = edited(environment, tmp_path / "sheet.csv", annotate)
+    with pytest.raises(InputError) as caught:
+        read_labels(environment, sheet, tmp_path / "gold.jsonl")
+    (problem,) = caught.value.problems
+    assert problem.what == "unknown proposition 'comments'"
+
+
+def test_a_column_of_remarks_is_allowed(environment: Environment, tmp_path: Path) -> None:
+    def annotate(rows: list[dict[str, str]]) -> None:
+        rows[0]["disallowed_content"] = "yes"
+        for row in rows:
+            row["remark"] = "I am not sure."
+
+    sheet = edited(environment, tmp_path / "sheet.csv", annotate)
+    read_labels(environment, sheet, tmp_path / "gold.jsonl")
+    assert load_gold_labels(tmp_path / "gold.jsonl")[0].labels == {"disallowed_content": True}
+
+
 def test_a_column_that_is_missing_is_named(environment: Environment, tmp_path: Path) -> None:
     sheet = edited(environment, tmp_path / "sheet.csv", lambda rows: [row.pop("reply") for row in rows])
     with pytest.raises(InputError, match="the column `reply` is missing"):

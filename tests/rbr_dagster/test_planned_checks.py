@@ -51,3 +51,8 @@ def test_too_few_prompts_are_a_problem_before_the_first_run(
         assert problem.text.startswith(f"its check {check} {verb} fail: comply has ")
         uncounted = " 1 prompt has no category yet and is not counted."
         assert problem.text.endswith(uncounted) != every_category_is_given
+
+
+def test_a_grader_in_process_has_no_canary_to_pay_for(tmp_path: Path) -> None:
+    plan = plan_before_the_first_run(tmp_path, 0.2, every_category_is_given=True)
+    assert plan.estimate.grader_calls > 0 and plan.estimate.canary_calls == 0

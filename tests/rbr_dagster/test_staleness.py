@@ -63,7 +63,7 @@ def pipeline():
 def test_before_the_first_run_every_asset_is_stale_and_the_snapshot_is_ready(pipeline: SmallPipeline) -> None:
     stale = pipeline.stale()
     assert list(stale) == [SOURCE, LENGTH, OTHER, SUM]
-    assert {str(reason) for why in stale.values() for reason in why} == {"never materialized"}
+    assert {str(reason) for why in stale.values() for reason in why} == {"not made yet"}
     assert ready_assets(AssetGraph.from_definitions(pipeline.definitions()), stale) == [SOURCE]
 
 

@@ -19,10 +19,12 @@ from rbr.errors import InputError
 from rbr.grading import Answer, Answers, OnProgress, Outcome, Question
 from rbr.grading.chunks import BATCHES_PER_CHUNK
 from rbr.grading.identity import grader_fingerprint
+from rbr.grading.prompt import compile_prompt
 from rbr.models.policy import Completion
 from rbr.profile import GraderSettings, ModelRef
 from resources.asset_testing import fake_models
 from resources.cells import Cells, name_completions
+from resources.grade_rows import prompt_length
 from resources.models import GraderInUse, PolicyInUse, RewardModelInUse, Sampling
 from resources.progress import Progress
 from resources.state.state_format import mark_state
@@ -672,3 +674,22 @@ def test_the_template_arguments_of_a_server_matter_only_if_it_renders_the_templa
 
     assert version("chat", {}) != version("chat", {"enable_thinking": False})
     assert version("completions", {}) == version("completions", {"enable_thinking": False})
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({"backend": "openai", "endpoint": "chat"}, 3),
+        ({"backend": "openai", "endpoint": "completions"}, 1),
+        ({"backend": "transformers"}, 1),
+        ({"backend": "vllm"}, 1),
+    ],
+    ids=["chat", "completions", "transformers", "vllm"],
+)
+def test_only_a_chat_reads_the_conversation_again_for_each_question(settings: dict, times: int) -> None:
+    asked = [Question(name, f"Is it {name}?") for name in ("an apology", "an insult", "a poem")]
+    reply: list[Conversation] = [[{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "x" * 500}]]
+    graded = grader_settings(base_url="http://127.0.0.1:1/v1", model_name="judge", **settings)
+    prompt = compile_prompt(graded.prompt_template)
+    expected = times * len(prompt.conversation(reply[0])) + sum(len(prompt.question(one, 0)) for one in asked)
+    assert prompt_length(reply, asked, graded) == expected > times * 500

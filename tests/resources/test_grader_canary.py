@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from resources.asset_testing import fake_models
 from resources.cells import Cells
 from resources.models import GraderInUse
 from resources.progress import Progress
+from resources.progress_file import read_progress
 from resources.store import Store
 from resources.store.snapshot_content import PinnedModel
 from tests.rbr.grading.grader_settings import grader_settings
@@ -171,6 +173,22 @@ def test_a_process_asks_the_probes_of_a_grader_once(cells: Cells) -> None:
     with_model = replace(cells, models=fake_models(grader=model))
     with_model.grade({"b": REPLY["r"]}, {"b": [QUESTION]}, GraderInUse(None, settings, SERVED))
     assert model.probed == 2
+
+
+def test_the_progress_shows_a_wait_while_the_probes_are_asked_and_counts_no_probe(cells: Cells) -> None:
+    seen: list[tuple[int, int, str]] = []
+
+    class Waiting(HostedModel):
+        def grade(self, conversations: Any, questions: Any, on_progress: Any = None) -> Answers:
+            on_progress(0, "the server is away")
+            sleep(0.31)  # The progress file is written at most about three times a second.
+            on_progress(1, "the server is away")
+            seen.extend((job.done, job.total, job.note) for job in read_progress(cells.progress.directory))
+            return super().grade(conversations, questions, on_progress)
+
+    grade(cells, Waiting(0.5))
+    # The probes twice, then the reply.
+    assert seen[:2] == [(0, 1, "the server is away")] * 2
 
 
 def test_nothing_to_grade_asks_no_probe(cells: Cells) -> None:

@@ -157,7 +157,7 @@ def test_a_training_that_the_judge_has_stopped_goes_on_from_the_last_state_to_th
 
 
 def test_a_note_of_the_judge_is_reported_with_the_step_and_taken_back(job: GrpoJob, training: Training) -> None:
-    away = "the server is away, waiting since 40 s"
+    away = "the server has not answered for 40 s"
     training.run(job, Judge(note=away))
     assert [report for report in training.reports if report[1]] == [(step, away) for step in range(STEPS)]
     assert training.reports[-1] == (STEPS, "")

@@ -181,7 +181,9 @@ class Patience:
         self._is_polling = True
         try:
             while not self.is_over:
-                self._say(f"the server at {name} is away, waiting since {self.waited:.0f} s of {self.wait_s:.0f} s")
+                self._say(
+                    f"the server at {name} has not answered for {self.waited:.0f} s; waiting up to {self.wait_s:.0f} s"
+                )
                 await asyncio.sleep(min(self._pause, self.wait_s - self.waited + 0.001) if self.wait_s else 0)
                 self._pause = min(self.longest_pause, self._pause * 2)
                 if await is_up():

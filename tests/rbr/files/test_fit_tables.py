@@ -158,7 +158,7 @@ def test_replies_and_propositions_without_grades_do_not_pass_silently(tmp_path: 
     [
         ("t.csv", "", "the table has no rows"),
         ("t.csv", "name,value\n", "the table has no rows"),
-        ("t.csv", "name;value\na;1\n", "t.csv:1: the column `name` is missing"),
+        ("t.csv", "name|value\na|1\n", "t.csv:1: the column `name` is missing"),
         ("t.csv", "name,value,name\na,1,b\n", "t.csv:1: two columns have the name `name`"),
         ("t.csv", "Name,value\na,1\n", "Did you write Name?"),
         ("t.csv", 'name,value\n"a"b,1\n', "t.csv:2: not valid CSV"),

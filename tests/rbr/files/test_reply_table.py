@@ -1,5 +1,6 @@
 """Files of replies to grade: three formats, and every problem with its line."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,48 @@ def test_a_thought_is_no_part_of_a_reply(tmp_path: Path, name: str) -> None:
     assert [(reply.output.unclosed, reply.output.unopened) for reply in replies] == [
         (False, False), (False, False), (True, False), (False, True), (False, False)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_a_table_may_have_the_delimiter_of_any_spreadsheet(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "replies.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerows([["prompt", "reply", "category"], ["Hi, you; there.", "One,\ttwo; three.", "K-R"]])
+    (reply,) = read(path)
+    texts = [turn["content"] for turn in reply.conversation]
+    assert (texts, reply.category) == (["Hi, you; there.", "One,\ttwo; three."], "K-R")
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("Category", "category"),
+        ("CATEGORY", "category"),
+        ("categry", "category"),
+        ("responsetype", "response_type"),
+        ("Response Type", "response_type"),
+        ("ID", "id"),
+    ],
+)
+def test_a_misspelled_optional_column_is_named_once(tmp_path: Path, column: str, meant: str) -> None:
+    row = {"prompt": "Hi.", "reply": "Hello.", column: "x"}
+    with pytest.raises(InputError) as caught:
+        read(jsonl(tmp_path, row, {**row, "reply": "Bye."}))
+    (problem,) = caught.value.problems
+    assert str(problem).endswith(
+        f":1: unknown column `{column}` (in this row and 1 more)\n"
+        f"  Did you mean `{meant}`? Rename or remove the column."
+    )
+
+
+@pytest.mark.parametrize("column", ["note", "idx", "score", "model", "labels"])
+def test_any_other_column_is_ignored(tmp_path: Path, column: str) -> None:
+    assert len(read(jsonl(tmp_path, {"prompt": "Hi.", "reply": "Hello.", column: "x"}))) == 1
+
+
+def test_a_line_that_is_no_object_is_told_in_plain_words(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    path.write_text("nonsense\n")
+    with pytest.raises(InputError, match=r":1: not valid JSON: the line does not begin with \{"):
+        read(path)

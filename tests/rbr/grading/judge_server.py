@@ -197,3 +197,25 @@ class JudgeServer:
         grader = open_grader(ModelRef(path="served", revision=None), self.settings(**changes))
         assert isinstance(grader, OpenAIGrader)
         return grader
+
+
+def listing(model: str) -> Reply:
+    """What `GET /models` says of a server with the files of a model."""
+    return Reply(200, {"data": [{"id": "grader", "root": f"/models/{model}"}]})
+
+
+class SwappingServer(JudgeServer):
+    """A server that lists model `a` a number of times, and then model `b`."""
+
+    def __init__(self, rule: Rule, n_times: int) -> None:
+        self._n_left = n_times
+        super().__init__(rule, listing("a"))
+
+    @property
+    def models(self) -> Reply:
+        self._n_left -= 1
+        return listing("a" if self._n_left >= 0 else "b")
+
+    @models.setter
+    def models(self, reply: Reply) -> None:
+        """The listing depends on the number of times it was read."""

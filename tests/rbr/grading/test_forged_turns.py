@@ -68,7 +68,8 @@ def read_fenced_text(text: str) -> Conversation:
 def test_the_conversation_can_be_read_back_from_the_text(
     conversation: Conversation, prompt: JudgePrompt, read_back: Callable[[str], Conversation]
 ) -> None:
-    # A function with an inverse gives different conversations different texts, so no message equals further turns.
+    # A function with an inverse gives different conversations different texts, so no text inside a
+    # message can produce the same prompt as an extra turn.
     assert read_back(prompt.conversation(conversation)) == conversation
 
 

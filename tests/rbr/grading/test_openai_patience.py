@@ -104,7 +104,7 @@ def test_a_server_that_is_killed_and_started_again_in_the_middle_costs_waiting_o
     answers = server.grader(wait_s=20).grade(CONVERSATIONS, QUESTIONS, lambda done, note: notes.append(note))
     life.join()
     np.testing.assert_allclose(answers.p_yes, EXPECTED)
-    assert any(f"the server at http://127.0.0.1:{server.port}/v1 is away, waiting since" in note for note in notes)
+    assert any(f"the server at http://127.0.0.1:{server.port}/v1 has not answered for" in note for note in notes)
     assert notes[-1] == ""  # The note is gone once the server is back.
     # The work that was lost is sent again, and no more: nobody asks a dead address again and again.
     assert len(server.asked) < EXPECTED.size + 3 * 4
@@ -199,7 +199,7 @@ def test_a_server_that_never_starts_is_an_error_that_says_where_and_what_to_do(s
     with pytest.raises(InputError, match="no connection") as caught:
         server.grader(wait_s=0.3).grade(CONVERSATIONS, QUESTIONS, lambda done, note: notes.append(note))
     assert "grader.wait_s" in caught.value.hint and str(server.port) in str(caught.value)
-    assert "waiting since 0 s of 0 s" in notes[0]
+    assert "has not answered for 0 s; waiting up to 0 s" in notes[0]
 
 
 def test_without_patience_a_server_that_is_away_is_an_error_at_once(serve: Serve) -> None:
@@ -357,7 +357,7 @@ def test_an_error_of_the_caller_inside_an_event_loop_ends_the_waiting(serve: Ser
     async def caller() -> None:
         server.grader(wait_s=600).grade(CONVERSATIONS, QUESTIONS, give_up)
 
-    with pytest.raises(RuntimeError, match="is away"):
+    with pytest.raises(RuntimeError, match="has not answered"):
         asyncio.run(caller())
 
 

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rbr.errors import InputError
+from rbr.files.file_replacement import usual_mode
 from rbr.models.gguf_import import import_gguf
 from rbr.models.pretrained import open_model, open_tokenizer
 from rbr.profile import ModelRef
@@ -52,6 +53,20 @@ def test_the_imported_model_is_the_exported_one(original: ModelRef, file: Path, 
     assert written.architecture == "LlamaForCausalLM"
     assert written.tensor_types == {"F32": 20}
     assert written.warnings == ()
+
+
+def test_the_tokenizer_has_the_added_tokens_of_the_original_and_none_without_an_embedding(
+    original: ModelRef, file: Path, tmp_path: Path
+) -> None:
+    directory = import_gguf(file, tmp_path / "model").directory
+    imported, expected = (AutoTokenizer.from_pretrained(path) for path in (directory, original.path))
+    assert imported.get_added_vocab() == expected.get_added_vocab()
+    assert len(imported) == len(expected) <= AutoConfig.from_pretrained(directory).vocab_size
+
+
+def test_all_files_have_the_permissions_of_the_umask(file: Path, tmp_path: Path) -> None:
+    directory = import_gguf(file, tmp_path / "model").directory
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {usual_mode()}
 
 
 def test_nothing_in_the_directory_says_that_the_model_is_quantized(file: Path, tmp_path: Path) -> None:
@@ -99,6 +114,11 @@ def truncated(directory: Path, file: Path) -> Path:
     return directory / "half.gguf"
 
 
+def cut_in_the_tokens(directory: Path, file: Path) -> Path:
+    (directory / "short.gguf").write_bytes(file.read_bytes()[:1000])
+    return directory / "short.gguf"
+
+
 def only_the_first_bytes(directory: Path, file: Path) -> Path:
     (directory / "magic.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
     return directory / "magic.gguf"
@@ -121,8 +141,9 @@ def unknown_architecture(directory: Path, file: Path) -> Path:
         (a_directory, "the file cannot be read: Is a directory"),
         (a_text, "the file is not a GGUF file"),
         (empty, "the file is not a GGUF file"),
-        (truncated, "transformers cannot read the model"),
-        (only_the_first_bytes, "transformers cannot read the model"),
+        (truncated, "the file ends early"),
+        (cut_in_the_tokens, "the file ends early"),
+        (only_the_first_bytes, "the file ends early"),
         (unknown_architecture, "architecture talkative is not supported"),
     ],
 )

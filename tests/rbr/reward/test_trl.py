@@ -25,6 +25,7 @@ from rbr.profile import GraderSettings, ModelRef, load_profile
 from rbr.reward import RewardArtifact, RewardRules, RuleBasedReward
 from rbr.reward.trl import check_fitted_with
 from rbr.rulebook import Proposition, compile_rules
+from tests.rbr.grading.judge_server import SwappingServer, good_answer
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILE = load_profile(ROOT / "profiles" / "sandbox.yaml")
@@ -289,14 +290,14 @@ def test_what_the_grader_waits_for_is_passed_on_and_taken_back() -> None:
     class WaitingGrader(FakeGrader):
         def grade(self, conversations: Any, questions: Any, on_progress: OnProgress | None = None) -> Answers:
             assert on_progress is not None
-            on_progress(0, "the server is away, waiting since 40 s")
+            on_progress(0, "the server has not answered for 40 s")
             return super().grade(conversations, questions)
 
     notes: list[str] = []
     rewards(
         RuleBasedReward(FakeRewardModel(SCORES), ARTIFACT, WaitingGrader(GRADES), on_note=notes.append), ["answering"]
     )
-    assert notes == ["the server is away, waiting since 40 s", ""]
+    assert notes == ["the server has not answered for 40 s", ""]
 
 
 def test_a_missing_score_leaves_that_reply_without_reward() -> None:
@@ -518,6 +519,20 @@ def test_another_judge_at_the_same_server_is_rejected(
         settings = settings.model_copy(update={"base_url": url, **changes})
         with pytest.raises(InputError, match="the weights were fitted with another grader"):
             check_fitted_with(artifact, rm, None, settings)
+
+
+def test_a_server_that_changes_its_model_after_the_reward_was_opened_gives_no_reward(directory: Path) -> None:
+    server = SwappingServer(lambda request: good_answer(request.prompt), n_times=2)
+    settings = server.settings(few_shot=PROFILE.grader.few_shot)
+    fitted = RewardArtifact.load(directory).model_copy(update={"grader": identify_grader(None, settings)})
+    fitted.save(directory)
+    reward = open_reward(directory, grader=None, grader_settings=settings)
+    prompt: Conversation = [{"role": "user", "content": "Hi."}]
+    with pytest.raises(InputError, match="another model than at the start") as caught:
+        reward([prompt], [[{"role": "assistant", "content": "Hello."}]], category=["K-R"])
+    assert "Serve the old model again, or" in str(caught.value)
+    assert server.asked == []
+    server.kill()
 
 
 def test_the_error_for_a_directory_without_a_reward_says_how_to_create_one(tmp_path: Path) -> None:

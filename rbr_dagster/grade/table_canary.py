@@ -1,0 +1,83 @@
+"""The canary of a table of grades: the first answers to the fixed questions, in a file beside the table."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from rbr.errors import InputError, Location
+from rbr.files.file_replacement import whole_file
+from rbr.grading import Grader, OnProgress, Outcome
+from rbr.grading.answers import Answer
+from rbr.grading.canary import ProbeAnswers, check_model, has_canary
+from rbr.profile import GraderSettings
+
+CANARY_SUFFIX = ".canary.json"
+
+
+def check_table_canary(
+    table: Path, identity: str, settings: GraderSettings, grader: Grader, on_progress: OnProgress
+) -> None:
+    """Asks a grader behind a server the fixed questions, and compares the answers with those beside the table.
+
+    The first time, the answers are written to the file ``TABLE.canary.json``. The answers of a grader with another
+    identity are replaced. A grader in process has no canary.
+
+    Args:
+        table: The table of grades.
+        identity: Identity of the grader.
+        settings: Section `grader` of the profile.
+        grader: The grader to ask.
+        on_progress: See `rbr.grading.OnProgress`.
+
+    Raises:
+        InputError: The model behind the server has changed, some questions got no answer, or the file cannot be used.
+            The file is not changed then.
+    """
+    if not has_canary(settings):
+        return
+    path = table.with_name(table.name + CANARY_SUFFIX)
+    stored = _read(path) if path.exists() else {}
+    if stored.get("grader") != identity:
+        stored = {"grader": identity, "asked_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    first, again = _answers(stored, "first"), _answers(stored, "again")
+    checked = check_model(grader, settings, first, again, since=stored["asked_at"], on_progress=on_progress)
+    if checked.new:
+        stored |= {
+            "first": _as_json({**first, **checked.new}),
+            "again": _as_json({**again, **checked.again}),
+        }
+        with whole_file(path) as stream:
+            stream.write(f"{json.dumps(stored, indent=2)}\n".encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        assert {"grader", "asked_at"} <= stored.keys()
+        for name in ("first", "again"):
+            _answers(stored, name)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        what = "the file does not contain the canary's answers that `rbr grade` has written"
+        hint = "Delete the file. Then it is not known whether the model changed since the table was written."
+        raise InputError(what, where=Location(str(path)), hint=hint) from error
+    return dict(stored)
+
+
+def _answers(stored: Mapping[str, Any], name: str) -> dict[str, Answer]:
+    return {
+        probe: Answer(Outcome(answer["outcome"]), nan if answer["p_yes"] is None else float(answer["p_yes"]))
+        for probe, answer in stored.get(name, {}).items()
+    }
+
+
+def _as_json(answers: ProbeAnswers) -> dict[str, dict[str, Any]]:
+    return {
+        probe: {
+            "outcome": answer.outcome.value,
+            "p_yes": answer.p_yes if answer.outcome == Outcome.ANSWERED else None,
+        }
+        for probe, answer in answers.items()
+    }

@@ -1,0 +1,154 @@
+"""`rbr grade` with a grader behind a server: whose answers a table holds, and what an interruption costs."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rbr.errors import InputError
+from rbr.grading.canary import CONVERSATIONS
+from rbr.profile import load_profile
+from rbr.rulebook import load_rulebook
+from rbr_dagster.grade.graded_file import GradedFile, grade_file
+from tests.rbr.grading.judge_server import (
+    JudgeServer,
+    Reply,
+    Request,
+    SwappingServer,
+    answer,
+    listing,
+    p_yes_of,
+    probabilities,
+)
+from tests.rbr_dagster.edited_pipeline import ROOT
+
+PROBE_REPLIES = [conversation[-1]["content"] for conversation in CONVERSATIONS]
+
+
+def is_canary(request: Request) -> bool:
+    return any(reply in request.prompt for reply in PROBE_REPLIES)
+
+
+@dataclass
+class Judge:
+    """A server that gives the grades of a model, or the opposite grades. It counts the questions about replies."""
+
+    is_opposite: bool = False
+    asked: list[str] = field(default_factory=list)
+    probed: list[str] = field(default_factory=list)
+    server: JudgeServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.server = JudgeServer(self.reply_to, listing("a"))
+
+    def reply_to(self, request: Request) -> Reply:
+        if not request.is_probe:
+            (self.probed if is_canary(request) else self.asked).append(request.prompt)
+        p_yes = p_yes_of(request.prompt)
+        return answer(probabilities(1 - p_yes if self.is_opposite else p_yes))
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
+    monkeypatch.chdir(ROOT)
+    judge = Judge()
+    yield judge
+    judge.server.kill()
+
+
+def replies(tmp_path: Path, count: int) -> Path:
+    rows = [{"id": f"r{n}", "prompt": "Hi.", "reply": f"reply number {n}"} for n in range(count)]
+    path = tmp_path / "replies.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def grade(judge: Judge, file: Path, table: Path, max_concurrency: int = 1) -> GradedFile:
+    profile = load_profile("profiles/sandbox.yaml")
+    settings = judge.server.settings(max_concurrency=max_concurrency, wait_s=3.0)
+    changed = profile.model_copy(update={"grader": settings})
+    return grade_file(file, table, changed, load_rulebook("rulebook"), ["apology"])
+
+
+def test_a_server_that_changes_its_model_before_the_first_question_writes_nothing(judge: Judge, tmp_path: Path) -> None:
+    judge.server.kill()
+    judge.server = SwappingServer(judge.reply_to, n_times=1)
+    with pytest.raises(InputError, match="another model than at the start") as caught:
+        grade(judge, replies(tmp_path, 3), tmp_path / "t.csv")
+    assert "Serve the old model again, or" in str(caught.value)
+    assert judge.asked == [] and not (tmp_path / "t.csv").exists()
+
+
+def test_a_server_that_comes_back_with_another_model_is_asked_nothing_more(judge: Judge, tmp_path: Path) -> None:
+    server = judge.server
+
+    def swap(request: Request) -> Reply:
+        reply = judge.reply_to(request)
+        if len(judge.asked) != 4 or server.models == listing("b"):
+            return reply
+        server.models = listing("b")
+
+        def restart() -> None:
+            server.kill()
+            server.start_again()
+
+        threading.Thread(target=restart).start()
+        return Reply(503, "loading", delay_s=0.5)
+
+    server.rule = swap
+    graded = grade(judge, replies(tmp_path, 30), tmp_path / "t.csv")
+    assert graded.stopped is not None and "another model" in str(graded.stopped)
+    assert len(set(judge.asked)) == 4
+    assert pl.read_csv(tmp_path / "t.csv").height == 3
+
+
+def test_the_first_call_writes_the_canary_beside_the_table_and_a_later_call_asks_it_once(
+    judge: Judge, tmp_path: Path
+) -> None:
+    table = tmp_path / "t.csv"
+    grade(judge, replies(tmp_path, 2), table)
+    canary = tmp_path / "t.csv.canary.json"
+    first = canary.read_text()
+    assert len(judge.probed) == 80 and len(json.loads(first)["first"]) == 40
+    # With nothing to ask, the canary is not asked either.
+    grade(judge, replies(tmp_path, 2), table)
+    assert len(judge.probed) == 80
+    grade(judge, replies(tmp_path, 3), table)
+    assert len(judge.probed) == 120 and canary.read_text() == first
+
+
+def test_a_table_is_not_continued_by_a_model_that_only_its_answers_give_away(judge: Judge, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    grade(judge, replies(tmp_path, 2), table)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("t.csv*")}
+    judge.is_opposite, judge.asked = True, []
+    with pytest.raises(InputError, match="the model behind the name 'grader' has changed"):
+        grade(judge, replies(tmp_path, 3), table)
+    assert judge.asked == []
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("t.csv*")} == before
+
+
+def test_a_canary_file_that_was_edited_is_named(judge: Judge, tmp_path: Path) -> None:
+    canary = tmp_path / "t.csv.canary.json"
+    canary.write_text('{"grader": "x"}')
+    with pytest.raises(InputError, match=r"t\.csv\.canary\.json: the file does not contain the canary's answers"):
+        grade(judge, replies(tmp_path, 2), tmp_path / "t.csv")
+    assert canary.read_text() == '{"grader": "x"}'
+
+
+def test_an_interruption_loses_at_most_eight_rounds_of_questions(judge: Judge, tmp_path: Path) -> None:
+    def interrupt(request: Request) -> Reply:
+        reply = judge.reply_to(request)
+        if len(judge.asked) == 20:
+            signal.raise_signal(signal.SIGINT)
+        return reply
+
+    judge.server.rule = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        grade(judge, replies(tmp_path, 40), tmp_path / "t.csv", max_concurrency=2)
+    assert pl.read_csv(tmp_path / "t.csv").height == 16
