@@ -142,9 +142,11 @@ def test_a_canary_file_that_was_edited_is_named(judge: Judge, tmp_path: Path) ->
 
 
 def test_an_interruption_loses_at_most_eight_rounds_of_questions(judge: Judge, tmp_path: Path) -> None:
+    once = threading.Lock()
+
     def interrupt(request: Request) -> Reply:
         reply = judge.reply_to(request)
-        if len(judge.asked) == 20:
+        if len(judge.asked) >= 20 and once.acquire(blocking=False):
             signal.raise_signal(signal.SIGINT)
         return reply
 
