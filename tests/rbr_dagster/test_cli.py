@@ -177,7 +177,7 @@ def test_a_run_names_the_report_only_if_there_is_one(tmp_path: Path) -> None:
     run = ("run", "--profile", "tiny", "--only", "rulebook/behavior")
     first = rbr(*run, home=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "1 assets made" in first.stdout
+    assert "1 asset made" in first.stdout
     assert "Report" not in first.stdout
     report = tmp_path / "reports" / "safety_report.html"
     report.parent.mkdir(exist_ok=True)

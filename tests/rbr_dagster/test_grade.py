@@ -178,7 +178,7 @@ def test_what_a_grader_behind_a_server_has_to_say_is_among_the_last_lines(grade,
 
     grader = Telling()
     lines = list(notes(grade(file, tmp_path / "t.csv", grader)))
-    assert f"{2 * grader.calls} control tokens that the conversations spell out were neutralized." in lines
+    assert f"{2 * grader.calls} control tokens that the conversations spell out: neutralized for the server." in lines
     assert lines.count("It may ignore the name.") == 1
     assert list(notes(grade(file, tmp_path / "other.csv", ScriptedGrader()))) == []
 
@@ -330,11 +330,11 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     ("other", "status", "words"),
     [
         (good_answer("yes"), 0, []),
-        (answer({"The": 0.9}), 1, ["1 of 2 questions have no grade:", "1 unreadable", "likeliest tokens: 'The' 0.900"]),
+        (answer({"The": 0.9}), 1, ["1 of 2 questions has no grade:", "1 unreadable", "likeliest tokens: 'The' 0.900"]),
         (
             error(400, "The response was filtered", code="content_filter"),
             1,
-            ["1 of 2 questions have no grade:", "1 refused", "The response was filtered"],
+            ["1 of 2 questions has no grade:", "1 refused", "The response was filtered"],
         ),
     ],
     ids=["all answered", "one unreadable", "one refused"],
@@ -356,7 +356,7 @@ def test_missing_answers_end_with_status_1_and_their_reasons(
     server.kill()
     assert process.returncode == status, process.stderr
     assert all(word in process.stderr for word in words), process.stderr
-    assert f"{table}: {2 - status} grades of 2 replies" in process.stdout
+    assert f"{table}: 2 replies, {2 - status} grade" in process.stdout
     assert pl.read_csv(table).height == 2
 
 
