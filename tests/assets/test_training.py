@@ -1,7 +1,7 @@
 """Checkpoints are trained once per set of inputs, found again, and depend only on what they read."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from resources.checkpoints import read_checkpoint
 from resources.tracking import Tracking
 from resources.trainer import Trainer
 from tests.assets.project import ROOT, Project, TrainingWanted, as_messages, check, name_of, user, version
-from tests.rbr.grading.judge_server import JudgeServer, answer, probabilities
+from tests.rbr.grading.judge_server import JudgeServer, Reply, answer, good_answer, probabilities
 
 SANDBOX = load_profile(ROOT / "profiles" / "sandbox.yaml")
 POLICY = ROOT / "rbr_sandbox" / "models" / "policy"
@@ -369,30 +369,42 @@ MOVED: dict[str, tuple[Callable[[Project], Any], set[str]]] = {
 }  # fmt: skip
 
 
-def _serve(project: Project, **served: str) -> None:
-    """Puts the grader behind a server that says this about its model."""
+ON_REFUSAL = _edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, on_refusal: mask,", "profile/rl")
+
+
+@pytest.fixture
+def judge() -> Iterator[JudgeServer]:
+    server = JudgeServer(lambda request: good_answer(request.prompt))
+    yield server
+    server.kill()
+
+
+def _serve(project: Project, judge: JudgeServer, root: str) -> None:
+    """Puts the grader behind a server that lists a model with this root."""
+    served = {"id": "judge", "root": root}
+    judge.models = Reply(200, {"data": [served]})
     settings = {**project.store.snapshot("profile/grader"), "backend": "openai"}
-    settings |= {"base_url": "http://127.0.0.1:9/v1", "model_name": "judge"}
+    settings |= {"base_url": f"http://127.0.0.1:{judge.port}/v1", "model_name": "judge"}
     project.store.save_snapshot("profile/grader", settings, content_hash(settings))
-    model = {**dict.fromkeys([*ModelRef.model_fields, "fingerprint"]), "served": {"id": "judge", **served}}
+    model = {**dict.fromkeys([*ModelRef.model_fields, "fingerprint"]), "served": served}
     project.store.save_snapshot("models/grader", model, content_hash(model))
 
 
 @pytest.mark.parametrize(
     ("edit", "moved"),
     [
-        (_edit(PROFILE, "rl: {steps: 1,", "rl: {steps: 1, on_refusal: mask,", "profile/rl"), {"rbr"}),
-        (lambda project: _serve(project, root="/models/b"), {"rbr"}),
-        (lambda project: _serve(project, root="/models/a"), set()),
+        (lambda project, judge: ON_REFUSAL(project), {"rbr"}),
+        (lambda project, judge: _serve(project, judge, root="/models/b"), {"rbr"}),
+        (lambda project, judge: _serve(project, judge, root="/models/a"), set()),
     ],
     ids=["refusals", "another model behind the same name", "the same model"],
 )
 def test_a_judge_on_a_server_counts_by_what_it_serves_and_by_what_becomes_of_its_refusals(
-    edit: Callable[[Project], None], moved: set[str], tuned: Project
+    edit: Callable[[Project, JudgeServer], None], moved: set[str], tuned: Project, judge: JudgeServer
 ) -> None:
-    _serve(tuned, root="/models/a")
+    _serve(tuned, judge, root="/models/a")
     before = checkpoint_paths(tuned)
-    edit(tuned)
+    edit(tuned, judge)
     after = checkpoint_paths(tuned)
     assert {variant for variant in after if after[variant] != before[variant]} == moved
 

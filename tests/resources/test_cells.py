@@ -636,7 +636,9 @@ def test_servers_that_say_only_a_name_are_told_apart_by_their_address() -> None:
         pytest.param({"model.safetensors": b"other weights"}, True, id="weights"),
         pytest.param({"config.json": b'{"hidden_size": 8}'}, True, id="configuration"),
         pytest.param({"tokenizer.json": b'{"added_tokens": [{"content": "word"}]}'}, True, id="an added word"),
-        pytest.param({"tokenizer.json": b'{"added_tokens": [{"content": "~~END~~", "special": true}]}'}, False, id="added token"),
+        pytest.param(
+            {"tokenizer.json": b'{"added_tokens": [{"content": "~~END~~", "special": true}]}'}, False, id="added token"
+        ),
     ],
 )
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
