@@ -4,7 +4,13 @@ import dagster as dg
 import polars as pl
 
 from assets.agreement import accepted_propositions
-from assets.missing_answers import MAX_UNSCORED, answer_counts, check_candidate_classes, check_candidate_scores
+from assets.missing_answers import (
+    MAX_UNSCORED,
+    answer_counts,
+    answer_masses,
+    check_candidate_classes,
+    check_candidate_scores,
+)
 from assets.prompts import prompt_counts, training_prompts
 from rbr.classes.classification import most_probable_classes
 from rbr.comparisons.prompt_sampling import choose_per_response_type
@@ -75,7 +81,9 @@ def proposition_grades(store: Store, models: Models, progress: Progress) -> dg.M
     conversations = judged_conversations(replies, messages_by_prompt(store.read("training_prompts")))
     cells = Cells(store, models, progress, "proposition_grades")
     grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
-    return save_table(store, "proposition_grades", grades, metadata={**answer_counts(grades), **cells.work})
+    return save_table(
+        store, "proposition_grades", grades, metadata={**answer_counts(grades), **answer_masses(grades), **cells.work}
+    )
 
 
 @dg.asset(

@@ -5,7 +5,7 @@ import polars as pl
 
 from assets.agreement import accepted_propositions
 from assets.evaluation_checks import MAX_ILLOGICAL, check_classes, check_logic, check_oracle, with_refusals
-from assets.missing_answers import answer_counts
+from assets.missing_answers import answer_counts, answer_masses
 from assets.prompts import test_prompts
 from assets.training import rl_checkpoints
 from rbr.classes.classification import thresholded_classes
@@ -91,7 +91,9 @@ def evaluation_grades(store: Store, models: Models, progress: Progress) -> dg.Ma
     grades = cells.grade(conversations, applicable_questions(store, replies), grader_in_use(store))
     variants = replies.select("variant", "completion_id")
     rows = variants.join(grades, on="completion_id", how="inner", maintain_order="left")
-    return save_table(store, "evaluation_grades", rows, metadata={**answer_counts(rows), **cells.work})
+    return save_table(
+        store, "evaluation_grades", rows, metadata={**answer_counts(rows), **answer_masses(rows), **cells.work}
+    )
 
 
 @dg.asset(

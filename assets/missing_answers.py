@@ -11,22 +11,28 @@ MAX_UNSCORED = 0.1
 """Largest share of candidates without a score of the reward model."""
 
 
-def answer_counts(grades: pl.DataFrame) -> dict[str, int | float]:
+def answer_counts(grades: pl.DataFrame) -> dict[str, int]:
     """Returns the number of answers, and how many of them are unreadable or refused, for the page of an asset.
 
-    The page also shows the smallest and the mean P(yes) + P(no), if a probability was seen at all.
-
     Args:
-        grades: Columns outcome and mass; one row per question about a reply.
+        grades: Column outcome; one row per question about a reply.
     """
     counts = dict(grades["outcome"].value_counts().iter_rows())
-    masses = {"smallest P(yes) + P(no)": grades["mass"].min(), "mean P(yes) + P(no)": grades["mass"].mean()}
     return {
-        **{name: mass for name, mass in masses.items() if isinstance(mass, float)},
         "answers": grades.height,
         "unreadable answers": counts.get("unreadable", 0),
         "refused answers": counts.get("refused", 0),
     }
+
+
+def answer_masses(grades: pl.DataFrame) -> dict[str, float]:
+    """Returns the smallest and the mean P(yes) + P(no), for the page of an asset; empty if no probability was seen.
+
+    Args:
+        grades: Column mass; one row per question about a reply.
+    """
+    masses = {"smallest P(yes) + P(no)": grades["mass"].min(), "mean P(yes) + P(no)": grades["mass"].mean()}
+    return {name: mass for name, mass in masses.items() if isinstance(mass, float)}
 
 
 def missing_by_proposition(grades: pl.DataFrame) -> str:

@@ -153,6 +153,11 @@ class CheckedModel:
         noise: Difference between the two answers of the first time.
         drift: Difference to the first time; None if this is the first time.
         since: When the first answers were given.
+
+    Example:
+        >>> still = Difference(n=40, n_changed=0, largest=0.0, mean=0.0)
+        >>> CheckedModel({}, {}, n_readable=40, n_probes=40, noise=still, drift=still, since="2026-11-01").words
+        '40 of 40 readable, noise 0.0000, moved 0.0000 since 2026-11-01'
     """
 
     new: ProbeAnswers

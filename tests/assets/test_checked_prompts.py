@@ -10,7 +10,7 @@ import pytest
 
 from assets.prompts import checked_prompts
 from rbr.errors import InputError
-from rbr.profile import load_profile
+from rbr.profile import ModelRef, load_profile
 from resources.prompt_readers import prompt_readers
 from tests.assets.project import ROOT, Project, check, name_of, user, version
 from tests.rbr.models.test_checked_prompts import STRICT
@@ -226,7 +226,8 @@ def test_the_shared_inputs_are_read_and_their_problems_found(file: str, n_proble
 
 
 def test_a_model_that_cannot_be_found_is_named(project: Project, tmp_path: Path) -> None:
-    content = {"path": str(tmp_path / "nowhere"), "revision": None, "chat_template_kwargs": {}, "fingerprint": "0"}
+    ref = ModelRef(path=str(tmp_path / "nowhere"), revision=None)
+    content = {**ref.model_dump(), "fingerprint": "0"}
     project.store.save_snapshot("models/policy", content, "0")
     with pytest.raises(InputError, match="nowhere: the directory does not exist"):
         project.make(checked_prompts)

@@ -42,7 +42,7 @@ def write_grades(project: Project, p_yes: dict[str, float]) -> None:
     gold, grader = read_gold_labels(store), grader_in_use(store)
     wanted = (
         read_grades(store, gold.questions, grader)
-        .drop("p_yes", "outcome")
+        .select("completion_id", "proposition")
         .join(gold.labels, on=["completion_id", "proposition"], how="left")
     )
     hashes = {q.name: question_hash(q, grader.settings.few_shot) for group in gold.questions.values() for q in group}

@@ -87,10 +87,11 @@ def test_names_and_problems_of_a_plan_are_printed_as_they_are() -> None:
     plan = Plan(
         problems=[PlannedProblem("a", "check", stops=True, certain=True, text=WORDS)],
         changes=[SourceChange("profile/grader", [WORDS])],
+        unchecked=(),
         assets=[PlannedAsset(dg.AssetKey("b"), ("data [y] changed",), True, 1, True, cells=3)],
         cells_missing={},
         cells_expected={},
-        estimate=CostEstimate(0, None, None, None, 0, 0),
+        estimate=CostEstimate(0, None, 0, None, None, 0, 0),
     )
     text = printed(plan_as_text(plan))
     assert f"  a  {WORDS} (stops the run)" in text

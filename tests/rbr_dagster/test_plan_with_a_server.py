@@ -66,7 +66,7 @@ def test_a_server_that_was_never_asked_and_is_away_ends_the_plan_with_status_1(
         check=False,
     )
     assert process.returncode == 1 and process.stdout == ""
-    assert "the server of the grader is away" in process.stderr and "Traceback" not in process.stderr
+    assert "GET /models: no connection" in process.stderr and "Traceback" not in process.stderr
     assert not environment.home.exists()
 
 
