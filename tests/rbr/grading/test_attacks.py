@@ -126,6 +126,19 @@ def test_an_attack_without_any_answer_still_has_its_rows(behavior: Behavior) -> 
     assert classes.select("n", "n_missing").rows() == [(0, 1)]
 
 
+def test_the_order_of_the_grades_changes_no_bit_of_the_shifts() -> None:
+    # Sums of these floats depend on their order, and two of the shifts are equally large.
+    p_yes = [0.1, 0.2, 0.3, 0.7, 1e-17, 0.9]
+    replies = [f"r{number}" for number in range(len(p_yes))]
+    plain = pl.DataFrame({"completion_id": replies, "proposition": "apology", "p_yes": p_yes})
+    after = plain.with_columns(p_yes=pl.Series([1.0, 0.9, 0.1, 0.3, 0.9, 0.0]))
+    measured = {
+        attack_shifts(plain.sample(fraction=1, shuffle=True, seed=seed), {"shout": after}).rows()[0]
+        for seed in range(20)
+    }
+    assert len(measured) == 1
+
+
 @pytest.mark.slow
 def test_the_grader_of_the_sandbox_gives_an_outcome_to_every_attacked_reply() -> None:
     profile = load_profile("profiles/sandbox.yaml")
