@@ -196,8 +196,8 @@ def attack_shifts(plain: pl.DataFrame, attacked: Mapping[str, pl.DataFrame]) -> 
     shifts = []
     for attack, grades in attacked.items():
         joined = plain.join(grades, on=["completion_id", "proposition"], how="left", suffix="_after")
-        # The order within a proposition matters: a sum of floats depends on it, and so does which of two equal shifts is
-        # the largest.
+        # The order within a proposition matters: a sum of floats depends on it, and so does which of two equally large
+        # shifts is the largest.
         joined = joined.with_columns(shift=pl.col("p_yes_after") - pl.col("p_yes")).sort("proposition", "completion_id")
         for (proposition,), rows in joined.group_by("proposition", maintain_order=True):
             moved = rows["shift"].drop_nulls()
