@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.agreement import accepted_propositions
+from assets.agreement import accepted_propositions, grader_agreement
 from rbr.grading import Question
 from rbr.grading.attacks import MAX_BETTER
 from rbr.rulebook import Behavior, ContentPolicy
@@ -36,7 +36,14 @@ _GRADES = [
 ]
 
 
-@dg.asset(group_name="agreement", code_version="1", tags=GRADING_TAGS, deps=_GRADES)
+@dg.asset(
+    group_name="agreement",
+    code_version="1",
+    tags=GRADING_TAGS,
+    # Both assets grade the gold replies as they are. Side by side, it would be up to chance which of them makes these
+    # cells, in which batch: the last digits of P(yes) depend on the batch.
+    deps=[grader_agreement, *_GRADES],
+)
 def grader_attacks(store: Store, models: Models, progress: Progress) -> dg.MaterializeResult:
     """How far attacks inside a reply move P(yes), on a few gold replies.
 
