@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from assets.missing_answers import answer_counts
+from assets.missing_answers import answer_counts, answer_masses
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_the_page_of_a_stage_shows_the_mass_beside_the_missing_answers(
     outcomes = ["answered", "unreadable", "refused"]
     grades = pl.DataFrame({"outcome": outcomes, "mass": masses}, schema={"outcome": pl.String, "mass": pl.Float64})
     counts = {"answers": 3, "unreadable answers": 1, "refused answers": 1}
-    assert answer_counts(grades) == {**counts, **shown}
+    assert (answer_counts(grades), answer_masses(grades)) == (counts, shown)
