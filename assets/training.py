@@ -72,20 +72,19 @@ def _rl_asset(variant: str, description: str, more_deps: list) -> dg.AssetsDefin
     ) -> dg.MaterializeResult:
         recipe = rl_recipe(variant, store, artifacts, progress)
 
-        canary: dict[str, str] = {}
-
-        def check_grader() -> None:
+        def check_grader() -> dict[str, str]:
             # The baselines use no grader, so they may not depend on it.
-            if variant == "rbr" and has_canary((grader := grader_in_use(store)).settings):
-                # A bar of its own: the trainer process writes that of the asset.
-                with progress.bar(f"grader of {key.to_user_string()}", len(CONVERSATIONS), "test replies") as bar:
-                    report = check_canary(store, grader, models.open_grader(grader), bar.update)
-                canary.update({CANARY: report} if report else {})
+            if variant != "rbr" or not has_canary((grader := grader_in_use(store)).settings):
+                return {}
+            # A bar of its own: the trainer process writes that of the asset.
+            with progress.bar(f"grader of {key.to_user_string()}", len(CONVERSATIONS), "test replies") as bar:
+                report = check_canary(store, grader, models.open_grader(grader), bar.update)
+            return {CANARY: report} if report else {}
 
         result = CheckpointMaker(store, artifacts, trainer, tracking).make(context, recipe, check_grader)
         return dg.MaterializeResult(
             data_version=result.data_version,
-            metadata={**(result.metadata or {}), **canary},
+            metadata=result.metadata,
             check_results=[_reward_check(store, artifacts, recipe)],
         )
 

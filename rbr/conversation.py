@@ -112,7 +112,7 @@ def split_of(prompt_id: str, test_fraction: float) -> Split:
 def well_formed(text: str) -> str:
     """Returns a text with U+FFFD in place of each half of a surrogate pair.
 
-    JSON can contain such a half. It is no character, and tokenizers and servers refuse it.
+    JSON can contain such a half. It is not a character, so tokenizers and servers refuse it.
 
     Example:
         >>> ascii(well_formed("Sure.\\ud800"))

@@ -48,8 +48,11 @@ def _tag(word: str, left: str, right: str, closing_text: str, *, name: str = "")
 _HEADER = r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*"
 _MESSAGE = r"(?:[^<]|<\|constrain\|>){0,200}<\|message\|>"
 
+TAG_WORDS = ("think", "thinking", "thought", "reasoning", "analysis")
+"""Words of the marks in angle brackets."""
+
 MARKS = (
-    *(_tag(word, r"<\|?", r"\|?>", f"</{word}>") for word in ("think", "thinking", "thought", "reasoning", "analysis")),
+    *(_tag(word, r"<\|?", r"\|?>", f"</{word}>") for word in TAG_WORDS),
     _tag("think", r"\[", r"\]", "[/THINK]"),
     _tag("think", "◁", "▷", "◁/think▷"),
     _tag("think", "<", ">", "</seed:think>", name=r"seed\s*:\s*think"),

@@ -126,14 +126,15 @@ class CheckpointMaker:
         self,
         context: dg.AssetExecutionContext,
         recipe: CheckpointRecipe,
-        before_training: Callable[[], None] = lambda: None,
+        before_training: Callable[[], Mapping[str, str]] = dict,
     ) -> dg.MaterializeResult:
         """Trains the checkpoint of a recipe unless it exists, and makes it the current one of its variant.
 
         Args:
             context: Context of the asset.
             recipe: What the checkpoint is trained from.
-            before_training: Called before the training starts, and not at all if the checkpoint exists.
+            before_training: Called before the training starts, and not at all if the checkpoint exists. It returns
+                metadata for the page of the asset.
 
         Returns:
             The result of the asset. Its data version is a hash of the inputs and the weights.
@@ -143,9 +144,9 @@ class CheckpointMaker:
         """
         name = recipe.name
         directory = self.artifacts.checkpoint(recipe.variant, name)
-        work: dict[str, bool | float] = {TRAINED: not directory.is_dir()}
+        work: dict[str, bool | float | str] = {TRAINED: not directory.is_dir()}
         if work[TRAINED]:
-            before_training()
+            work |= before_training()
             job_directory = self.artifacts.training(recipe.variant, name)
             job_directory.mkdir(parents=True, exist_ok=True)
             files = TrainingFiles(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from rbr.comparisons.completion_ids import sampling_key
-from rbr.grading.identity import grader_fingerprint, grader_identity
+from rbr.grading.identity import grader_fingerprint, grader_identity, model_behind
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import EvaluationSettings, GraderSettings, ModelRef, SynthesisSettings
 from resources.store import Store
@@ -133,11 +133,7 @@ def grader_of_profile(ref: ModelRef | None, settings: GraderSettings) -> GraderI
         ServerAway: The server stays away.
     """
     model = None if ref is None else PinnedModel(ref, grader_fingerprint(ref, settings))
-    if settings.backend != "openai":
-        return GraderInUse(model, settings)
-    from rbr.grading.server.served_models import require_served_model
-
-    return GraderInUse(model, settings, require_served_model(settings, settings.wait_s))
+    return GraderInUse(model, settings, model_behind(settings, settings.wait_s))
 
 
 class Models(dg.ConfigurableResource):

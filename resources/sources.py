@@ -23,7 +23,7 @@ from rbr.files.misspelled_labels import misspelled_labels
 from rbr.files.profile_document import ProfileDocument, read_profile_document
 from rbr.files.schema_errors import sorted_by_line
 from rbr.grading import JudgePrompt
-from rbr.grading.identity import grader_fingerprint
+from rbr.grading.identity import grader_fingerprint, model_behind
 from rbr.hashing import content_hash
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef, Profile, parse_profile
@@ -301,11 +301,7 @@ def _grader(ref: ModelRef | None, settings: GraderSettings, on_wait: Callable[[s
     local: dict[str, Any] = dict.fromkeys([*ModelRef.model_fields, "fingerprint"])
     if ref is not None:
         local = {**ref.model_dump(mode="json"), "fingerprint": grader_fingerprint(ref, settings)}
-    if settings.backend != "openai":
-        return {**local, "served": None}
-    from rbr.grading.server.served_models import require_served_model
-
-    return {**local, "served": require_served_model(settings, settings.wait_s if on_wait else 0.0, on_wait)}
+    return {**local, "served": model_behind(settings, settings.wait_s if on_wait else 0.0, on_wait)}
 
 
 def _pinned(ref: ModelRef) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Stored grades, the fitted reward, trainings and evaluations carry the same identity, so none of them mixes two graders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rbr.hashing import content_hash
@@ -139,7 +139,9 @@ def identify_grader(
     return grader_identity(settings, fingerprint, model_behind(settings, wait_s) if served is None else served)
 
 
-def model_behind(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, Any] | None:
+def model_behind(
+    settings: "GraderSettings", wait_s: float = 0.0, on_wait: Callable[[str], None] | None = None
+) -> dict[str, Any] | None:
     """Returns what a server says about its model; None if the grader runs in process.
 
     A caller that opens the grader gives the result to both `identify_grader` and `rbr.grading.open_grader`. Then the
@@ -148,6 +150,7 @@ def model_behind(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, A
     Args:
         settings: Section `grader` of a profile.
         wait_s: How long to wait for a server that is away, in seconds.
+        on_wait: Called with a note for the progress line before each pause; None logs the note.
 
     Raises:
         InputError: The server is away, or its address is missing or malformed.
@@ -162,7 +165,7 @@ def model_behind(settings: "GraderSettings", wait_s: float = 0.0) -> dict[str, A
     # Only a grader behind a server needs the client, which takes a tenth of a second to import.
     from rbr.grading.server.served_models import require_served_model
 
-    return require_served_model(settings, wait_s)
+    return require_served_model(settings, wait_s, on_wait)
 
 
 def _describes_the_model(served: Mapping[str, Any] | None) -> bool:

@@ -98,6 +98,41 @@ def length_batches(config: Any, lengths: Sequence[int], size: int, new_tokens: i
     return batches
 
 
+def trial_tolerance(model: Any) -> float:
+    """Returns how far equal values may lie apart, absolute or relative: 1e-4 in fp32, 0.05 in another type.
+
+    Args:
+        model: A model of transformers.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> trial_tolerance(SimpleNamespace(dtype="torch.float32"))
+        0.0001
+    """
+    return 1e-4 if str(model.dtype) == "torch.float32" else 0.05
+
+
+def exact_batch_size(
+    batch_size: int, model: Any, tokenizer: Any, run: Callable[[list[list[int]]], NDArray[np.float64]]
+) -> int:
+    """Returns the number of sequences that may run together: 1 if the model reads the padding.
+
+    Args:
+        batch_size: The wanted number.
+        model: The model.
+        tokenizer: The model's tokenizer.
+        run: As for `padding_is_exact`. It is called for a trial, unless only one sequence is wanted.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> exact_batch_size(1, SimpleNamespace(dtype="torch.float32"), tokenizer=None, run=len)
+        1
+    """
+    if batch_size == 1 or padding_is_exact(run, tokenizer, trial_tolerance(model)):
+        return batch_size
+    return 1
+
+
 def padding_is_exact(run: Callable[[list[list[int]]], NDArray[np.float64]], tokenizer: Any, tolerance: float) -> bool:
     """Returns whether a model gives two sequences of different length the same values together as alone.
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
-from rbr.models.length_batches import length_batches, padding_is_exact
+from rbr.models.length_batches import exact_batch_size, length_batches
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 from rbr.models.reply_text import ReplyReader
 
@@ -76,8 +76,7 @@ class Policy:
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
         self._limit = context_length(self._model, self._tokenizer)
-        tolerance = 1e-4 if self._model.dtype == torch.float32 else 0.05
-        self._batch_size = batch_size if padding_is_exact(self._first_probabilities, self._tokenizer, tolerance) else 1
+        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._first_probabilities)
 
     def sample(
         self,

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from rbr.conversation import Conversation
 from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
-from rbr.models.length_batches import length_batches, padding_is_exact
+from rbr.models.length_batches import exact_batch_size, length_batches
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class RewardModel:
             )
         self._chat_template_kwargs = ref.chat_template_kwargs
         self._limit = context_length(self._model, self._tokenizer)
-        tolerance = 1e-4 if self._model.dtype == torch.float32 else 0.05
-        self._batch_size = batch_size if padding_is_exact(self._forward, self._tokenizer, tolerance) else 1
+        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._forward)
 
     def score(
         self,

@@ -17,7 +17,7 @@ import torch
 
 from rbr.grading.in_process.packed_attention import packed
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
-from rbr.models.length_batches import length_batches, pass_groups, scales_by_column
+from rbr.models.length_batches import length_batches, pass_groups, scales_by_column, trial_tolerance
 
 Layout = Callable[[Any, Sequence[SharedPrompt]], torch.Tensor]
 
@@ -154,7 +154,7 @@ def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
         'packed'
     """
     expected = torch.softmax(one_by_one(model, prompts), dim=-1)
-    tolerance = 1e-4 if model.dtype == torch.float32 else 0.05
+    tolerance = trial_tolerance(model)
 
     def is_exact(layout: Layout) -> bool:
         try:

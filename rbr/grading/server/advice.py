@@ -12,13 +12,10 @@ from urllib.parse import urljoin, urlsplit
 
 from rbr.errors import InputError, ServerAway, spelling_hint
 from rbr.grading.server.address import API_KEY_VARIABLE, Address
-from rbr.grading.server.failures import KEY_WORDS, MODEL_WORDS, Failure, FailureKind
+from rbr.grading.server.failures import KEY_WORDS, MAY_PASS, MODEL_WORDS, Failure, FailureKind
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
-
-MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}
-"""Kinds of failures that waiting can mend."""
 
 OTHER_MODEL = "answered by another model"
 """First words of the failure of an answer that names another model than the probe's answer."""
@@ -80,7 +77,7 @@ _LOGIN_PAGE = re.compile(r"log-?in|sign-?in|\bsso\b|oauth|/auth\b", re.IGNORECAS
 def problem_of(
     failure: Failure, settings: "GraderSettings", address: Address, served: Sequence[str] = ()
 ) -> InputError:
-    """Returns the error that a failure stands for: a `ServerAway` if waiting could mend it.
+    """Returns the error that a failure stands for: a `ServerAway` if it may pass.
 
     Args:
         failure: What the server answered.

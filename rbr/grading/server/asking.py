@@ -1,14 +1,13 @@
 """Sends a request until it is answered, or until it is clear that it will not be."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from rbr.grading.server.connection import Connection
-from rbr.grading.server.failures import Failure, FailureKind, failure_of, is_error
+from rbr.grading.server.failures import MAY_PASS, Failure, FailureKind, failure_of, is_error
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
 
 Result = TypeVar("Result")
@@ -109,7 +108,7 @@ class Asker:
                     await self._check_restart()
                     if is_stopped():
                         return Failure(FailureKind.PASSING, "not asked")
-                if not isinstance(answer, Failure) or answer.kind not in _MAY_PASS:
+                if not isinstance(answer, Failure) or answer.kind not in MAY_PASS:
                     self.patience.answered()
                     return answer
                 failure = answer
@@ -139,7 +138,7 @@ class Asker:
                 return Failure(FailureKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
             return reply
         try:
-            if reply.status == 200 and not is_error(content := _json_of(reply.body)):
+            if reply.status == 200 and not is_error(content := reply.json()):
                 return content
             failure = failure_of(reply.status, reply.body, reply.headers, self._model_name)
         except Exception as error:  # noqa: BLE001  # One reply must not take the answers of the others with it.
@@ -185,13 +184,6 @@ class Asker:
             await asyncio.sleep(patience.backoff(tries))
 
 
-def _json_of(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _read_safely(read: Callable[[Mapping[str, Any]], Result | Failure], content: Mapping[str, Any]) -> Result | Failure:
     try:
         return read(content)
@@ -201,4 +193,3 @@ def _read_safely(read: Callable[[Mapping[str, Any]], Result | Failure], content:
 
 _SHOWN = 200  # characters of an exception
 _NOBODY = (None, 502, 503, 504)  # No reply, or the reply of a proxy without a server behind it.
-_MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}

@@ -1,6 +1,7 @@
 """Sends one request to a server, and returns its reply or the reason why there is none."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -29,13 +30,20 @@ class HttpReply:
         headers: Headers of the reply.
 
     Example:
-        >>> HttpReply(200, b"{}", {}).status
-        200
+        >>> HttpReply(200, b"{}", {}).json()
+        {}
     """
 
     status: int
     body: bytes
     headers: Any
+
+    def json(self) -> Any:
+        """Returns the body as JSON; None if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 class Connection:

@@ -27,7 +27,7 @@ class FailureKind(StrEnum):
         BAD_ADDRESS: The address cannot be right: the host is unknown, or TLS does not work.
         BUSY: A rate limit.
         AWAY: Nobody answers at the address, or the server is still loading.
-        PASSING: An error that may pass: 5xx, a lost connection, a body that is no answer.
+        PASSING: An error that may pass: 5xx, a lost connection, a body that is not an answer.
         TIMEOUT: No answer within `timeout_s`.
 
     Example:
@@ -45,9 +45,13 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
 
 
+MAY_PASS = {FailureKind.BUSY, FailureKind.AWAY, FailureKind.PASSING, FailureKind.TIMEOUT}
+"""Kinds of failures that can end while the client waits."""
+
+
 @dataclass(frozen=True)
 class Failure:
-    """A reply that is no answer, or the reason why there is no reply.
+    """A reply that is not an answer, or the reason why there is no reply.
 
     Attributes:
         kind: What kind of failure it is.

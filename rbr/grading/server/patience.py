@@ -22,7 +22,10 @@ FAILURES_BEFORE_POLLING = 3
 """Number of failed rounds in a row after which an overloaded server counts as away. Requests that were on their way
 together are one round."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1 / 1200, 1 / 40  # in units of `wait_s`: 0.5 s and 15 s of 600 s
+LONGEST_PAUSE = 1 / 40
+"""The longest pause between two tries, in units of `wait_s`: 15 s of 600 s."""
+
+_FIRST_PAUSE = 1 / 1200  # in units of `wait_s`: 0.5 s of 600 s
 _SHOWN_PAUSE_S = 1.0
 _SHOWN_TROUBLE_S = 10.0
 
@@ -45,7 +48,7 @@ class Patience:
     def __init__(self, wait_s: float, max_concurrency: int, say: Callable[[str], None] = lambda note: None) -> None:
         self.wait_s = wait_s
         self.first_pause = wait_s * _FIRST_PAUSE
-        self.longest_pause = wait_s * _LONGEST_PAUSE
+        self.longest_pause = wait_s * LONGEST_PAUSE
         self.n_answered = 0
         self.failures_in_a_row = 0
         self._max = max_concurrency

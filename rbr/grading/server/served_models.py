@@ -4,7 +4,6 @@ Only a list of models, or a server that has no such path, says something. After 
 model the server has: the caller asks again, and never takes the reply for a server that says nothing.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rbr.grading.server.address import Address
-from rbr.grading.server.advice import MAY_PASS, problem_of
+from rbr.grading.server.advice import problem_of
 from rbr.grading.server.connection import Connection, HttpReply, open_connection, run_to_end
-from rbr.grading.server.failures import Failure, FailureKind, failure_of
+from rbr.grading.server.failures import MAY_PASS, Failure, FailureKind, failure_of
+from rbr.grading.server.patience import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
@@ -28,7 +28,6 @@ _IDENTITY = (
 _HAS_NO_LIST = (404, 405, 501)
 _TIMEOUT_S = 10.0
 _FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE = 1 / 40  # in units of `wait_s`, as in `patience`
 _TRIES = 3  # A proxy can answer anything once.
 
 _log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ def require_served_model(
         note = f"the server at {address.base_url} does not say which model it has, {waited} (GET /models: {listing})"
         (on_wait or _log.warning)(note)
         time.sleep(pause)
-        pause = min(2 * pause, max(wait_s * _LONGEST_PAUSE, _FIRST_PAUSE_S))
+        pause = min(2 * pause, max(wait_s * LONGEST_PAUSE, _FIRST_PAUSE_S))
     return dict(listing.identity)
 
 
@@ -199,12 +198,7 @@ async def _model_path(connection: Connection, model_name: str, timeout_s: float)
 
 def _json(reply: HttpReply) -> Any:
     """Returns the JSON of a reply; None if it has another status than 200 or is cut."""
-    if reply.status != 200:
-        return None
-    try:
-        return json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
+    return reply.json() if reply.status == 200 else None
 
 
 def _failure(reply: HttpReply, connection: Connection, model_name: str) -> Failure:

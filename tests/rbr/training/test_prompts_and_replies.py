@@ -59,9 +59,7 @@ def test_grpo_reads_the_prompt_as_the_policy_does(tmp_path: Path, inputs: list[l
     expected = encode_chat(tokenizer, conversation, add_generation_prompt=True, chat_template_kwargs={"mood": "calm"})
     assert expected.count(tokenizer.eos_token_id) == 1
     assert tokenizer.decode(expected) == f"<|user|>{text}<|end|><|assistant|>calm"
-    policy = Policy(ref, batch_size=1)
-    inputs.clear()  # When it opens, the policy tries whether padding changes what it writes.
-    policy.sample([conversation], [0], 1.0, 1.0, 1)
+    Policy(ref, batch_size=1).sample([conversation], [0], 1.0, 1.0, 1)
     assert inputs[0] == expected
     train_grpo(prompts(text), ref, SETTINGS, length)
     # Generation first reads the prompt alone. The loss reads it again, with the replies.
