@@ -5,6 +5,9 @@ tree of the tails that follow it. All layers but attention work token by token, 
 replaced: a prefix token attends to its prefix. A token of a tail attends to its prefix and to its own tail. These two
 parts are computed by two calls without a mask, and merged by their softmax normalizers. So the work grows with the
 number of distinct tokens. A mask of the whole sequence would cost its length squared.
+
+The feed-forward part of the last layer runs for the last token of each tail only, because nobody reads the logits of
+the other tokens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,13 +54,14 @@ def packed(model: Any, prompts: Sequence[SharedPrompt], max_tokens: int | None =
     with _attention(model):
         for step in steps(prompts, max_tokens):
             packing = Packing.of(step, model.device, prefix_states)
-            output = model(
-                input_ids=packing.tokens,
-                position_ids=packing.positions,
-                use_cache=False,
-                logits_to_keep=packing.last_tokens,
-                packing=packing,
-            )
+            with _last_feed_forward(model, packing):
+                output = model(
+                    input_ids=packing.tokens,
+                    position_ids=packing.positions,
+                    use_cache=False,
+                    logits_to_keep=packing.last_tokens,
+                    packing=packing,
+                )
             logits.append(output.logits[0].float())
             # Only the last prompt of a step can go on in the next one.
             for states in prefix_states.values():
@@ -162,3 +166,26 @@ def _attention(model: Any) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = replaced
+
+
+@contextmanager
+def _last_feed_forward(model: Any, packing: Packing) -> Iterator[None]:
+    """Runs the feed-forward part of the last layer for the last tokens of the tails; only their logits are read."""
+    layers = getattr(getattr(model, "get_decoder", lambda: None)(), "layers", None)
+    module = getattr(layers[-1], "mlp", None) if layers else None
+    if module is None:
+        yield
+        return
+    run = module.forward
+
+    def forward(hidden: torch.Tensor, *args: Any, **options: Any) -> Any:
+        if hidden.shape[:2] != packing.tokens.shape:
+            return run(hidden, *args, **options)
+        output = run(hidden[:, packing.last_tokens], *args, **options)
+        return output.new_zeros(hidden.shape).index_copy(1, packing.last_tokens, output)
+
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward

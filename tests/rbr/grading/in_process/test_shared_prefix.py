@@ -62,6 +62,19 @@ def test_a_packed_sequence_is_exact_wherever_its_steps_end(
     torch.testing.assert_close(packed(model, prompts, max_tokens), plain_logits(model, prompts), atol=1e-4, rtol=0)
 
 
+def test_the_last_feed_forward_reads_only_the_last_token_of_each_tail(model: Any) -> None:
+    read = []
+    hooks = [
+        layer.mlp.up_proj.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[1]))
+        for layer in model.get_decoder().layers
+    ]
+    packed(model, PROMPTS)
+    for hook in hooks:
+        hook.remove()
+    assert read[0] > sum(len(prompt.prefix) for prompt in PROMPTS)
+    assert read[-1] == sum(len(prompt.tails) for prompt in PROMPTS)
+
+
 def test_attention_without_the_fused_kernel_is_exact_too(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rbr.grading.in_process.packed_attention.HAS_FUSED_KERNEL", {"other"})
     torch.testing.assert_close(packed(model, PROMPTS), plain_logits(model, PROMPTS), atol=1e-4, rtol=0)
