@@ -6,7 +6,8 @@ import polars as pl
 from assets.comparisons import ideal_completions
 from assets.prompts import training_prompts
 from assets.reward import reward
-from rbr.grading.canary import CONVERSATIONS, has_canary
+from rbr.grading.canary import has_canary
+from rbr.grading.canary_probes import CONVERSATIONS
 from rbr.profile import RlSettings
 from resources.artifacts import Artifacts
 from resources.cells import CANARY

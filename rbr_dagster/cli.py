@@ -164,6 +164,8 @@ def explain(
         typer.echo(as_json(explained))
     else:
         plain_console(soft_wrap=True).print(as_text(explained))
+    if not explained.is_answered:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command(rich_help_panel=_PIPELINE)

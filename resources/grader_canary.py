@@ -7,7 +7,9 @@ import polars as pl
 
 from rbr.grading import Grader, OnProgress, Outcome
 from rbr.grading.answers import Answer
-from rbr.grading.canary import ProbeAnswers, check_model, has_canary
+from rbr.grading.canary import check_model, expect_answers, has_canary
+from rbr.grading.canary_probes import ProbeAnswers
+from rbr.grading.drift import Difference
 from resources.models import GraderInUse
 from resources.store import Store
 from resources.store.tables import TABLES
@@ -39,14 +41,19 @@ def check_canary(store: Store, grader: GraderInUse, model: Grader, on_progress: 
             `MIN_READABLE` are readable the first time. Nothing is stored then.
     """
     key = (store.path, grader.version)
-    if not has_canary(grader.settings) or key in _checked:
+    if not has_canary(grader.settings):
         return None
     stored = store.read("canary_answers", "grader = ?", [grader.version])
+    first, again = _answers(stored, ""), _answers(stored, "_again")
+    if key in _checked:
+        # The model may have been opened again since.
+        expect_answers(model, first, Difference.between(first, again))
+        return None
     checked = check_model(
         model,
         grader.settings,
-        _answers(stored, ""),
-        _answers(stored, "_again"),
+        first,
+        again,
         since=stored["asked_at"].min(),
         on_progress=on_progress,
     )

@@ -58,10 +58,35 @@ def replace_texts(texts: Mapping[Path, str]) -> None:
 
 
 @contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an error of the operating system about a file into one for people.
+
+    Raises:
+        InputError: The file cannot be written, for example because the disk is full.
+
+    Example:
+        >>> with writing(Path("nowhere/grades.csv")):
+        ...     Path("nowhere/grades.csv").write_text("")
+        Traceback (most recent call last):
+        rbr.errors.InputError: nowhere/grades.csv: the file cannot be written: No such file or directory
+          Free some space, check the permissions, or choose another directory.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"the file cannot be written: {error.strerror or error}"
+        hint = "Free some space, check the permissions, or choose another directory."
+        raise InputError(what, where=str(path), hint=hint) from error
+
+
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a new file that takes the place of `path` at the end. If an exception is raised, `path` stays as it is.
 
     A file that exists keeps its permissions, and a link stays a link.
+
+    Raises:
+        InputError: The file cannot be written, for example because the disk is full.
 
     Example:
         >>> path = Path(tempfile.mkdtemp()) / "grades.csv"
@@ -70,15 +95,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         >>> path.read_text()
         'completion_id'
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
+    with writing(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.resolve().parent)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A temporary file belongs to its owner alone; a new file gets the usual permissions.
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else usual_mode())
-        os.replace(name, path.resolve())
+        with writing(path):
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            # A temporary file belongs to its owner alone; a new file gets the usual permissions.
+            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else usual_mode())
+            os.replace(name, path.resolve())
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

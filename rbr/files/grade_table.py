@@ -1,17 +1,17 @@
 """The table that `rbr grade` writes: one row per reply and question. A second call continues it."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import polars as pl
 
 from rbr.errors import InputError, Location
 from rbr.files.file_replacement import whole_file
+from rbr.files.locked_journal import LockedJournal
 from rbr.files.table_file import TableProblems, read_rows
 
 GRADE_SCHEMA = pl.Schema(
@@ -86,7 +86,7 @@ class GradeTable:
 
     Raises:
         InputError: The format is unknown, the directory does not exist, the file is not such a table, its answers are
-            those of another grader, or another process works on it.
+            those of another grader, another process works on it, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -105,29 +105,29 @@ class GradeTable:
         self._path = Path(path)
         self._grader = grader
         self._grader_name = grader_name or "this one"
-        self._journal_path = self._path.with_name(self._path.name + JOURNAL_SUFFIX)
-        self._journal: TextIO | None = None
+        # Two links to a table have one journal, and so one lock.
+        self._journal_path = beside_table(self._path, JOURNAL_SUFFIX)
+        self._journal: LockedJournal | None = None
+        self._n_kept = 0  # Length of the journal of earlier calls, in bytes.
         check_table_path(self._path)
         self.rows = self._load()
 
     def __enter__(self) -> "GradeTable":
-        self._journal = self._journal_path.open("a+", encoding="utf-8")
+        busy = "another `rbr grade` writes this table"
+        self._journal = journal = LockedJournal(self._journal_path, busy, where=self._path)
         try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._journal.close()
-            what = "another `rbr grade` writes this table"
-            raise InputError(what, where=Location(str(self._path)), hint="Wait until it ends, or stop it.") from error
-        # Another process may have added rows before this one got the lock.
-        self.rows = self._load()
+            # Another process may have added rows before this one got the lock.
+            self.rows = self._load()
+        except BaseException:
+            self.__exit__()
+            raise
+        self._n_kept = journal.size
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        if self._journal_path.exists() and not self._journal_path.stat().st_size:
-            self._journal_path.unlink()
 
     def has(self, key: tuple[str, str], *, conversation: str, question: str) -> bool:
         """Returns whether the table has the answer to this question about this conversation.
@@ -144,11 +144,15 @@ class GradeTable:
         """Adds rows, or replaces old ones, and writes them to the journal."""
         assert self._journal is not None, "use the table as a context manager"
         added = [row._replace(p_yes=_known(row.p_yes), mass=_known(row.mass)) for row in rows]
-        self.rows |= {row.key: row for row in added}
         # A process that was killed may have left half a line, so a chunk begins with a line end.
-        self._journal.write("\n" + "".join(json.dumps(row) + "\n" for row in added))
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        self._journal.append("\n" + "".join(json.dumps(row) + "\n" for row in added))
+        self.rows |= {row.key: row for row in added}
+
+    def forget_added(self) -> None:
+        """Forgets the rows that were added since the table was locked, because another grader may have given them."""
+        assert self._journal is not None, "use the table as a context manager"
+        self._journal.truncate(self._n_kept)
+        self.rows = self._load()
 
     def _load(self) -> dict[tuple[str, str], GradeRow]:
         rows: dict[tuple[str, str], GradeRow] = {}
@@ -180,14 +184,37 @@ class GradeTable:
                 case _:
                     frame.write_parquet(stream)
         if self._journal is not None:
-            self._journal.truncate(0)
+            self._journal.truncate()
+
+
+def beside_table(path: Path, suffix: str) -> Path:
+    """Returns the path of a file beside a table. If the table is a link, the file is beside the target.
+
+    Raises:
+        InputError: The links form a loop.
+
+    Example:
+        >>> beside_table(Path("grades.csv"), ".partial").name
+        'grades.csv.partial'
+    """
+    target = _target(path)
+    return target.with_name(target.name + suffix)
+
+
+def _target(path: Path) -> Path:
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError("the links form a loop", where=Location(str(path)), hint=_OTHER_FILE) from error
 
 
 def check_table_path(path: Path) -> None:
     """Checks that a table can be written to a path.
 
     Raises:
-        InputError: The format is unknown, or the directory does not exist or is not writable.
+        InputError: The format is unknown, the path is a directory, or its directory does not exist or is not writable.
 
     Example:
         >>> check_table_path(Path("grades.csv"))
@@ -196,8 +223,11 @@ def check_table_path(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         hint = f"Use a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
         raise InputError("the format of the table is unknown", where=where, hint=hint)
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        reason = "you may not write to its directory" if path.parent.is_dir() else "its directory does not exist"
+    if path.is_dir():
+        raise InputError("the table cannot be written: it is a directory", where=where, hint=_OTHER_FILE)
+    directory = _target(path).parent
+    if not directory.is_dir() or not os.access(directory, os.W_OK | os.X_OK):
+        reason = "you may not write to its directory" if directory.is_dir() else "its directory does not exist"
         raise InputError(f"the table cannot be written: {reason}", where=where, hint=_OTHER_FILE)
 
 

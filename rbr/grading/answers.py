@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rbr.errors import InputError
+from rbr.errors import InputError, ServerAway
 
 SHOWN_TOKENS = 3
 """Number of likeliest tokens that the reason of an unreadable answer names."""
 
 NOT_ASKED_ABOUT_THIS = "not asked, because other questions about this conversation got no answer"
 """Reason of a question that was not asked, because its conversation seems to be one that the grader cannot answer."""
+
+NO_LOG_PROBABILITIES = "the listed numbers are no log probabilities"
+"""First words of the reason of an answer whose numbers are probabilities, or something else."""
 
 _ROUNDING = 0.01  # Largest sum of rounding errors of probabilities.
 
@@ -121,11 +124,11 @@ class Answers:
         """Returns the answers if every question got one, which may be unreadable or refused.
 
         Raises:
-            InputError: A question got no answer, so nothing is known about it.
+            ServerAway: A question got no answer, so nothing is known about it.
         """
         if n_missing := self.count(Outcome.NOT_ANSWERED):
             reasons = list(dict.fromkeys(self.reasons_of(Outcome.NOT_ANSWERED)))
-            raise InputError(
+            raise ServerAway(
                 f"the grader gave no answer to {n_missing} of {self.p_yes.size} questions: {'; '.join(reasons[:3])}",
                 where="grader",
                 hint="Check the grader, and run the command again.",
@@ -203,7 +206,12 @@ class Reading:
         return Answer(Outcome.ANSWERED, p_yes, bound, mass=seen)
 
     def from_top_logprobs(
-        self, listed: Mapping[Any, float], yes: Iterable[Any], no: Iterable[Any], is_complete: bool = False
+        self,
+        listed: Mapping[Any, float],
+        yes: Iterable[Any],
+        no: Iterable[Any],
+        is_complete: bool = False,
+        unlisted: float | None = None,
     ) -> Answer:
         """Reads an answer from the log probabilities of the most probable tokens, which servers and vLLM return.
 
@@ -212,6 +220,8 @@ class Reading:
             yes: Tokens that mean yes, each once.
             no: Tokens that mean no, each once.
             is_complete: Whether `listed` has all tokens of the vocabulary.
+            unlisted: Natural log of the largest probability of a token that is not listed; None for the smallest
+                number that is listed.
 
         Example:
             >>> from math import log
@@ -226,7 +236,7 @@ class Reading:
         if max(listed.values(), default=0.0) > _ROUNDING or sum(probabilities.values()) > 1 + _ROUNDING:
             ranked = sorted(listed.items(), key=lambda item: -item[1])[:SHOWN_TOKENS]
             shown = ", ".join(f"{token!r} {value:g}" for token, value in ranked)
-            return Answer(Outcome.UNREADABLE, reason=f"the listed numbers are no log probabilities: {shown}")
+            return Answer(Outcome.UNREADABLE, reason=f"{NO_LOG_PROBABILITIES}: {shown}")
         seen = {True: 0.0, False: 0.0}
         n_unseen = {True: 0, False: 0}
         for meaning, tokens in ((True, yes), (False, no)):
@@ -238,7 +248,7 @@ class Reading:
         # A token that is not listed is at most as probable as the last one that is listed, and all of them together
         # have at most the rest of the probability.
         rest = 0.0 if is_complete else max(0.0, 1.0 - sum(probabilities.values()))
-        smallest = min(probabilities.values(), default=1.0)
+        smallest = min(probabilities.values(), default=1.0) if unlisted is None else exp(min(unlisted, 0.0))
         unseen = {meaning: min(rest, count * smallest) for meaning, count in n_unseen.items()}
         return self.answer(seen[True], seen[False], likeliest_tokens(probabilities), unseen[True], unseen[False])
 

@@ -65,7 +65,7 @@ def grader_identity(
                 judge["chat_template_kwargs"] = settings.chat_template_kwargs
             if fingerprint:
                 judge["tokenizer"] = fingerprint
-            if not _describes_the_model(served):
+            if not names_the_weights(served):
                 # If nothing names the weights, only the address tells two servers with the same model name apart.
                 judge["base_url"] = (settings.base_url or "").strip().rstrip("/")
         case "vllm":
@@ -168,7 +168,12 @@ def model_behind(
     return require_served_model(settings, wait_s, on_wait)
 
 
-def _describes_the_model(served: Mapping[str, Any] | None) -> bool:
-    """Returns whether the server names the weights. Sizes, and a name that was given to them, fit other weights too."""
+def names_the_weights(served: Mapping[str, Any] | None) -> bool:
+    """Returns whether the server names the weights. Sizes, and a name that was given to them, fit other weights too.
+
+    Example:
+        >>> names_the_weights({"id": "judge", "root": "/models/judge-a"}), names_the_weights({"id": "judge"})
+        (True, False)
+    """
     said = served or {}
     return any(said.get(key) for key in _NAMES_OF_WEIGHTS) or said.get("root") not in (None, "", said.get("id"))

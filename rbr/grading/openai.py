@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rbr.conversation import Conversation
-from rbr.errors import InputError
+from rbr.errors import ServerAway
 from rbr.grading import OnProgress
 from rbr.grading.answers import Answers, Outcome, Reading
+from rbr.grading.canary_probes import ProbeAnswers
 from rbr.grading.distinct import group_equal, put
+from rbr.grading.drift import Difference
 from rbr.grading.prompt import Question, compile_prompt
 from rbr.grading.server.address import API_KEY_VARIABLE, Address
 from rbr.grading.server.advice import problem_of
@@ -22,11 +24,12 @@ from rbr.grading.server.connection import open_connection, run_to_end
 from rbr.grading.server.control_tokens import SpelledOutTokens
 from rbr.grading.server.failures import Failure, FailureKind
 from rbr.grading.server.grading_call import GradingCall
+from rbr.grading.server.known_model import KnownModel
 from rbr.grading.server.patience import Patience
-from rbr.grading.server.probe import Probe, is_nobody
+from rbr.grading.server.probe import Probe
+from rbr.grading.server.prompt_cuts import PromptCuts
 from rbr.grading.server.requests import ChatRequests, CompletionsRequests, Dialect, Requests
 from rbr.grading.server.responses import AnswerReader, token_text
-from rbr.grading.server.served_models import changes
 from rbr.grading.server.token_prompts import PromptEncoder, answer_ids, open_encoder
 
 if TYPE_CHECKING:
@@ -90,8 +93,24 @@ class OpenAIGrader:
         self._probe = Probe(settings, self._prompt, self._make_requests, self._reader, self._address)
         self._requests: Requests | None = None  # None until the probe has passed.
         self._is_away = False
-        self._served = dict(served or {})  # What the server has to say of its model.
+        self._known = KnownModel(settings, self._prompt, self._probe, served or {})
         self._has_records = served is not None
+        self._cuts = PromptCuts()
+        self._in_doubt = False  # Whether the server may have another model since the last call.
+
+    @property
+    def answered_by(self) -> str:
+        """Name of the model that answered, by its own words; empty if no answer has named it."""
+        return self._address.redact(self._probe.answered_by)
+
+    def expect(self, first: ProbeAnswers, noise: Difference) -> None:
+        """Keeps the answers to the canary, which show whether a server that was away comes back with its model.
+
+        Args:
+            first: The first answers; see `rbr.grading.canary.ask_probes`.
+            noise: Difference between two sets of answers that the same model gave.
+        """
+        self._known.expect(first, noise)
 
     def grade(
         self,
@@ -134,44 +153,46 @@ class OpenAIGrader:
             # 2. Try the settings.
             call: GradingCall | None = None
 
-            async def on_back() -> bool:
+            async def on_back(was_away: bool) -> bool:
                 if call is None:
                     return True
-                listing = await self._probe.listing(asker)
-                if isinstance(listing, Failure):
-                    return not is_nobody(listing)
-                if changed := changes(self._served, listing.identity):
-                    words = f"the server came back with another model: {', '.join(changed)}"
+                change = await self._known.change(asker, requests, reader, ask_canary=was_away)
+                if change:
+                    words = self._address.redact(f"the server came back with another model: {change}")
                     call.stop(Failure(FailureKind.REJECTED, words))
-                return True
+                return change is not None
 
             wait_s = 0.0 if self._is_away else settings.wait_s
             patience = Patience(wait_s, settings.max_concurrency, lambda note: on_progress(n_done, note))
-            asker = Asker(connection, patience, settings.model_name or "", settings.timeout_s, on_back)
             is_first = self._requests is None
+            asker = Asker(connection, patience, settings.model_name or "", settings.timeout_s, on_back, is_first)
             if self._requests is None:
                 self._requests = await self._probe.run(asker)
                 self._is_away = False
                 patience.wait_s = settings.wait_s
                 if not self._has_records:
-                    self._served = {}
-            await self._check_served_model(asker, is_first)
-            requests = self._requests
+                    self._known.served = {}
+            requests, reader = self._requests, replace(self._reader, model=self._probe.answered_by)
+            await self._check_model(asker, requests, reader)
+            if is_first:
+                self._probe.check_name(self._known.names)
             # 3. Ask.
             call = GradingCall(
                 asker,
                 requests,
-                replace(self._reader, model=self._probe.answered_by),
+                reader,
                 [texts[equal[0]] for equal in rows],
                 [question_texts[equal[0]] for equal in columns],
                 lambda: self._probe.still_works(asker, requests),
                 on_conversation,
+                self._cuts,
             )
             await call.run(settings.max_concurrency)
             # 4. Say how the call ended.
             failure = call.stopped_by
             if not failure and call.answers.count(Outcome.NOT_ANSWERED) == call.answers.p_yes.size:
                 failure = await self._probe.still_works(asker, requests, check_model=True)
+        self._in_doubt = failure is not None or asker.may_be_another
         if failure:
             self._requests = None
             self._is_away = patience.is_over
@@ -201,21 +222,22 @@ class OpenAIGrader:
             return ChatRequests(settings, dialect)
         return CompletionsRequests(settings, self._encoder, dialect)
 
-    async def _check_served_model(self, asker: Asker, is_first: bool) -> None:
+    async def _check_model(self, asker: Asker, requests: Requests, reader: AnswerReader) -> None:
         """Raises an error if the server has another model than before, or than the caller's records are about."""
-        listing = await self._probe.listing(asker)
-        if isinstance(listing, Failure):
-            return
-        if is_first:
-            self._probe.check_name(listing.names)
-        if changed := changes(self._served, listing.identity):
+        change = await self._known.change(asker, requests, reader, ask_canary=self._in_doubt)
+        if change:
             self._requests = None
-            raise InputError(
-                f"the server has another model than at the start of the run: {', '.join(changed)}",
-                where=self._address.base_url,
-                hint="Serve the old model again, or run the command again to grade with the new one.",
+            self._in_doubt = True
+            raise self._address.problem(
+                f"the server has another model than at the start of the run: {change}",
+                "Serve the old model again, or run the command again to grade with the new one.",
             )
-        self._served |= listing.identity
+        if change is None and self._in_doubt:
+            raise self._address.problem(
+                "the server does not answer the questions that show whether it still has the same model",
+                "Check the server, then start the command again.",
+                ServerAway,
+            )
 
 
 def _spread(answers: Answers, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> Answers:

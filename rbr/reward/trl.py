@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rbr.conversation import Conversation, Message
 from rbr.errors import InputError, nearest_spelling
 from rbr.grading import Grader, open_grader
+from rbr.grading.canary import check_model, has_canary
 from rbr.grading.identity import identify_grader, model_behind
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.artifact import RewardArtifact
@@ -92,6 +93,8 @@ class RuleBasedReward:
     ) -> "RuleBasedReward":
         """Opens a reward directory with the models that its weights were fitted with.
 
+        A grader behind a server is asked the fixed questions of the canary twice; see `rbr.grading.canary`.
+
         Args:
             directory: A directory that `RewardArtifact.save` wrote, such as ``var/reward`` after `rbr run`.
             reward_model: The reward model R_rm.
@@ -102,16 +105,23 @@ class RuleBasedReward:
             on_note: See `RuleBasedReward`.
 
         Raises:
-            InputError: The directory contains no reward, a model cannot be opened, or the weights were fitted with
-                another grader, another reward model or another `few_shot`.
+            InputError: The directory contains no reward, a model cannot be opened, the weights were fitted with
+                another grader, another reward model or another `few_shot`, or the server cannot be used as a judge.
         """
         artifact = RewardArtifact.load(directory)
         served = model_behind(grader_settings, grader_settings.wait_s)
         check_fitted_with(artifact, reward_model, grader, grader_settings, served=served)
         from rbr.models.reward_model import RewardModel
 
-        opened = RewardModel(reward_model, batch_size), artifact, open_grader(grader, grader_settings, served)
-        return cls(*opened, on_refusal=on_refusal, on_note=on_note)
+        opened = open_grader(grader, grader_settings, served)
+        if has_canary(grader_settings):
+            # With the answers, the grader notices if the server comes back with another model during the training.
+            def on_progress(_: int, words: str = "") -> None:
+                if on_note is not None:
+                    on_note(words)
+
+            check_model(opened, grader_settings, {}, {}, since="the start", on_progress=on_progress)
+        return cls(RewardModel(reward_model, batch_size), artifact, opened, on_refusal=on_refusal, on_note=on_note)
 
     def __call__(
         self,

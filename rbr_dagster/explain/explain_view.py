@@ -1,6 +1,8 @@
 """Renders the explanation of a reward as text or JSON."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
@@ -8,11 +10,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rbr.reward.explanation import Explanation
+from rbr.grading import Answer, Outcome
+from rbr.reward.explanation import Explanation, PropositionGrade
 from rbr.thoughts import Reply
 from rbr_dagster.explain.explained_reply import ExplainedReply
 
 _SMALL_TERM = 0.005
+_NO_GRADE = {
+    Outcome.UNREADABLE: "the answers could not be read",
+    Outcome.REFUSED: "a content filter refused",
+    Outcome.NOT_ANSWERED: "the grader did not answer",
+}
 _RULE_SOURCES = {
     "run": "the last run, with its thresholds",
     "files": "the rulebook files, with the threshold 0.5",
@@ -34,7 +42,7 @@ def as_json(explained: ExplainedReply) -> str:
             "response_type": explained.response_type,
             "rules_from": explained.source,
             "is_fitted": explanation.is_fitted,
-            "grades": [{**asdict(grade), "holds": grade.holds} for grade in explanation.grades],
+            "grades": [_grade_as_json(grade, explained.without_grade) for grade in explanation.grades],
             "unread": explanation.unread,
             "class": explanation.class_name,
             "class_probabilities": explanation.class_probabilities,
@@ -50,6 +58,11 @@ def as_json(explained: ExplainedReply) -> str:
         indent=2,
         ensure_ascii=False,
     )
+
+
+def _grade_as_json(grade: PropositionGrade, without_grade: Mapping[str, Answer]) -> dict[str, object]:
+    answer = without_grade.get(grade.proposition, Answer(Outcome.ANSWERED))
+    return {**asdict(grade), "holds": grade.holds, "outcome": answer.outcome.value, "reason": answer.reason or None}
 
 
 def as_text(explained: ExplainedReply) -> RenderableType:
@@ -69,9 +82,8 @@ def as_text(explained: ExplainedReply) -> RenderableType:
     ]
     if explained.output is not None:
         summary += _thoughts(explained.output)
-    if explanation.unread:
-        summary.append(_titled("Unread", f"{', '.join(explanation.unread)}: the answers could not be read"))
-    tables = [_grades(explanation)]
+    summary += _unread(explained)
+    tables = [_grades(explained)]
     if explanation.class_probabilities:
         tables.append(_classes(explanation))
     if explanation.is_fitted:
@@ -93,6 +105,26 @@ def _thoughts(output: Reply) -> list[Text]:
     if output.unopened:
         lines.append(_titled("Note", "a mark ends a thought that did not begin, so the whole text is the reply"))
     return lines
+
+
+def _unread(explained: ExplainedReply) -> list[Text]:
+    """Returns a line for each outcome of the answers without a grade, with the commonest reason."""
+    answers = {name: _without_grade(explained, name) for name in explained.explanation.unread}
+    lines = []
+    for outcome, words in _NO_GRADE.items():
+        names = [name for name, answer in answers.items() if answer.outcome == outcome]
+        reasons = Counter(answers[name].reason for name in names if answers[name].reason)
+        if reasons:
+            words += f": {reasons.most_common(1)[0][0]}"
+        if len(reasons) > 1:
+            words += f"; {len(reasons) - 1} other reasons, see --json"
+        if names:
+            lines.append(_titled("Unread", f"{', '.join(names)}: {words}"))
+    return lines
+
+
+def _without_grade(explained: ExplainedReply, name: str) -> Answer:
+    return explained.without_grade.get(name, Answer(Outcome.UNREADABLE))
 
 
 def _class(explanation: Explanation) -> str:
@@ -136,10 +168,12 @@ def _without_reward(explained: ExplainedReply) -> list[str]:
     ]
 
 
-def _grades(explanation: Explanation) -> Table:
+def _grades(explained: ExplainedReply) -> Table:
     table = _table("Propositions", "P(yes)", "threshold", "true")
-    for grade in sorted(explanation.grades, key=lambda grade: (not grade.holds, grade.proposition)):
-        p_yes = "unreadable" if grade.p_yes is None else f"{grade.p_yes:.3f}"
+    for grade in sorted(explained.explanation.grades, key=lambda grade: (not grade.holds, grade.proposition)):
+        p_yes = (
+            _without_grade(explained, grade.proposition).outcome.value if grade.p_yes is None else f"{grade.p_yes:.3f}"
+        )
         table.add_row(grade.proposition, p_yes, f"{grade.threshold:.2f}", "yes" if grade.holds else "")
     return table
 

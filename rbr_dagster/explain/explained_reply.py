@@ -4,14 +4,15 @@ Before a reward was fitted, the class is computed all the same, from the rules a
 """
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from rbr.classes.features import feature_map
 from rbr.conversation import Conversation, Message
 from rbr.errors import InputError, spelling_hint
-from rbr.grading import Grader, Question
+from rbr.grading import Answer, Answers, Grader, Outcome, Question
 from rbr.models.fingerprint import model_fingerprint
 from rbr.reward.explanation import Explanation, explain, explain_without_weights
 from rbr.reward.trl import check_fitted_with
@@ -38,6 +39,7 @@ class ExplainedReply:
         explanation: Grades, class probabilities and terms of the reward.
         r_rm_problem: Why R_rm could not be computed; None if the reward model was opened.
         output: The text that the user gave, split into the reply and its thoughts; None for a stored reply.
+        without_grade: Answers without a grade, by proposition: what became of the question, and why.
     """
 
     prompt: Conversation
@@ -49,6 +51,12 @@ class ExplainedReply:
     explanation: Explanation
     r_rm_problem: str | None
     output: Reply | None = None
+    without_grade: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every question got an answer. A refusal and an unreadable answer are answers."""
+        return all(answer.outcome != Outcome.NOT_ANSWERED for answer in self.without_grade.values())
 
 
 def explain_text(environment: Environment, prompt: str, reply: str, category: str | None) -> ExplainedReply:
@@ -133,8 +141,22 @@ def _explain(environment: Environment, prompt: Conversation, reply: str, categor
     r_rm, r_rm_problem = _score(models, rules, prompt, reply)
     # 3. Read P(yes) of each proposition that the response type needs, and add up the terms.
     response_type = _response_type(rules, category)
-    explanation = _graded(rules, response_type, grader, [*prompt, Message(role="assistant", content=reply)], r_rm)
-    return ExplainedReply(prompt, reply, category, p_category, response_type, rules.source, explanation, r_rm_problem)
+    conversation = [*prompt, Message(role="assistant", content=reply)]
+    explanation, answers = _graded(rules, response_type, grader, conversation, r_rm)
+    without_grade = {
+        grade.proposition: answers[0, column] for column, grade in enumerate(explanation.grades) if grade.p_yes is None
+    }
+    return ExplainedReply(
+        prompt,
+        reply,
+        category,
+        p_category,
+        response_type,
+        rules.source,
+        explanation,
+        r_rm_problem,
+        without_grade=without_grade,
+    )
 
 
 def _hide_progress_bars() -> None:
@@ -181,15 +203,16 @@ def _score(models: Models, rules: RulesInUse, prompt: Conversation, reply: str) 
 
 def _graded(
     rules: RulesInUse, response_type: str, grader: Grader, conversation: Conversation, r_rm: float
-) -> Explanation:
+) -> tuple[Explanation, Answers]:
     """Asks the grader about the reply, and explains the reward from the answers."""
     if rules.artifact is not None:
-        answers = grader.grade([conversation], rules.artifact.questions_of(response_type)).require_answers()
+        answers = grader.grade([conversation], rules.artifact.questions_of(response_type))
         p_yes = answers.p_yes[0]  # [propositions]
         declared = rules.behavior.response_types.get(response_type)
-        return explain(rules.artifact.rules[response_type], p_yes, r_rm, declared.signs if declared else None)
+        signs = declared.signs if declared else None
+        return explain(rules.artifact.rules[response_type], p_yes, r_rm, signs), answers
     features = feature_map(rules.behavior, response_type, accepted=rules.accepted, thresholds=rules.thresholds)
     entries = [(name, rules.propositions[name]) for name in features.propositions]
     questions = [Question(name, entry.question, entry.examples) for name, entry in entries]
-    answers = grader.grade([conversation], questions).require_answers()
-    return explain_without_weights(features, answers.p_yes[0], r_rm)
+    answers = grader.grade([conversation], questions)
+    return explain_without_weights(features, answers.p_yes[0], r_rm), answers

@@ -37,18 +37,19 @@ def find_category(grader: Grader, prompt: Conversation, policy: ContentPolicy, b
     labeled, _ = assign_categories(unlabeled, grades, policy, bar)
     if labeled.is_empty():
         raise InputError(
-            _why_none(grades, bar),
+            _why_none(grades, bar, answers.reasons.get((0, 0), "")),
             where="--prompt",
             hint=f"Give the category with --category. Categories: {', '.join(policy.categories)}.",
         )
     return labeled["category"][0], labeled["p_category"][0]
 
 
-def _why_none(grades: pl.DataFrame, bar: float) -> str:
+def _why_none(grades: pl.DataFrame, bar: float, reason: str) -> str:
     unread = grades.filter(pl.col("p_yes").is_null())["category"].to_list()
     readable = grades.drop_nulls("p_yes").sort(-pl.col("p_yes"), "category")
     if readable.is_empty():
-        return "the grader finds no category: none of its answers could be read"
+        why = f" ({reason})" if reason else ""
+        return f"the grader finds no category: none of its answers could be read{why}"
     best, p_best = readable["category"][0], readable["p_yes"][0]
     # Three decimals, so that P is not shown as equal to a bar that it does not reach.
     closest = f"the closest category is {best} with P {p_best:.3f}, and grader.category_bar is {bar:g}"

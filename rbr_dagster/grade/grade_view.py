@@ -34,6 +34,8 @@ def notes(graded: GradedFile) -> Iterator[str]:
         yield f"{tokens} that the conversations spell out: neutralized for the server."
     yield from graded.thoughts
     yield from graded.warnings
+    if graded.canary:
+        yield f"The fixed questions to the server: {graded.canary}."
     if graded.n_missing:
         has = "has" if graded.n_missing == 1 else "have"
         yield f"{graded.n_missing:,} of {_number(graded.n_cells, 'question', 'questions')} {has} no grade:"

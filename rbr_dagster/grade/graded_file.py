@@ -10,6 +10,8 @@ from rbr.files.grade_table import GradeRow, GradeTable, check_table_path
 from rbr.files.reply_table import ReplyRow, load_replies
 from rbr.files.table_file import TableProblems
 from rbr.grading import Answers, Grader, Outcome, Question, open_grader, question_hash
+from rbr.grading.canary import ModelChanged
+from rbr.grading.canary_probes import CONVERSATIONS
 from rbr.grading.chunks import conversations_per_chunk
 from rbr.grading.identity import identify_grader, model_behind
 from rbr.hashing import content_hash
@@ -57,6 +59,7 @@ class GradedFile:
         thoughts: Sentences about the thoughts in the file.
         warnings: What the user should know of the grader.
         stopped: Why the grading stopped before its end; None if it did not.
+        canary: What the fixed questions have shown of a server; empty if they were not asked.
     """
 
     n_replies: int
@@ -69,6 +72,7 @@ class GradedFile:
     thoughts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     stopped: InputError | None = None
+    canary: str = ""
 
     @property
     def n_missing(self) -> int:
@@ -105,22 +109,29 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
         ]
         n_replaced = sum(cell.key in grades.rows for cell in missing)
 
-        def open_checked(line: ProgressLine) -> Grader:
-            opened = open_grader(profile.models.grader, profile.grader, served)
-            check_table_canary(table, grader, profile.grader, opened, lambda count, note="": line.update(0, note))
-            return opened
+        def check(opened: Grader, line: ProgressLine) -> str:
+            return check_table_canary(
+                table, grader, profile.grader, opened, lambda count, note="": line.update(0, note)
+            )
 
-        run = _Run(grades, grader, profile.grader, open_checked)
-        stopped = None
+        def open_model() -> Grader:
+            return open_grader(profile.models.grader, profile.grader, served)
+
+        run = _Run(grades, grader, profile.grader, open_model, check)
+        stopped, order = None, [cell.key for cell in cells]
         try:
             run.ask(missing)
         except InputError as error:
             if not run.n_stored:
                 raise
             stopped = error
-        finally:
+        except BaseException:
             if run.n_stored:
-                grades.save([cell.key for cell in cells])
+                grades.save(order)
+            raise
+        if run.n_stored:
+            run.check_again()
+            grades.save(order)
         without_grade = _without_grade(cells, grades, run.not_answered)
     asked = {cell.key for cell in missing}
     n_kept = sum(cell.key not in asked and grades.rows[cell.key].p_yes is not None for cell in cells)
@@ -136,6 +147,7 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
         tuple(thought_notes(replies.values())),
         run.warnings,
         stopped,
+        run.canary,
     )
 
 
@@ -155,6 +167,7 @@ class _Run:
         not_answered: Why a question got no answer, by key.
         n_neutralized: Number of control tokens that were neutralized.
         warnings: What the user should know of the grader.
+        canary: What the fixed questions have shown of a server; empty if they were not asked.
     """
 
     def __init__(
@@ -162,16 +175,20 @@ class _Run:
         grades: GradeTable,
         identity: str,
         settings: GraderSettings,
-        open_checked: Callable[[ProgressLine], Grader],
+        open_model: Callable[[], Grader],
+        check: Callable[[Grader, ProgressLine], str],
     ) -> None:
         self._grades = grades
         self._identity = identity
         self._settings = settings
-        self._open_checked = open_checked
+        self._open_model = open_model
+        self._check = check
+        self._model: Grader | None = None
         self.n_stored = 0
         self.not_answered: dict[tuple[str, str], str] = {}
         self.n_neutralized = 0
         self.warnings: tuple[str, ...] = ()
+        self.canary = ""
 
     def ask(self, missing: Sequence[Cell]) -> None:
         """Asks the questions chunk by chunk. Stops if the grader answers none of a chunk."""
@@ -180,7 +197,8 @@ class _Run:
         chunks = _chunks(missing, self._settings)
         done = 0
         with ProgressLine("grading", sum(map(len, chunks)), "replies") as line:
-            grader = self._open_checked(line)
+            self._model = grader = self._open_model()
+            self.canary = self._check(grader, line)
             for chunk in chunks:
                 questions = [cell.question for cell in chunk[0]]
                 answers = grader.grade(
@@ -196,6 +214,29 @@ class _Run:
                 if answers.count(Outcome.NOT_ANSWERED) == answers.p_yes.size:
                     # The grader is away. It has already waited, and would wait again for every chunk.
                     return
+
+    def check_again(self) -> None:
+        """Asks the fixed questions again, before the answers become the table. A server says nothing of other weights.
+
+        Raises:
+            InputError: The model has changed. The answers of this run are forgotten then.
+        """
+        if not self.canary or self._model is None:
+            return
+        try:
+            with ProgressLine("checking the model", len(CONVERSATIONS), "test replies") as line:
+                self.canary = self._check(self._model, line)
+        except ModelChanged as error:
+            self._grades.forget_added()
+            raise InputError(
+                error.what,
+                where=error.where,
+                hint="The answers of this run are not kept, because nobody knows which of the models gave them. Serve "
+                "the old model again, and run the command again.",
+            ) from error
+        except InputError:
+            # The server is away or stopped answering. No answer was taken since it had the same model.
+            return
 
     def _store(self, chunk: Sequence[Sequence[Cell]], answers: Answers) -> None:
         rows = []

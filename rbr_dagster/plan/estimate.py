@@ -6,7 +6,8 @@ from statistics import fmean
 
 import dagster as dg
 
-from rbr.grading.canary import CONVERSATIONS, QUESTIONS, has_canary
+from rbr.grading.canary import has_canary
+from rbr.grading.canary_probes import CONVERSATIONS, QUESTIONS
 from rbr_dagster.plan.forecast import PlannedAsset
 from rbr_dagster.plan.wall_time import StepRate, wall_time
 from rbr_dagster.run.staleness import AssetGraph

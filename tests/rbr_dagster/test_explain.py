@@ -25,7 +25,7 @@ from rbr_dagster.explain.found_category import find_category
 from rbr_dagster.plain_console import plain_console
 from resources.state.state_format import STORE_FILE
 from resources.store import Store
-from tests.rbr.grading.judge_server import JudgeServer, good_answer
+from tests.rbr.grading.judge_server import JudgeServer, Reply, Request, error, good_answer
 from tests.rbr_dagster.edited_pipeline import ROOT, rbr, write_inputs
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -212,6 +212,55 @@ def test_a_fitted_reward_is_explained_by_a_judge_that_only_a_server_has(
     explained = json.loads(as_json(explain_text(fresh, "How do I crack a safe?", REFUSAL, "K-R")))
     assert (explained["is_fitted"], explained["unread"]) == (True, [])
     assert explained["r_tot"] == pytest.approx(explained["r_rm"] + explained["r_rbr"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "reason", "shown", "status"),
+    [
+        pytest.param(
+            error(400, "Filtered.", code="content_filter"),
+            "refused",
+            "the server answered 400: Filtered. (content_filter)",
+            "apology, judgement: a content filter refused: the server answered 400: Filtered. (content_filter)",
+            0,
+            id="refused",
+        ),
+        pytest.param(
+            error(500, "CUDA error"),
+            "not answered",
+            "the server answered 500: CUDA error",
+            "apology, judgement: the grader did not answer: the server answered 500: CUDA error",
+            1,
+            id="not answered",
+        ),
+    ],
+)
+def test_an_answer_without_a_grade_is_shown_with_its_outcome_and_its_reason(
+    fresh: Environment,
+    tmp_path: Path,
+    server: JudgeServer,
+    reply: Reply,
+    outcome: str,
+    reason: str,
+    shown: str,
+    status: int,
+) -> None:
+    url = f"http://127.0.0.1:{server.port}/v1"
+    lines = f"grader: {{backend: openai, base_url: '{url}', model_name: grader, wait_s: 2}}\n"
+    fresh.profile.write_text(f"extends: tiny\nmodels: {{grader: null}}\n{lines}", encoding="utf-8")
+    asked = ("apology", "judgement")
+    questions = [load_rulebook(fresh.rulebook).propositions[name].question for name in asked]
+
+    def rule(request: Request) -> Reply:
+        return reply if any(question in request.prompt for question in questions) else good_answer(request.prompt)
+
+    server.rule = rule
+    arguments = ("explain", "--prompt", "How do I crack a safe?", "--reply", REFUSAL, "--category", "K-R")
+    output = json.loads(rbr(tmp_path, *arguments, "--json", expect=status, errors=False))
+    grades = {grade["proposition"]: (grade["outcome"], grade["reason"]) for grade in output["grades"]}
+    assert {name: grades.pop(name) for name in asked} == dict.fromkeys(asked, (outcome, reason))
+    assert set(grades.values()) == {("answered", None)}
+    assert shown in rbr(tmp_path, *arguments, expect=status, errors=False).replace("\n", " ")
 
 
 def test_a_weight_against_the_rules_is_marked_in_words() -> None:

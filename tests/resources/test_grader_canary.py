@@ -12,7 +12,7 @@ import pytest
 from rbr.errors import InputError
 from rbr.grading import Answers, Outcome, Question
 from rbr.grading.answers import Answer
-from rbr.grading.canary import CONVERSATIONS
+from rbr.grading.canary_probes import CONVERSATIONS
 from rbr.profile import ModelRef
 from resources import grader_canary
 from resources.asset_testing import fake_models
@@ -50,8 +50,10 @@ class HostedModel:
         self.calls.append([conversation[-1]["content"] for conversation in conversations])
         moved = self.level + self.jitter * (len(self.calls) % 2)
         answers = Answers.of(np.full((len(conversations), len(questions)), moved))
-        n_rows, n_columns = answers.p_yes.shape
-        for row, column in itertools.product(range(min(self.unreadable, n_rows)), range(min(self.columns, n_columns))):
+        # The same answers cannot be read, whatever the order of the questions.
+        rows = sorted(range(len(conversations)), key=lambda row: conversations[row][-1]["content"])[: self.unreadable]
+        columns = sorted(range(len(questions)), key=lambda column: questions[column].text)[: self.columns]
+        for row, column in itertools.product(rows, columns):
             answers[row, column] = Answer(Outcome.UNREADABLE, reason="likeliest tokens: 'The' 0.9")
         if self.away:
             answers = Answers.none(len(conversations), len(questions))
@@ -122,6 +124,38 @@ def test_a_drift_within_the_noise_of_the_first_run_passes(cells: Cells) -> None:
     grade(cells, HostedModel(0.5, jitter=0.05))
     grade(cells, HostedModel(0.6), reply="another")
     assert cells.store.read("grades").height == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        pytest.param(HostedModel(0.05, jitter=0.9), "the server is not one judge: its answers to 40", id="two models"),
+        pytest.param(HostedModel(1.0), "all 40 answers to fixed questions are exactly 0 or 1", id="one-hot"),
+        pytest.param(HostedModel(1e-12), "all 40 answers to fixed questions are exactly 0 or 1", id="nearly one-hot"),
+    ],
+)
+def test_a_server_that_is_no_judge_is_refused_the_first_time(cells: Cells, model: HostedModel, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        grade(cells, model)
+    assert "Nothing was graded" in caught.value.hint
+    assert cells.store.read("canary_answers").is_empty() and cells.store.read("grades").is_empty()
+
+
+def test_a_model_that_is_opened_again_expects_the_same_answers(cells: Cells) -> None:
+    class Watching(HostedModel):
+        expected: Any = None
+
+        def expect(self, first: Any, noise: Any) -> None:
+            self.expected = {probe: answer.p_yes for probe, answer in first.items()}, noise.largest
+
+    first, again = Watching(0.5, jitter=0.01), Watching(0.5)
+    grade(cells, first)
+    settings = grader_settings(backend="openai", base_url="http://127.0.0.1:9/v1", model_name="judge")
+    models = fake_models(grader=again)
+    replace(cells, models=models).grade({"b": REPLY["r"]}, {"b": [QUESTION]}, GraderInUse(None, settings, SERVED))
+    assert again.probed == 0
+    assert again.expected == first.expected and len(first.expected[0]) == 40
+    assert first.expected[1] == pytest.approx(0.01)
 
 
 def test_a_new_epoch_accepts_the_new_model_and_grades_everything_again(cells: Cells) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rbr.grading.canary_probes import CONVERSATIONS, QUESTIONS
 from rbr.grading.identity import identify_grader
 from rbr.models.fingerprint import model_fingerprint
 from rbr.profile import GraderSettings, ModelRef
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = RL.prompts_per_step * RL.num_generations
+CANARY = 2 * len(CONVERSATIONS) * len(QUESTIONS)  # requests before the first step
 """Number of replies of a step, each with one question."""
 
 
@@ -81,7 +83,7 @@ def test_a_judge_that_goes_away_costs_waiting_and_if_it_stays_away_the_training_
 ) -> None:
     policy, reward_model = save_policy(tmp_path / "policy"), save_reward_model(tmp_path / "reward_model")
     server = JudgeServer(lambda request: good_answer(request.prompt))
-    in_second_step = STEP + 2
+    in_second_step = CANARY + STEP + 2
 
     # 1. The server comes back while the training waits.
     waits = grpo_job(tmp_path / "waits", server.settings(wait_s=120.0), policy, reward_model)

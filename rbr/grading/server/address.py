@@ -1,10 +1,13 @@
 """The address of a server, and the key that a request carries and that no text shows."""
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from rbr.errors import InputError
 
@@ -16,6 +19,7 @@ API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
 
 _WHERE = "grader.base_url"
 # Keys that a server repeats in its message, perhaps one that another program set.
+_BEGINNING = 8  # So many characters of a key are a part of it, such as a key in a text that is cut.
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|hf|gsk)[-_][A-Za-z0-9_\-*.]{6,}|(?<=Bearer )[^\s\"',]+")
 
 
@@ -97,10 +101,46 @@ class Address:
         return {"api-key": self.key} if is_azure else {"Authorization": f"Bearer {self.key}"}
 
     def redact(self, text: str) -> str:
-        """Returns a text without the key, and without other texts that look like a key."""
-        if self.key:
-            text = text.replace(self.key, "***")
+        """Returns a text without the key, its beginning, and other texts that look like a key.
+
+        Everything that a server says passes here before it leaves the client: errors, reasons, notes and warnings.
+        """
+        for key in self._spelled_keys:
+            text = _without(text, key)
         return _LOOKS_LIKE_A_KEY.sub("***", text)
+
+    def without_key(self, value: Any) -> Any:
+        """Returns a value of JSON without the key. A key of a few letters can be a word, and stays."""
+        if len(self.key) < _BEGINNING:
+            return value
+        if isinstance(value, str):
+            return value.replace(self.key, "***")
+        if isinstance(value, Mapping):
+            return {name: self.without_key(part) for name, part in value.items()}
+        return [self.without_key(part) for part in value] if isinstance(value, list) else value
+
+    def problem(self, what: str, hint: str, kind: type[InputError] = InputError) -> InputError:
+        """Returns an error about the server. A server can repeat the key in every field, also in a model's name."""
+        return kind(self.redact(what), where=self.redact(self.base_url), hint=self.redact(hint))
+
+    @cached_property
+    def _spelled_keys(self) -> tuple[str, ...]:
+        """The key as it is, in a URL, in JSON and as Python writes it; each once."""
+        if not self.key:
+            return ()
+        spelled = (self.key, quote(self.key, safe=""), json.dumps(self.key)[1:-1], repr(self.key)[1:-1])
+        return tuple(dict.fromkeys(spelled))
 
     def __repr__(self) -> str:
         return f"Address({self.base_url!r})"
+
+
+def _without(text: str, key: str) -> str:
+    """Returns a text without the key and its beginnings of at least `_BEGINNING` characters."""
+    beginning = key[:_BEGINNING]
+    parts = text.split(beginning)
+    for number in range(1, len(parts)):
+        part, rest = parts[number], key[len(beginning) :]
+        n_same = next((n for n in range(min(len(part), len(rest))) if part[n] != rest[n]), min(len(part), len(rest)))
+        parts[number] = part[n_same:]
+    return "***".join(parts)

@@ -52,7 +52,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"\bbudget", re.IGNORECASE),
         "Raise the budget of the key or of the account. Nothing more is asked until the server accepts requests again.",
     ),
-    (re.compile(r"insufficient|billing|credit", re.IGNORECASE), _NO_CREDIT),
+    (re.compile(r"insufficient[_ ](quota|balance|fund)|billing|\bcredits?\b", re.IGNORECASE), _NO_CREDIT),
     (
         re.compile(r"DeploymentNotFound|API deployment", re.IGNORECASE),
         "Set grader.base_url to the address of a deployment that exists. At Azure it is "
@@ -94,12 +94,12 @@ def problem_of(
           The server does not know grader.model_name 'grader'. Did you mean `grader-7b`?
     """
     if (hint := _hint_of_words(failure, settings, address, served)) is not None:
-        return InputError(str(failure), where=address.base_url, hint=hint)
+        return address.problem(str(failure), hint)
     hint = _HINTS.get(failure.kind, "")
     if failure.kind is FailureKind.PASSING and _is_generic(failure):
         hint = "Look into the log of the server, and check that grader.base_url is its address."
     kind = ServerAway if failure.kind in MAY_PASS else InputError
-    return kind(str(failure), where=address.base_url, hint=hint)
+    return address.problem(str(failure), hint, kind)
 
 
 def is_about_limit(failure: Failure) -> bool:
@@ -201,7 +201,9 @@ def _redirect_hint(words: str, address: Address) -> str:
     place = urljoin(address.url("/chat/completions"), words.removeprefix("a redirect to ").strip())
     if _LOGIN_PAGE.search(place):
         return "The address wants a login in a browser. Set grader.base_url to an address that programs can use."
-    base = re.sub(r"(/chat)?/completions/?(?=\?|$)", "", place)
+    base = re.sub(r"((/chat)?/completions|/models)/?(?=\?|$)", "", place)
+    if base == address.base_url:
+        return "The server redirects to another spelling of the same path. Let the server or the proxy answer directly."
     return f"The server redirects: set grader.base_url to {base}."
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from rbr.grading.answers import Answer
 from rbr.grading.server.connection import Connection
 from rbr.grading.server.failures import MAY_PASS, Failure, FailureKind, failure_of, is_error
 from rbr.grading.server.patience import FAILURES_BEFORE_POLLING, Patience
@@ -29,8 +30,11 @@ class Asker:
         patience: Decides when a request may start.
         model_name: The model's name, which the server's messages may repeat.
         timeout_s: Timeout of a request, in seconds.
-        on_back: Called with the first answer after nobody answered: it may be another server. Returns False if nobody
-            answers again: the answer was older.
+        on_back: Called with the first answer after nobody answered: it may be another server. The argument says whether
+            the server was away, and did not only lose a request. Returns False if nobody answers again: the answer was
+            older.
+        may_load: Whether nobody knows yet that the model is loaded. A server can load the model for minutes on its
+            first request, so a timeout is then a wait for the server.
 
     Attributes:
         lists_models: Whether ``GET /models`` says if the server is up. A gateway may pass on questions only.
@@ -47,7 +51,8 @@ class Asker:
         patience: Patience,
         model_name: str,
         timeout_s: float,
-        on_back: Callable[[], Awaitable[bool]] | None = None,
+        on_back: Callable[[bool], Awaitable[bool]] | None = None,
+        may_load: bool = False,
     ) -> None:
         self.connection = connection
         self.patience = patience
@@ -55,8 +60,16 @@ class Asker:
         self._timeout_s = timeout_s
         self.lists_models = True
         self._on_back = on_back
-        self._may_be_restarted = False
+        self._may_load = may_load
+        self._n_absences = 0  # Number of times that nobody answered.
+        self._n_checked = 0  # So many of them were before the last check who answers.
+        self._was_away = False
         self._check = asyncio.Lock()
+
+    @property
+    def may_be_another(self) -> bool:
+        """Whether nobody has answered, and it was not checked since who answers."""
+        return self._n_checked < self._n_absences
 
     async def ask(
         self, path: str, body: bytes, is_stopped: Callable[[], bool] = lambda: False
@@ -103,25 +116,30 @@ class Asker:
                     return Failure(FailureKind.AWAY, "not asked, because the server stayed away")
                 sent_at = time.monotonic()
                 content = await self.send(path, body)
-                answer = content if isinstance(content, Failure) else _read_safely(read, content)
-                if self._may_be_restarted and not isinstance(answer, Failure):
+                answer = content if isinstance(content, Failure) else self._redacted(_read_safely(read, content))
+                if self.may_be_another and not isinstance(answer, Failure):
                     await self._check_restart()
                     if is_stopped():
                         return Failure(FailureKind.PASSING, "not asked")
                 if not isinstance(answer, Failure) or answer.kind not in MAY_PASS:
+                    self._may_load = False
                     self.patience.answered()
                     return answer
                 failure = answer
-                self._may_be_restarted |= content is failure and failure.status in _NOBODY
                 self.patience.failed(sent_at)
+                if content is failure and failure.status in _NOBODY:
+                    self._n_absences += 1
+                    is_refused = failure.kind is FailureKind.AWAY and failure.status is None
+                    self._was_away |= is_refused or self.patience.failures_in_a_row >= FAILURES_BEFORE_POLLING
                 if failure.kind in (FailureKind.BUSY, FailureKind.AWAY, FailureKind.TIMEOUT):
                     self.patience.slow_down(sent_at)
             finally:
                 self.patience.leave()
             others_work = self.patience.n_answered > n_answered
             n_answered = self.patience.n_answered
-            timeouts = 0 if others_work else timeouts + (failure.kind is FailureKind.TIMEOUT)
-            if failure.status not in (None, 429) or failure.kind in (FailureKind.PASSING, FailureKind.TIMEOUT):
+            timed_out = failure.kind is FailureKind.TIMEOUT and not self._may_load
+            timeouts = 0 if others_work else timeouts + timed_out
+            if failure.status not in (None, 429) or failure.kind is FailureKind.PASSING or timed_out:
                 tries += 1
                 tries_while_others_work += others_work
             if self.patience.is_over or timeouts >= MAX_TIMEOUTS:
@@ -134,8 +152,6 @@ class Asker:
         """Sends a request once, and returns the JSON of the answer or the failure."""
         reply = await self.connection.post(path, body)
         if isinstance(reply, Failure):
-            if reply.kind is FailureKind.TIMEOUT:
-                return Failure(FailureKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
             return reply
         try:
             if reply.status == 200 and not is_error(content := reply.json()):
@@ -144,12 +160,8 @@ class Asker:
         except Exception as error:  # noqa: BLE001  # One reply must not take the answers of the others with it.
             words = f"the reply cannot be read: {type(error).__name__}"
             return Failure(FailureKind.PASSING, words, reply.status)
-        words = self.connection.address.redact(failure.words)
-        if reply.status == 200:
-            words = f"an error instead of an answer: {words}"
-        if 300 <= reply.status < 400:
-            words = f"a redirect to {reply.headers.get('Location', 'nowhere')}"
-        return replace(failure, words=words)
+        words = f"an error instead of an answer: {failure.words}" if reply.status == 200 else failure.words
+        return self._redacted(replace(failure, words=words))
 
     async def is_up(self) -> bool:
         """Asks ``/models`` whether somebody answers at the address."""
@@ -165,8 +177,25 @@ class Asker:
     async def _check_restart(self) -> None:
         """Asks who answers after nobody did, before the first answer is taken: only then the server is ready."""
         async with self._check:
-            if self._may_be_restarted and self._on_back:
-                self._may_be_restarted = not await self._on_back()
+            n_absences, was_away = self._n_absences, self._was_away
+            if not self.may_be_another:
+                return
+            self._was_away = False
+            if self._on_back is None or await self._on_back(was_away):
+                self._n_checked = n_absences
+            else:
+                self._was_away |= was_away
+
+    def _redacted(self, found: Any) -> Any:
+        """Returns a failure, or the answers to some questions, without the key: a server can repeat it in any field."""
+        redact = self.connection.address.redact
+        if isinstance(found, list):
+            return [self._redacted(answer) for answer in found]
+        if isinstance(found, Failure):
+            return replace(found, words=redact(found.words))
+        if isinstance(found, Answer) and found.reason:
+            return replace(found, reason=redact(found.reason))
+        return found
 
     async def _wait(self, failure: Failure, tries: int) -> None:
         """Waits before a request is sent again: alone, or together with all others."""

@@ -18,6 +18,7 @@ from rbr.grading.server.failures import Failure, FailureKind
 Result = TypeVar("Result")
 
 _CONNECT_TIMEOUT_S = 10.0
+_SHOWN = 200  # characters of an exception
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,23 @@ class Connection:
         except aiohttp.ConnectionTimeoutError:
             return Failure(FailureKind.AWAY, words="no connection in time")
         except TimeoutError:
-            return Failure(FailureKind.TIMEOUT, words="no answer in time")
+            seconds = timeout.total if timeout else self._session.timeout.total
+            return Failure(FailureKind.TIMEOUT, words=f"no answer within {round(seconds or 0.0, 2):g} s")
         except aiohttp.ClientConnectorDNSError as error:
             return Failure(FailureKind.BAD_ADDRESS, words=f"the host {error.host} is unknown")
         except aiohttp.ClientSSLError as error:
-            return Failure(FailureKind.BAD_ADDRESS, words=f"TLS does not work: {self.address.redact(str(error))}")
+            return Failure(FailureKind.BAD_ADDRESS, words=f"TLS does not work: {self._words(error)}")
         except aiohttp.ClientConnectorError as error:
             return Failure(FailureKind.AWAY, words=f"no connection: {error.strerror or error.os_error}")
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            return Failure(FailureKind.BAD_ADDRESS, words=f"not an address: {error}")
+            return Failure(FailureKind.BAD_ADDRESS, words=f"not an address: {self._words(error)}")
         except (aiohttp.ClientError, OSError) as error:
-            words = f"the connection was lost: {self.address.redact(str(error)) or type(error).__name__}"
-            return Failure(FailureKind.PASSING, words=words)
+            return Failure(FailureKind.PASSING, words=f"the connection was lost: {self._words(error)}")
+
+    def _words(self, error: Exception) -> str:
+        """Returns an exception in words. A message about broken HTTP repeats what the server sent, so it is cut."""
+        words = " ".join(self.address.redact(str(error)).split()) or type(error).__name__
+        return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 @asynccontextmanager

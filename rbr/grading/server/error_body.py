@@ -7,8 +7,12 @@ from typing import Any
 _NO_BLOCK_REASON = re.compile(r"|.*(other|unspecified|unknown|none)", re.IGNORECASE)
 _INNER = (
     "error", "innererror", "inner_error", "detail", "details", "metadata", "errors", "promptFeedback",
-    "prompt_feedback", "prompt_filter_results",
+    "prompt_feedback", "prompt_filter_results", "base_resp",
 )  # fmt: skip
+MINIMAX_FIELDS = ("input_sensitive", "output_sensitive", "base_resp")
+"""Fields by which MiniMax says, in a reply with status 200, that its filter rejected the prompt or the answer."""
+
+_MINIMAX_VERDICTS = (1026, 1027)  # the prompt, the answer
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
@@ -27,6 +31,10 @@ def has_verdict(content: Any) -> bool:
             reason = part.get(name)
             if isinstance(reason, str) and not _NO_BLOCK_REASON.fullmatch(reason):
                 return True
+        if part.get("input_sensitive") is True or part.get("output_sensitive") is True:
+            return True
+        if isinstance(part.get("base_resp"), Mapping) and part["base_resp"].get("status_code") in _MINIMAX_VERDICTS:
+            return True
         for name in ("content_filter_results", "content_filter_result"):
             results = part.get(name)
             found = results.values() if isinstance(results, Mapping) else ()
@@ -75,7 +83,7 @@ def message_of(content: Any, text: str) -> str:
     """
     messages: list[str] = []
     for part in _error_parts(content):
-        for key in ("message", "error", "detail", "msg", "title", "raw", "error_description"):
+        for key in ("message", "error", "detail", "msg", "title", "raw", "error_description", "status_msg"):
             value = part.get(key)
             if isinstance(value, str) and value.strip() and value not in messages:
                 messages.append(value.strip())

@@ -8,8 +8,13 @@ VERDICT_CODES = {
     "responsibleaipolicyviolation", "datainspectionfailed", "prohibitedcontent", "promptblocked", "blockedprompt",
     "safetyviolation", "guardrailintervened", "moderationblocked", "1301",
 }  # fmt: skip
-# Words that only a filter's verdict has: Cloudflare AI Gateway says them with status 424.
-VERDICT_WORDS = re.compile(r"(prompt|response) blocked due to security configurations", re.IGNORECASE)
+# Words that only a filter's verdict has, whatever else the message says. Cloudflare AI Gateway says them with status
+# 424. xAI names the failed check beside the id of the API key, Kong the rule for prompts.
+VERDICT_WORDS = re.compile(
+    r"(prompt|response) blocked due to security configurations|prompt pattern is blocked"
+    r"|content violates [^.]{0,40}(guideline|polic)|failed check: *safety|\bsafety_check_type_",
+    re.IGNORECASE,
+)
 # Codes that also name the filter as a part that can fail. They are believed with a status that a filter uses.
 FILTER_CODES = re.compile(
     r"content_?-?(filter|policy|moderation)|responsible_?ai|moderation|guardrail"
@@ -22,7 +27,8 @@ FILTER_WORDS = re.compile(
     r"|\bflagged\b|usage polic|safety (system|filter|polic|setting|reason|check|guideline|guard)"
     r"|(blocked|rejected|filtered|refused)[^.]{0,60}\b(safety|harm|unsafe|sensitive|inappropriate|high risk)"
     r"|(unsafe|harmful|inappropriate|sensitive|disallowed|prohibited) (content|prompt|input|text|material|request|word)"
-    r"|content exists risk|violat\w* [^.]{0,60}polic|considered high risk|prompt (was )?(blocked|filtered)"
+    r"|content exists risk|violat\w* [^.]{0,60}(polic|guideline)|considered high risk"
+    r"|prompt (pattern )?((was|is|has been) )?(blocked|filtered)"
     r"|contains? (sensitive|inappropriate|harmful|unsafe)|prompt blocked",
     re.IGNORECASE,
 )
@@ -32,7 +38,7 @@ VERDICT_STATUS = {446, 451}  # Portkey's status for a guardrail, and a legal rea
 PASSING_STATUS = {404, 408, 409, 424, 425, 429, 499}
 # A vendor that locks an account or an address uses a filter's words.
 ABOUT_THE_ACCOUNT = re.compile(
-    r"\b(account|organi[sz]ation|workspace|subscription|ip address|api key|your access|ip)\b[^.\n]{0,60}"
+    r"\b(account|organi[sz]ation|workspace|subscription|ip address|api key(?! id)|your access|ip)\b[^.\n]{0,60}"
     r"\b(flagged|suspended|blocked|banned|disabled|deactivated|terminated|restricted)",
     re.IGNORECASE,
 )

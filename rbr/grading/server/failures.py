@@ -11,7 +11,7 @@ from time import time
 from typing import Any
 
 from rbr.grading.server import failure_words as known
-from rbr.grading.server.error_body import codes_of, has_verdict, message_of
+from rbr.grading.server.error_body import MINIMAX_FIELDS, codes_of, has_verdict, message_of
 
 _SHOWN = 300  # characters of a server's words
 _READ = 4_000  # characters of a server's words that are searched
@@ -80,7 +80,8 @@ class Failure:
 # Proxies answer 400 or 500 to a wrong key or name. "No connected db." is LiteLLM's word for a key it does not know.
 KEY_WORDS = re.compile(
     r"no connected db|authentication|unauthori[sz]ed|(invalid|incorrect|wrong|missing|no|expired|unknown|malformed)"
-    r" (proxy )?(api|access|virtual)?[ _-]?(key|token)\b(?! (prob|limit|count|id))|api[ _-]?key|permission denied",
+    r" (proxy )?(api|access|virtual)?[ _-]?(key|token)\b(?! (prob|limit|count|id))|api[ _-]?key\b(?! id\b)"
+    r"|permission denied",
     re.IGNORECASE,
 )
 MODEL_WORDS = re.compile(
@@ -106,6 +107,8 @@ def failure_of(status: int, body: bytes, headers: Mapping[str, str], model_name:
         >>> failure_of(503, b'{"error": {"message": "Loading model"}}', {}, "judge").kind
         <FailureKind.AWAY: 'away'>
     """
+    if 300 <= status < 400:
+        return Failure(FailureKind.REJECTED, f"a redirect to {headers.get('Location', 'nowhere')}"[:_SHOWN], status)
     text = body.decode("utf-8", "replace")
     try:
         content = json.loads(text)
@@ -160,7 +163,9 @@ def is_error(content: Any) -> bool:
         >>> is_error({"error": {"code": 429}}), is_error({"choices": [{}], "error": None})
         (True, False)
     """
-    return not isinstance(content, Mapping) or bool(content.get("error")) or not content.get("choices")
+    if not isinstance(content, Mapping) or content.get("error") or not content.get("choices"):
+        return True
+    return has_verdict({name: content.get(name) for name in MINIMAX_FIELDS})
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

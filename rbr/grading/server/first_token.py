@@ -3,7 +3,14 @@
 import re
 from collections.abc import Sequence
 
+from rbr.grading.answers import NO_LOG_PROBABILITIES
 from rbr.grading.server.responses import AnswerReader, Choice
+
+THINKING = (
+    "The judge thinks before it answers. Set grader.chat_template_kwargs to {enable_thinking: false}, or to what "
+    "switches thinking off for this model."
+)
+"""What to change if the judge thinks first."""
 
 _YES_OR_NO = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 # A chat template can begin the thought itself, so the judge's first token is the first word of the thought.
@@ -25,10 +32,9 @@ def hint_of_first_tokens(choices: Sequence[Choice], reasons: Sequence[str], read
         "The judge spells its answers otherwise. Add 'YES' to grader.yes and 'NO' to grader.no."
     """
     if any(choice.thinks for choice in choices):
-        return (
-            "The judge thinks before it answers. Set grader.chat_template_kwargs to {enable_thinking: false}, or "
-            "to what switches thinking off for this model."
-        )
+        return THINKING
+    if all(reason.startswith(NO_LOG_PROBABILITIES) for reason in reasons):
+        return "The server lists other numbers in the place of log probabilities. Use another server or version."
     if spelled := _other_spellings(choices, reader):
         return f"The judge spells its answers otherwise. Add {spelled}."
     if not reader.yes_ids and any(isinstance(token, int) for choice in choices for token in choice.listed):

@@ -12,6 +12,7 @@ from typing import Any
 from rbr.grading.answers import NOT_ASKED_ABOUT_THIS, Answer, Answers, Outcome
 from rbr.grading.server.asking import MAX_TRIES, Asker
 from rbr.grading.server.failures import Failure, FailureKind
+from rbr.grading.server.prompt_cuts import Cell, PromptCuts, tokens_of
 from rbr.grading.server.requests import Requests
 from rbr.grading.server.responses import NO_WORDS, AnswerReader, OneAnswer, read_choices
 from rbr.grading.server.verdicts import Verdicts
@@ -64,6 +65,7 @@ class GradingCall:
         questions: Second part of each prompt; each once.
         still_works: Asks the probe's question, and returns the failure if it is not answered.
         on_conversation: Called with the row of each conversation once nothing more is asked about it.
+        cuts: Knows which prompts the server reads whole; None if a cut is not looked for.
 
     Attributes:
         answers: What became of each question.
@@ -85,6 +87,7 @@ class GradingCall:
         questions: Sequence[str],
         still_works: Callable[[], Awaitable[Failure | None]],
         on_conversation: Callable[[int], None],
+        cuts: PromptCuts | None = None,
     ) -> None:
         self.answers = Answers.none(len(conversations), len(questions))
         self.stopped_by: Failure | None = None
@@ -107,6 +110,8 @@ class GradingCall:
         self._n_read = 0  # Number of questions with an answer of the judge.
         self._forbidden_rows: set[int] = set()  # Conversations that the server forbids without saying why.
         self._check = asyncio.Lock()
+        self._cuts = cuts
+        self._n_tokens: dict[Cell, int] = {}  # Number of tokens of the prompts that were answered alone.
 
     async def run(self, max_concurrency: int) -> None:
         """Asks everything. Never raises for what the server does: see `stopped_by`."""
@@ -119,6 +124,9 @@ class GradingCall:
             raise errors.exceptions[0] from None
         if self._verdicts.in_doubt and not self.stopped_by and (problem := await self._checked()):
             self.stop(problem)
+        if self._cuts and not self.stopped_by and (longest := self._cuts.longest(self._n_tokens)):
+            prompt = self._conversations[longest[0]], self._questions[longest[1]]
+            await self._cuts.mark(self.answers, self._n_tokens, self._asker, self._requests, prompt)
         if self.stopped_by:
             for cell in self._verdicts.in_doubt:
                 words = f"{self.answers.reasons[cell]} (not believed, because no later question was answered)"
@@ -172,7 +180,7 @@ class GradingCall:
         questions = [self._questions[column] for column in job.columns]
         body = self._requests.body(self._starts[job.row], questions)
         sent_at, n_read = time.monotonic(), self._n_read
-        read = OneAnswer(self._reader) if len(job.columns) == 1 else partial(self._read_all, len(job.columns))
+        read = self._reader_of(job)
         path = self._requests.path
         found = await self._asker.ask_and_read(path, body, read, lambda: self.stopped_by is not None)
         if isinstance(found, Failure):
@@ -187,6 +195,18 @@ class GradingCall:
                 self._n_read += 1
                 self._verdicts.answered(sent_at)
                 self._set(job.row, column, answer)
+
+    def _reader_of(self, job: _Job) -> Callable[[Mapping[str, Any]], list[Answer | Failure] | Failure]:
+        if len(job.columns) > 1:
+            return partial(self._read_all, len(job.columns))
+        read_one = OneAnswer(self._reader)
+
+        def read(content: Mapping[str, Any]) -> list[Answer | Failure] | Failure:
+            if (number := tokens_of(content)) is not None:
+                self._n_tokens[job.row, job.columns[0]] = number
+            return read_one(content)
+
+        return read
 
     def _read_all(self, n_prompts: int, content: Mapping[str, Any]) -> list[Answer | Failure]:
         """Reads the answers to several questions. If they cannot be told apart, each is asked alone."""

@@ -15,7 +15,7 @@ from rbr.grading.server.address import Address
 from rbr.grading.server.advice import OTHER_MODEL, is_about_alternatives, is_about_limit, largest_number, problem_of
 from rbr.grading.server.asking import Asker
 from rbr.grading.server.failures import Failure, FailureKind
-from rbr.grading.server.first_token import hint_of_first_tokens
+from rbr.grading.server.first_token import THINKING, hint_of_first_tokens
 from rbr.grading.server.requests import LIMIT_FIELDS, Dialect, Requests
 from rbr.grading.server.responses import AnswerReader, Choice, read_choices
 from rbr.grading.server.served_models import Listing, is_name_of, read_listing
@@ -77,9 +77,10 @@ class Probe:
         self.answered_by = ""
         self.warnings: tuple[str, ...] = ()
         self._has_nan = False
+        self._keeps_its_list = False
 
     async def run(self, asker: Asker) -> Requests:
-        """Asks the questions until one answer is readable, and returns the requests that the server understands.
+        """Asks the questions until one answer is enough, and returns the requests that the server understands.
 
         Raises:
             InputError: The server is away, rejects the requests, or does not answer with yes or no. The error contains
@@ -98,16 +99,17 @@ class Probe:
         Returns:
             The list; a failure if it stays unreadable, or if nobody answers any more.
         """
-        for number in range(1, _LISTING_TRIES + 1):
+        for number in range(1, 2 if self._keeps_its_list else _LISTING_TRIES + 1):
             listing = await read_listing(asker.connection, self._settings)
             if isinstance(listing, Listing):
                 break
             if listing.kind is FailureKind.TIMEOUT or (listing.kind is FailureKind.AWAY and listing.status is None):
                 break
             await asyncio.sleep(asker.patience.backoff(number))
-        if isinstance(listing, Failure) and not is_nobody(listing):
+        if isinstance(listing, Failure) and not is_nobody(listing) and not self._keeps_its_list:
             what = "The server at %s does not say which model it has, so nothing is compared (GET /models: %s)."
-            _log.warning(what, self._address.base_url, listing)
+            _log.warning(what, self._address.base_url, self._address.redact(str(listing)))
+        self._keeps_its_list = isinstance(listing, Failure) and listing.kind is FailureKind.REJECTED
         asker.lists_models = isinstance(listing, Listing) or is_nobody(listing)
         return listing
 
@@ -153,7 +155,7 @@ class Probe:
         for number in range(len(_CONVERSATIONS)):
             step = requests.prompts_per_request
             for start in range(0, len(_QUESTIONS), step):
-                if any(self._is_readable(choice) for choice in choices):
+                if any(self._is_readable(choice) and not choice.is_one_hot for choice in choices):
                     return choices
                 if number == start == 0:
                     continue
@@ -184,7 +186,7 @@ class Probe:
         if served and not any(is_name_of(listed, name) for listed in served):
             listed = ", ".join(served[:5])
             what = f"The server at {self._address.base_url} answers to grader.model_name {name!r}, but lists {listed}."
-            self.warnings = (f"{what} It may ignore the name.",)
+            self.warnings = (self._address.redact(f"{what} It may ignore the name."),)
             _log.warning("%s", self.warnings[0])
 
     def _check(self, choices: list[Choice]) -> None:
@@ -197,6 +199,11 @@ class Probe:
                 f"the server lists {listed} of the {asked} likeliest tokens that were asked for",
                 f"Set grader.top_logprobs to {listed}.",
             )
+        if all(choice.is_one_hot for choice in choices):
+            raise self._error(
+                "one token has all the probability in every answer: the server lists probabilities after temperature",
+                "Set grader.extra_body to {temperature: 1}, or choose another server.",
+            )
         if readable:
             return
         answers = [self._reader.answer(choice) for choice in choices]
@@ -207,16 +214,16 @@ class Probe:
                 self._address,
             )
         problems = [answer for answer in answers if isinstance(answer, Failure)]
-        if problems and self._has_nan:
+        if self._has_nan:
             raise self._error(
                 "the log probabilities of the judge are not numbers (NaN)",
                 "Start the server with another number format, such as --dtype bfloat16 or --dtype float32 in vLLM.",
             )
         if problems:
-            raise self._error(
-                problems[0].words,
-                "A grade needs them. Use a server that returns them: vLLM and llama.cpp do, and a proxy may drop them.",
+            needed = (
+                "A grade needs them. Use a server that returns them: vLLM and llama.cpp do, and a proxy may drop them."
             )
+            raise self._error(problems[0].words, THINKING if any(choice.thinks for choice in choices) else needed)
         reasons = [answer.reason for answer in answers if isinstance(answer, Answer)]
         what = f"no answer to a simple question is readable: {reasons[0]}"
         raise self._error(what, hint_of_first_tokens(choices, reasons, self._reader))
@@ -226,8 +233,7 @@ class Probe:
         if is_about_alternatives(failure):
             allowed = await self._allowed_alternatives(asker, failure, dialect) or largest_number(failure)
             if allowed:
-                hint = f"Set grader.top_logprobs to {allowed}."
-                return InputError(str(failure), where=self._address.base_url, hint=hint)
+                return self._error(str(failure), f"Set grader.top_logprobs to {allowed}.")
         listing = await read_listing(asker.connection, self._settings)
         served = listing.names if isinstance(listing, Listing) else ()
         return problem_of(failure, self._settings, self._address, served)
@@ -247,7 +253,7 @@ class Probe:
         return None
 
     def _error(self, what: str, hint: str) -> InputError:
-        return InputError(what, where=self._address.base_url, hint=hint)
+        return self._address.problem(what, hint)
 
 
 def is_nobody(failure: Failure) -> bool:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import exp, log
-from typing import Any, TypeGuard
+from functools import reduce
+from math import exp, inf, log
+from typing import Any, TypeAlias, TypeGuard
 
 from rbr.grading.answers import Answer, Outcome, Reading
 from rbr.grading.server.advice import OTHER_MODEL
@@ -19,6 +20,9 @@ from rbr.thought_marks import begins_a_thought
 _HUGE = 1e300
 _COMPLETE = 0.9999  # Smallest sum of the probabilities of all tokens.
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
+_SAME = 1e-4  # Largest difference of two numbers of one token, which a server has rounded.
+_NO_CHANCE = -100.0  # Natural log of a probability that no model gives, but a temperature of 0 does.
+_SURE = -1e-3
 _SHOWN = 40  # characters of an answer
 _TRIES_WITHOUT_A_WORD = 3
 NO_WORDS = "the judge ended its answer without a word and without log probabilities"
@@ -30,8 +34,10 @@ class Choice:
     """The first token of one answer.
 
     Attributes:
-        listed: Natural log of the probability, by the token's text or id; equal tokens are summed.
+        listed: Natural log of the probability, by the token's text or id; equal tokens are summed. The chosen token
+            is there, too, if the server does not list it among the alternatives.
         n_listed: Number of alternatives that the server listed.
+        unlisted: Natural log of the largest probability of a token that is not listed.
         filter_words: Why a content filter ended the answer; empty if none did.
         problem: Why there are no probabilities; empty if there are.
         thinks: Whether the answer begins with a thought.
@@ -44,10 +50,17 @@ class Choice:
 
     listed: Mapping[str | int, float]
     n_listed: int
+    unlisted: float = 0.0
     filter_words: str = ""
     problem: str = ""
     thinks: bool = False
     model: str = ""
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether one token has all the probability, as after a temperature of 0."""
+        first, *others = sorted(self.listed.values(), reverse=True) or [_NO_CHANCE]
+        return first >= _SURE and all(value <= _NO_CHANCE for value in others)
 
 
 @dataclass(frozen=True)
@@ -88,16 +101,16 @@ class AnswerReader:
         is_complete = self.is_complete(choice)
         if self.yes_ids and all(isinstance(token, int) for token in choice.listed):
             ids: Mapping[Any, float] = choice.listed
-            return self.reading.from_top_logprobs(ids, self.yes_ids, self.no_ids, is_complete)
+            return self.reading.from_top_logprobs(ids, self.yes_ids, self.no_ids, is_complete, choice.unlisted)
         texts: Mapping[Any, float] = choice.listed
-        return self.reading.from_top_logprobs(texts, self.yes, self.no, is_complete)
+        return self.reading.from_top_logprobs(texts, self.yes, self.no, is_complete, choice.unlisted)
 
     def is_complete(self, choice: Choice) -> bool:
         """Returns whether a list that is shorter than the request has the whole vocabulary.
 
         A server's own limit also makes a list short, but then the probabilities do not sum to 1.
         """
-        return choice.n_listed < self.top_logprobs and _sum(choice) >= _COMPLETE
+        return choice.n_listed < self.top_logprobs and sum(map(_probability, choice.listed.values())) >= _COMPLETE
 
 
 def read_choices(content: Mapping[str, Any], n_prompts: int) -> list[Choice] | Failure:
@@ -172,53 +185,80 @@ def _read_choice(choice: Mapping[str, Any]) -> Choice:
     said = message.get("content") if isinstance(message.get("content"), str) else choice.get("text")
     said = said if isinstance(said, str) else ""
     thinks = bool(message.get("reasoning_content") or message.get("reasoning"))
-    entries = _entries(choice.get("logprobs"))
-    if entries is None:
+    found_entries = _entries(choice.get("logprobs"))
+    if found_entries is None:
         if not said and not thinks and choice.get("finish_reason") == "stop":
             return Choice({}, 0, problem=NO_WORDS)
         shown = f"; it says {said[:_SHOWN]!r}" if said else ""
         return Choice({}, 0, problem=f"the answer has no log probabilities{shown}", thinks=thinks)
-    seen: set[tuple[str | int, float]] = set()
-    listed: dict[str | int, float] = {}
+    alternatives, chosen = found_entries
+    entries = [(token, value) for token, value in alternatives if _is_number(value)]
+    seen: dict[str | int, list[float]] = {}
     for token, value in entries:
-        # A server can list a token twice, with the same number: that is one token.
-        if (token, value) in seen:
-            continue
-        seen.add((token, value))
-        listed[token] = _log_sum(listed[token], value) if token in listed else value
-    if not listed:
+        # A server can list a token twice, with the same number or a rounded one: that is one token.
+        values = seen.setdefault(token, [])
+        if not any(abs(value - other) <= _SAME for other in values):
+            values.append(value)
+    if not seen:
         return Choice({}, 0, problem="the list of the likeliest tokens (top_logprobs) is empty", thinks=thinks)
+    listed = {token: reduce(_log_sum, values) for token, values in seen.items()}
+    # The chosen token can be a rare one: it says nothing about the tokens that are not listed.
+    ranked = [value for token, value in entries if chosen is None or token != chosen[0]]
+    unlisted = min(ranked, default=min(listed.values()))
+    if any(not _is_number(value) and value != -inf for _, value in alternatives):
+        unlisted = 0.0  # A token without a number can have any probability.
+    if chosen is not None and _is_missing(chosen, listed):
+        listed[chosen[0]] = chosen[1]
     first = max(listed, key=lambda token: listed[token])
-    return Choice(listed, len(entries), thinks=thinks or (isinstance(first, str) and begins_a_thought(first)))
+    thinks = thinks or (isinstance(first, str) and begins_a_thought(first))
+    return Choice(listed, len(entries), unlisted, thinks=thinks)
 
 
-def _entries(logprobs: Any) -> list[tuple[str | int, float]] | None:
-    """Returns the alternatives of the first token as pairs of text or id and number; None if there are none."""
+def _is_missing(chosen: "_Entry", listed: Mapping[str | int, float]) -> bool:
+    """Returns whether the chosen token is not among the alternatives, also not in another spelling."""
+    token, value = chosen
+    if token in listed or not _is_number(value) or {type(other) for other in listed} != {type(token)}:
+        return False
+    return sum(map(_probability, listed.values())) + _probability(value) <= 1 + _SAME
+
+
+_Entry: TypeAlias = tuple[str | int, Any]  # The text or id of a token, and what the server lists as its number.
+
+
+def _entries(logprobs: Any) -> tuple[list[_Entry], _Entry | None] | None:
+    """Returns the alternatives of the first token, and the chosen token; None if there are none."""
     if not isinstance(logprobs, Mapping):
         return None
     if (content := logprobs.get("content")) and isinstance(content, list) and isinstance(content[0], Mapping):
         top = content[0].get("top_logprobs")
-        return list(_of_objects(top if isinstance(top, list) else ()))
+        return list(_of_objects(top if isinstance(top, list) else ())), next(_of_objects(content[:1]), None)
     if (tops := logprobs.get("top_logprobs")) and isinstance(tops, list):
-        first = tops[0]
+        first, chosen = tops[0], _chosen(logprobs)
         if isinstance(first, Mapping):
-            return [(_token(text), value) for text, value in first.items() if _is_number(value)]
+            return [(_token(text), value) for text, value in first.items()], chosen
         if isinstance(first, list):
-            return list(_of_objects(first))
-    return [] if logprobs.get("content") or logprobs.get("tokens") else None
+            return list(_of_objects(first)), chosen
+    return ([], None) if logprobs.get("content") or logprobs.get("tokens") else None
 
 
-def _of_objects(top: Iterable[Any]) -> Iterator[tuple[str | int, float]]:
+def _of_objects(top: Iterable[Any]) -> Iterator[_Entry]:
     for entry in top:
-        value = entry.get("logprob") if isinstance(entry, Mapping) else None
-        if not _is_number(value):
+        if not isinstance(entry, Mapping):
             continue
         text, encoded = entry.get("token"), entry.get("bytes")
         if encoded and isinstance(encoded, list):
             with suppress(TypeError, ValueError):
                 text = bytes(encoded).decode("utf-8", "backslashreplace")
         if isinstance(text, str):
-            yield _token(text), value
+            yield _token(text), entry.get("logprob")
+
+
+def _chosen(logprobs: Mapping[str, Any]) -> _Entry | None:
+    """Returns the chosen token in the format of completions."""
+    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    if not (isinstance(tokens, list) and tokens and isinstance(tokens[0], str)):
+        return None
+    return _token(tokens[0]), values[0] if isinstance(values, list) and values else None
 
 
 def _token(text: str) -> str | int:
@@ -237,5 +277,5 @@ def _log_sum(first: float, second: float) -> float:
     return min(log(total), 0.0) if total > 0 else max(first, second)
 
 
-def _sum(choice: Choice) -> float:
-    return sum(exp(min(value, 0.0)) for value in choice.listed.values())
+def _probability(value: float) -> float:
+    return exp(min(value, 0.0))

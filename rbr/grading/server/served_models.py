@@ -1,7 +1,8 @@
 """Says which model a server serves, from ``GET /models``.
 
 Only a list of models, or a server that has no such path, says something. After any other reply, nobody knows which
-model the server has: the caller asks again, and never takes the reply for a server that says nothing.
+model the server has, so the caller asks again. If the server keeps its list to itself, but answers a question, it
+counts as a server without a list.
 """
 
 import logging
@@ -15,6 +16,7 @@ from rbr.grading.server.advice import problem_of
 from rbr.grading.server.connection import Connection, HttpReply, open_connection, run_to_end
 from rbr.grading.server.failures import MAY_PASS, Failure, FailureKind, failure_of
 from rbr.grading.server.patience import LONGEST_PAUSE
+from rbr.grading.server.unlisted_model import answers_a_question
 
 if TYPE_CHECKING:
     from rbr.profile import GraderSettings
@@ -27,8 +29,10 @@ _IDENTITY = (
 
 _HAS_NO_LIST = (404, 405, 501)
 _TIMEOUT_S = 10.0
+_SHORTEST_TIMEOUT_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _TRIES = 3  # A proxy can answer anything once.
+_TRIES_OF_A_PAGE = 5  # 3 seconds: a proxy can show a page while the server starts.
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +70,8 @@ def require_served_model(
         The fields that say which model it is; empty if the server says nothing about the name.
 
     Raises:
-        InputError: `base_url` or `model_name` is missing or malformed, or the server rejects the key or the request.
+        InputError: `base_url` or `model_name` is missing or malformed, or the server rejects the key or the request. A
+            server that rejects only the request for its list says nothing about the name.
         ServerAway: The server is away or still loading, or its list of models stays unreadable.
 
     Example:
@@ -77,20 +82,31 @@ def require_served_model(
     address = Address.of(settings)
 
     async def ask() -> Listing | Failure:
+        left = max(started + wait_s - time.monotonic(), _SHORTEST_TIMEOUT_S) if wait_s else _TIMEOUT_S
         async with open_connection(address, settings.timeout_s, 1) as connection:
-            return await read_listing(connection, settings)
+            return await read_listing(connection, settings, min(settings.timeout_s, left))
+
+    async def is_answered() -> bool:
+        async with open_connection(address, settings.timeout_s, 1) as connection:
+            return await answers_a_question(connection, settings)
 
     started = time.monotonic()
-    pause, tries, rejections = _FIRST_PAUSE_S, 0, 0
+    pause, tries, rejections, pages = _FIRST_PAUSE_S, 0, 0, 0
     while isinstance(listing := run_to_end(ask()), Failure):
         tries += 1
         rejections = 0 if listing.kind in MAY_PASS else rejections + 1
-        is_late = time.monotonic() + pause > started + wait_s and tries >= _TRIES
-        if is_late or rejections >= _TRIES or (listing.status is None and (rejections or not wait_s)):
+        pages = pages + 1 if listing.status == 200 and listing.kind is FailureKind.REJECTED else 0
+        is_late = time.monotonic() + pause > started + wait_s and not rejections
+        is_lasting = rejections >= (_TRIES_OF_A_PAGE if pages else _TRIES)
+        has_tried = tries >= _TRIES or listing.kind is FailureKind.TIMEOUT
+        if (is_late and has_tried) or is_lasting or (listing.status is None and (rejections or not wait_s)):
+            if is_lasting and listing.status is not None and run_to_end(is_answered()):
+                _log.warning("The server at %s has no list of models (GET /models: %s).", address.base_url, listing)
+                return {}
             problem = problem_of(listing, settings, address)
             is_other_content = listing.status == 200
             hint = "Check grader.base_url: GET /models has to answer with a list." if is_other_content else problem.hint
-            raise type(problem)(f"GET /models: {problem.what}", where=address.base_url, hint=hint)
+            raise address.problem(f"GET /models: {problem.what}", hint, type(problem))
         waited = f"waiting since {time.monotonic() - started:.0f} s of {wait_s:.0f} s"
         note = f"the server at {address.base_url} does not say which model it has, {waited} (GET /models: {listing})"
         (on_wait or _log.warning)(note)
@@ -99,7 +115,9 @@ def require_served_model(
     return dict(listing.identity)
 
 
-async def read_listing(connection: Connection, settings: "GraderSettings") -> Listing | Failure:
+async def read_listing(
+    connection: Connection, settings: "GraderSettings", timeout_s: float | None = None
+) -> Listing | Failure:
     """Asks a server once which models it has.
 
     llama.cpp does not list the file of the weights, so `read_listing` adds the `model_path` of its ``/props``.
@@ -107,6 +125,7 @@ async def read_listing(connection: Connection, settings: "GraderSettings") -> Li
     Args:
         connection: Connections to the server.
         settings: Section `grader` of a profile.
+        timeout_s: Timeout of the request, in seconds; None for that of the settings, and 10 at most.
 
     Returns:
         The listing, or the reason why nobody knows what the server has. That is a reply that is no list of models.
@@ -117,7 +136,8 @@ async def read_listing(connection: Connection, settings: "GraderSettings") -> Li
         ...         listing = await read_listing(connection, settings)
         ...         return listing.names if isinstance(listing, Listing) else listing.words
     """
-    model_name, timeout_s = settings.model_name or "", min(settings.timeout_s, _TIMEOUT_S)
+    model_name = settings.model_name or ""
+    timeout_s = timeout_s or min(settings.timeout_s, _TIMEOUT_S)
     reply = await connection.get("/models", timeout_s)
     if isinstance(reply, Failure):
         return reply
@@ -135,7 +155,8 @@ async def read_listing(connection: Connection, settings: "GraderSettings") -> Li
         if isinstance(path, Failure):
             return path
         identity |= path
-    return Listing(identity, tuple(entry["id"] for entry in entries))
+    # The identity is stored, and shown by `rbr plan`.
+    return Listing(connection.address.without_key(identity), tuple(entry["id"] for entry in entries))
 
 
 def is_name_of(listed: str, model_name: str) -> bool:
@@ -204,4 +225,9 @@ def _json(reply: HttpReply) -> Any:
 def _failure(reply: HttpReply, connection: Connection, model_name: str) -> Failure:
     failure = failure_of(reply.status, reply.body, reply.headers, model_name)
     words = connection.address.redact(failure.words)
-    return replace(failure, words=f"no list of models: {words}" if reply.status == 200 else words)
+    if reply.status != 200:
+        return replace(failure, words=words)
+    # A body that is cut is no page: the next one may be whole.
+    is_cut = reply.json() is None and reply.body.lstrip()[:1] in (b"{", b"[")
+    kind = failure.kind if is_cut or not reply.body.strip() else FailureKind.REJECTED
+    return replace(failure, kind=kind, words=f"no list of models: {words}")

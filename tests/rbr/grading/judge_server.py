@@ -57,7 +57,9 @@ def answer(listed: Mapping[str, float] | Sequence[tuple[str, float]], **choice: 
 
 def answer_of_entries(top: Any, **choice: Any) -> Reply:
     said = {"role": "assistant", "content": "yes"}
-    first = {"token": "yes", "logprob": -0.1, "bytes": None, "top_logprobs": top}
+    numbered = [entry for entry in top if isinstance(entry.get("logprob"), float)] if isinstance(top, list) else []
+    chosen = max(numbered, key=lambda entry: entry["logprob"], default={"token": "yes", "logprob": -0.1})
+    first = {"bytes": None, **chosen, "top_logprobs": top}
     return Reply(
         200,
         {

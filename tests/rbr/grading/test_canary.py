@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rbr.grading.answers import Answer, Answers, Outcome
-from rbr.grading.canary import CONVERSATIONS, QUESTIONS, Difference, ask_probes
+from rbr.grading.canary_probes import CONVERSATIONS, QUESTIONS, ask_probes
+from rbr.grading.drift import Difference
 
 
 class LengthGrader:
@@ -54,6 +55,24 @@ def test_the_ids_of_the_probes_are_fixed() -> None:
 )
 def test_a_drift_counts_only_beyond_the_noise(noise: Difference, drift: Difference, is_beyond: bool) -> None:
     assert drift.is_beyond(noise) is is_beyond
+
+
+@pytest.mark.parametrize(
+    ("noise", "is_of_one_judge"),
+    [
+        pytest.param(Difference(40, 0, 0.0, 0.0), True, id="the same answers"),
+        pytest.param(Difference(40, 0, 0.062, 0.01), True, id="llama.cpp at 4 bits"),
+        pytest.param(Difference(40, 0, 0.25, 0.05), True, id="at the bar"),
+        pytest.param(Difference(40, 0, 0.251, 0.01), False, id="beyond the bar"),
+        pytest.param(Difference(38, 2, 0.0, 0.0), True, id="two at the bar of min_mass"),
+        pytest.param(Difference(20, 20, 0.0, 0.0), False, id="one of two models is unreadable"),
+        pytest.param(Difference(0, 0, 0.0, 0.0), True, id="never asked"),
+    ],
+)
+def test_a_noise_that_no_drift_could_exceed_is_not_that_of_one_judge(noise: Difference, is_of_one_judge: bool) -> None:
+    assert noise.is_of_one_judge is is_of_one_judge
+    if is_of_one_judge:
+        assert Difference(40, 0, 1.0, 1.0).is_beyond(noise)
 
 
 def test_only_probes_that_both_sets_answer_have_a_difference() -> None:

@@ -13,6 +13,7 @@ import pytest
 from rbr.errors import InputError
 from rbr.grading import Outcome
 from rbr.grading.prompt import compile_prompt
+from rbr.grading.server.asking import MAX_TIMEOUTS
 from rbr.grading.server.patience import Patience
 from rbr.hashing import content_hash
 from tests.rbr.grading.grader_settings import SANDBOX_PROMPT
@@ -170,6 +171,26 @@ def test_a_server_that_is_still_starting_is_waited_for(serve: Serve, how: str) -
     answers = server.grader(**settings.model_dump(include={"wait_s"})).grade(CONVERSATIONS[:5], QUESTIONS)
     np.testing.assert_allclose(answers.p_yes, EXPECTED[:5])
     assert len(server.requests) < 60
+
+
+def test_a_server_that_loads_its_model_on_the_first_request_is_waited_for(serve: Serve) -> None:
+    ready_at = time.monotonic() + 2.0
+
+    def rule(request: Request) -> Reply:
+        good = good_answer(request.prompt)
+        return Reply(200, good.body, delay_s=max(0.0, ready_at - time.monotonic()))
+
+    # More timeouts than a request of a server that has answered may have.
+    answers = serve(rule).grader(wait_s=20, timeout_s=0.2).grade(CONVERSATIONS[:2], QUESTIONS)
+    np.testing.assert_allclose(answers.p_yes, EXPECTED[:2])
+
+
+def test_a_server_that_never_loads_its_model_is_waited_for_as_long_as_wait_s_says(serve: Serve) -> None:
+    server = serve(lambda request: Reply(200, {}, delay_s=0.4))
+    with pytest.raises(InputError, match=r"no answer within 0\.1 s") as caught:
+        server.grader(wait_s=1.5, timeout_s=0.1).grade(CONVERSATIONS[:2], QUESTIONS)
+    assert "grader.timeout_s" in caught.value.hint
+    assert len(server.requests) > MAX_TIMEOUTS
 
 
 @pytest.mark.parametrize("status", [500, 502, 429])

@@ -48,6 +48,15 @@ def at_most(allowed: int, words: str) -> Callable[[Request], Reply]:
 
 TGI_LOGPROBS = "Input validation error: `top_n_tokens` must be >= 0 and <= 5. Given: 20"
 NAN = answer_of_entries([{"token": token, "logprob": float("nan")} for token in ("yes", "no", *FILLERS)])
+NAN_ANSWER = answer_of_entries(
+    [{"token": token, "logprob": float("nan")} for token in ("yes", "no")]
+    + [{"token": token, "logprob": -14.0} for token in FILLERS]
+)
+POSITIVE = answer_of_entries([{"token": token, "logprob": 0.3} for token in ("yes", "no", *FILLERS)])
+ONE_HOT = answer({"yes": 1.0, **dict.fromkeys(("no", *FILLERS), 0.0)})
+ONE_HOT_INF = answer_of_entries([{"token": "yes", "logprob": 0.0}, {"token": "no", "logprob": float("-inf")}])
+DEEPSEEK = answer({"yes": 1.0}, message={"content": "", "reasoning_content": "Okay"}, logprobs={"content": []})
+SCOPES = "You have insufficient permissions for this operation. Missing scopes: model.request."
 TOKEN_IDS = first("token_id:284")
 LOGIN = Reply(302, "", {"Location": "https://sso.example/login?next=%2Fv1"})
 MOVED = Reply(307, "", {"Location": "https://judge.example/v1/chat/completions"})
@@ -110,6 +119,13 @@ SETTINGS_THAT_CANNOT_WORK = [
     ("a thought without a mark", first("Okay"), "'Okay' 0.900", "enable_thinking: false"),
     ("tokens by their ids", TOKEN_IDS, "284 0.900", "return_tokens_as_token_ids: false"),
     ("numbers that are none", NAN, "are not numbers", "--dtype float32"),
+    ("no numbers for yes and no", NAN_ANSWER, "are not numbers", "--dtype float32"),
+    ("positive numbers", POSITIVE, "no log probabilities: 'yes' 0.3", "Use another server or version"),
+    ("one token only", ONE_HOT, "probabilities after temperature", "grader.extra_body to {temperature: 1}"),
+    ("one token only, -inf", ONE_HOT_INF, "probabilities after temperature", "or choose another server"),
+    ("the chosen token only", answer({"yes": 1.0}), "probabilities after temperature", "{temperature: 1}"),
+    ("a thought apart, DeepSeek", DEEPSEEK, "no log probabilities", "enable_thinking: false"),
+    ("a key without a right", error(403, SCOPES), "403: You have insufficient", KEY),
     ("a generic error", error(400, "Bad request"), "400: Bad request", "Check grader.model_name"),
 ]
 
@@ -163,6 +179,18 @@ def test_a_server_that_knows_only_max_completion_tokens_is_asked_with_it(serve: 
 def test_the_probe_passes_if_one_simple_question_has_a_readable_answer(serve: Serve) -> None:
     server = serve(lambda request: first("The") if "morning" in request.prompt else good_answer(request.prompt))
     assert server.grader(max_bound=1.0).grade([conversation("Hello")], QUESTIONS).count(Outcome.ANSWERED) == 2
+
+
+def test_a_judge_that_is_sure_of_one_simple_question_passes(serve: Serve) -> None:
+    server = serve(lambda request: ONE_HOT if "greeting" in request.prompt else good_answer(request.prompt))
+    assert server.grader(max_bound=1.0).grade([conversation("Hello")], QUESTIONS).count(Outcome.ANSWERED) == 2
+
+
+def test_a_broken_http_message_is_cut(serve: Serve) -> None:
+    server = serve(lambda request: Reply(200, "", {"bad header": "x" * 4000}))
+    with pytest.raises(InputError, match="the connection was lost") as caught:
+        server.grader(wait_s=0.2).grade([conversation("Hello")], QUESTIONS)
+    assert len(str(caught.value)) < 500
 
 
 def test_a_name_that_the_server_does_not_list_is_a_warning(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -522,7 +522,8 @@ def test_another_judge_at_the_same_server_is_rejected(
 
 
 def test_a_server_that_changes_its_model_after_the_reward_was_opened_gives_no_reward(directory: Path) -> None:
-    server = SwappingServer(lambda request: good_answer(request.prompt), n_times=2)
+    # The list is read for the identity, for the reward, and twice for the canary.
+    server = SwappingServer(lambda request: good_answer(request.prompt), n_times=4)
     settings = server.settings(few_shot=PROFILE.grader.few_shot)
     fitted = RewardArtifact.load(directory).model_copy(update={"grader": identify_grader(None, settings)})
     fitted.save(directory)
@@ -531,7 +532,7 @@ def test_a_server_that_changes_its_model_after_the_reward_was_opened_gives_no_re
     with pytest.raises(InputError, match="another model than at the start") as caught:
         reward([prompt], [[{"role": "assistant", "content": "Hello."}]], category=["K-R"])
     assert "Serve the old model again, or" in str(caught.value)
-    assert server.asked == []
+    assert not any("Hello." in request.prompt for request in server.asked)
     server.kill()
 
 

@@ -2,18 +2,24 @@
 
 import pytest
 
-from rbr.grading.server.failures import failure_of, failure_of_choice
+from rbr.grading.server.failures import failure_of, failure_of_choice, is_error
 from tests.rbr.grading.judge_server import Reply, error
 
 TGI = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens"
 CLOUDFLARE = {"success": False, "error": [{"code": 2017, "message": "Response blocked due to security configurations"}]}
 FIREWALL = "<html>This request violates our security policy. IP blocked</html>"
 TERMINATED = "Your access was terminated due to violation of our policies, please check your email"
+XAI = "Content violates usage guidelines. Team: x, API key ID: y, Model: grok-4, Failed check: SAFETY_CHECK_TYPE_BIO"
+XAI_CODE = "The caller does not have permission to execute the specified operation"
 AZURE_PROMPT = {"prompt_index": 0, "content_filter_results": {"hate": {"filtered": True}}}
 
 
 def inner(status: int, message: str, **fields: object) -> Reply:
     return Reply(200, {"error": {"code": status, "message": message, **fields}})
+
+
+def minimax(status: int, message: str, **fields: object) -> Reply:
+    return Reply(200, {"choices": None, "base_resp": {"status_code": status, "status_msg": message}, **fields})
 
 
 # A filter service that is down, or another service that uses a filter's words.
@@ -49,6 +55,10 @@ FILTERED = [
     ("Gemini, outside", Reply(200, {"blockReason": "PROHIBITED_CONTENT"})),
     ("Azure, a prompt", Reply(200, {"choices": [], "prompt_filter_results": [AZURE_PROMPT]})),
     ("OpenRouter, a vendor's words", inner(403, "Provider returned error", metadata={"raw": "flagged by moderation"})),
+    ("xAI, beside the id of a key", Reply(403, {"code": XAI_CODE, "error": XAI})),
+    ("Kong", error(400, "bad request: prompt pattern is blocked")),
+    ("MiniMax, the prompt", minimax(1026, "input new_sensitive", input_sensitive=True)),
+    ("MiniMax, the answer", minimax(1027, "output new_sensitive")),
     ("a failed check", Reply(422, {"detail": "Input failed the safety check"})),
 ]
 # Rate limits and quotas speak of tokens too.
@@ -57,6 +67,7 @@ RATES = [
     ("a code", error(400, "Too many tokens in flight", code="rate_limit"), "busy"),
     ("minutes", error(400, "too many input tokens per minute"), "busy"),
     ("a queue", error(400, "Maximum number of queued requests exceeded: total 128 exceeds 100"), "busy"),
+    ("MiniMax", minimax(1002, "rate limit"), "busy"),
     ("a day", error(400, "Daily token limit exceeded for your plan"), "rejected"),
     ("a quota", error(400, "Token quota exceeded for this key"), "rejected"),
     ("a budget", error(400, "Budget has been exceeded! Current cost: 10.2", type="budget_exceeded"), "rejected"),
@@ -105,6 +116,12 @@ def test_a_prompt_that_is_too_long_is_found_in_the_words_of_each_server(reply: R
     assert kind_of(reply) == "too long"
 
 
+@pytest.mark.parametrize("field", ["input_sensitive", "output_sensitive"])
+def test_an_answer_that_minimax_marks_as_sensitive_is_an_error(field: str) -> None:
+    answered = {"choices": [{}], "base_resp": {"status_code": 0, "status_msg": ""}}
+    assert is_error({**answered, field: True}) and not is_error({**answered, field: False})
+
+
 @pytest.mark.parametrize(("choice", "kind"), [pytest.param(*row, id=name) for name, *row in CHOICES])
 def test_a_choice_says_whether_a_filter_or_a_fault_ended_it(choice: dict[str, object], kind: str | None) -> None:
     failure = failure_of_choice(choice)
@@ -121,6 +138,11 @@ def test_a_choice_says_whether_a_filter_or_a_fault_ended_it(choice: dict[str, ob
         (error(400, "max_tokens is too large"), "rejected"),
         (error(400, "top_logprobs must be at most 5, more than the limit"), "rejected"),
         (error(401, "flagged"), "rejected"),
+        (error(403, "The API key was blocked for violating our policies"), "rejected"),
+        (error(403, "Your API key has no right to use this model"), "rejected"),
+        (minimax(1004, "authorized error: invalid api key"), "rejected"),
+        (minimax(1008, "insufficient balance"), "rejected"),
+        (Reply(307, "", {"Location": "/v2"}), "rejected"),
         (error(429, "Too many tokens per minute", type="tokens"), "busy"),
         (error(529, "Overloaded", type="overloaded_error"), "busy"),
         (error(500, "model loading failed"), "passing"),

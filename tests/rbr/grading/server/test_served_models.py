@@ -30,6 +30,9 @@ IDENTITY = {"id": "grader", "root": "/models/judge", "max_model_len": 512}
 SIZES = {"n_vocab": 49152, "n_params": 134515008, "size": 96576768}
 LLAMACPP = {"id": "grader", "owned_by": "llamacpp", "meta": SIZES}
 LOADING = error(503, "Loading model", type="unavailable_error", code=503)
+MOVED = Reply(301, "", {"Location": "/v2/models"})
+SLASH = Reply(301, "", {"Location": "/v1/models/"})
+PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 CUT = Reply(200, '{"data": [{"id": "gra')
 CONVERSATIONS = [conversation(f"reply {n}") for n in range(20)]
 
@@ -76,9 +79,11 @@ def test_the_served_model_is_what_the_server_says_of_it(serve: Serve, models: An
         pytest.param(error(408, "late"), ServerAway, "GET /models: the server answered 408: late", "", id="408"),
         pytest.param(Reply(520, "<html>"), ServerAway, "GET /models: the server answered 520", "", id="520"),
         pytest.param(Reply(200, SERVED, lost=True), ServerAway, "GET /models: the connection was lost", "", id="lost"),
-        pytest.param(Reply(200, SERVED, delay_s=0.4), ServerAway, "GET /models: no answer in time", "", id="timeout"),
+        pytest.param(Reply(200, SERVED, delay_s=0.4), ServerAway, "models: no answer within 0.2 s", "", id="timeout"),
         pytest.param(error(401, "bad key"), InputError, "GET /models: .* 401: bad key", "RBR_GRADER_API_KEY", id="401"),
         pytest.param(error(403, "Forbidden"), InputError, "GET /models: .* 403", "RBR_GRADER_API_KEY", id="403"),
+        pytest.param(MOVED, InputError, "GET /models: .* 301: a redirect to /v2/models", "/v2.", id="a redirect"),
+        pytest.param(SLASH, InputError, "GET /models: .* a redirect to /v1/models/", "directly", id="a slash"),
         pytest.param(CUT, InputError, "GET /models: .* no list of models", "grader.base_url", id="a cut body"),
         pytest.param(Reply(200, "<html>Hi"), InputError, "GET /models: .* Hi", "grader.base_url", id="a web page"),
     ],
@@ -86,11 +91,67 @@ def test_the_served_model_is_what_the_server_says_of_it(serve: Serve, models: An
 def test_a_reply_that_is_no_list_is_an_error_and_never_a_server_that_says_nothing(
     serve: Serve, models: Reply, kind: type[InputError], words: str, hint: str
 ) -> None:
-    settings = serve(well, models).settings(timeout_s=0.2)
+    settings = serve(lambda request: error(401, "no"), models).settings(timeout_s=0.2)
     with pytest.raises(InputError, match=words) as caught:
         require_served_model(settings, wait_s=0.1)
     assert type(caught.value) is kind
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+@pytest.mark.parametrize(
+    "models",
+    [
+        pytest.param(error(400, "Unsupported path"), id="400"),
+        pytest.param(error(401, "no right to list models"), id="401"),
+        pytest.param(error(403, "insufficient permissions. Missing scopes: api.model.read"), id="403"),
+        pytest.param(Reply(405, ""), id="405"),
+        pytest.param(MOVED, id="a redirect"),
+        pytest.param(Reply(200, "<html>Welcome"), id="a web page"),
+        pytest.param(Reply(200, {"models": [{"name": "grader"}]}), id="another format"),
+    ],
+)
+def test_a_server_that_keeps_its_list_to_itself_but_answers_questions_has_no_list(
+    serve: Serve, models: Reply, endpoint: str
+) -> None:
+    def rule(request: Request) -> Reply:
+        if "max_tokens" in request.body:
+            return error(400, "use max_completion_tokens")
+        return well(request) if request.path == PATHS[endpoint] else error(404, "no such path")
+
+    server = serve(rule, models)
+    started_at = time.monotonic()
+    assert require_served_model(server.settings(endpoint=endpoint), wait_s=600) == {}
+    assert time.monotonic() - started_at < 60
+    assert len(server.requests) <= 2
+
+
+def test_a_page_is_believed_after_a_few_tries(serve: Serve) -> None:
+    tries: list[str] = []
+
+    def models(path: str) -> Reply:
+        tries.append(path)
+        return Reply(200, "<html>Open WebUI")
+
+    with pytest.raises(InputError, match="Open WebUI") as caught:
+        require_served_model(serve(lambda request: Reply(405, ""), models).settings(), wait_s=600)
+    assert len(tries) == 5 and "GET /models has to answer with a list" in caught.value.hint
+
+
+def test_a_list_that_never_comes_is_waited_for_as_long_as_the_settings_say(serve: Serve) -> None:
+    notes: list[str] = []
+    server = serve(well, Reply(200, SERVED, delay_s=3.0))
+    with pytest.raises(ServerAway, match="no answer within 1 s"):
+        require_served_model(server.settings(timeout_s=60), 1.0, notes.append)
+    assert notes == []
+    with pytest.raises(ServerAway, match=r"no answer within 0\.3 s"):
+        require_served_model(server.settings(timeout_s=0.3), 1.0, notes.append)
+    assert "waiting since 0 s of 1 s (GET /models: no answer within 0.3 s)" in notes[0]
+
+
+def test_a_slow_list_is_read_if_the_timeout_allows_it(serve: Serve) -> None:
+    server = serve(well, Reply(200, SERVED, delay_s=1.5))
+    assert require_served_model(server.settings(timeout_s=60), wait_s=60) == IDENTITY
 
 
 def test_a_third_of_the_listings_failing_at_random_changes_no_identity(serve: Serve) -> None:
