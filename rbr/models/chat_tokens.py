@@ -84,7 +84,9 @@ def read_chat(
     """
     turns, marks = _marked_turns(tokenizer, messages)
     text = render_chat(tokenizer, turns, add_generation_prompt, chat_template_kwargs)
-    return [marks.restore(turn["content"]) for turn in turns], marks.restore(text)
+    # A tokenizer without a copy gets other texts than those of the messages.
+    contents = [well_formed(turn["content"]) for turn in messages] if marks.literals else [t["content"] for t in turns]
+    return contents, marks.restore(text)
 
 
 def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list[int]:
@@ -118,7 +120,11 @@ def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list
 
 
 class _Marks:
-    """Words that stand in for spellings while the template is rendered."""
+    """Words that stand in for spellings while the template is rendered.
+
+    A mark has a capital letter and characters that are escaped in HTML, because a template that changes them would
+    change the spelling, too.
+    """
 
     def __init__(self) -> None:
         self.literals: dict[str, str] = {}
@@ -127,17 +133,22 @@ class _Marks:
         """Replaces each span of a text by a mark."""
         parts, end = [], 0
         for start, stop in spans:
-            mark = f"y{SECRET}{len(self.literals)}y"
+            mark = f"Y&<{SECRET}{len(self.literals)}>'Y"
             self.literals[mark] = text[start:stop]
             parts += [text[end:start], mark]
             end = stop
         return "".join([*parts, text[end:]])
 
     def restore(self, text: str) -> str:
-        """Puts the spellings back."""
+        """Puts the spellings back into a text that has all the marks.
+
+        Raises:
+            InputError: A mark is changed, cut or lost.
+        """
+        lost = not all(mark in text for mark in self.literals)
         for mark, literal in self.literals.items():
             text = text.replace(mark, literal)
-        if f"y{SECRET}" in text.casefold():
+        if lost or SECRET in text.casefold():
             raise InputError(
                 "the chat template changes the text of a message that spells a control token",
                 where="chat template",

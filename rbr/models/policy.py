@@ -76,7 +76,7 @@ class Policy:
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
         self._limit = context_length(self._model, self._tokenizer)
-        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._first_probabilities)
+        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._first_logits)
 
     def sample(
         self,
@@ -150,11 +150,10 @@ class Policy:
         return [self._completion(row) for row in out[:, max(map(len, prompts)) :].tolist()]
 
     @torch.inference_mode()
-    def _first_probabilities(self, prompts: list[list[int]]) -> NDArray[np.float64]:
-        """Returns the probabilities of the first two tokens after each prompt, float64[prompts, 2 * vocabulary]."""
+    def _first_logits(self, prompts: list[list[int]]) -> NDArray[np.float64]:
+        """Returns the logits of the first two tokens after each prompt, float64[prompts, 2, vocabulary]."""
         settings = GenerationConfig(do_sample=False, max_new_tokens=2, output_logits=True, return_dict_in_generate=True)
-        first, second = (torch.softmax(each.double(), -1) for each in self._run(prompts, settings).logits)
-        return torch.cat([first, second], -1).cpu().numpy()
+        return torch.stack(self._run(prompts, settings).logits, dim=1).double().cpu().numpy()
 
     def _run(
         self, prompts: list[list[int]], settings: GenerationConfig, processors: LogitsProcessorList | None = None
