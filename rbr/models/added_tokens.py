@@ -36,7 +36,7 @@ FAMILIES = (
     r"<<\s*/?SYS\s*>>",
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|IMG_BREAK|IMG_END|AUDIO|ARGS"
     r"|CALL_ID|PREFIX|MIDDLE|SUFFIX|THINK|MODEL_SETTINGS|BOS|EOS|PAD|UNK|CLS|SEP|MASK|gMASK|sMASK|sop|eop)\]",
-    rf"</?(?:{'|'.join(TAG_WORDS)}|seed:think|reflection|tool|tools|tool_call|tool_calls|tool_response|tool_result"
+    rf"</?(?:{'|'.join(TAG_WORDS)}|seed:think|tool|tools|tool_call|tool_calls|tool_response|tool_result"
     r"|tool_use|function|function_call|function_calls|fim_prefix|fim_middle|fim_suffix|fim_pad|repo_name|file_sep"
     r"|filename|box|image|video|audio|image_soft_token|end_of_utterance)>",
     r"<(?:extra_id|unused|reserved_token|reserved|special|sentinel|loc|seg)_?\d+>",
