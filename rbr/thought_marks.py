@@ -44,7 +44,7 @@ def _tag(word: str, left: str, right: str, closing_text: str, *, name: str = "",
     name = name or word
     return Mark(
         word,
-        rf"{left}\s*{name}(?:\s*{right}|\s*\Z)",
+        rf"{left}\s*{name}(?:{attributes}\s*{right}|\s*\Z)",
         rf"{left}\s*{name}{attributes}\s*{right}",
         rf"{left}\s*/\s*{name}\s*{right}",
         closing_text,

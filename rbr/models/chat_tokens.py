@@ -11,6 +11,8 @@ Half of a surrogate pair, which JSON can contain, is encoded as U+FFFD.
 `rbr.models.added_tokens` says which added tokens are control tokens.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,7 +150,8 @@ class _Marks:
         lost = not all(mark in text for mark in self.literals)
         for mark, literal in self.literals.items():
             text = text.replace(mark, literal)
-        if lost or SECRET in text.casefold():
+        # The secret name of a control token begins with q.
+        if lost or re.search(rf"(?<!q){SECRET}", text.casefold()):
             raise InputError(
                 "the chat template changes the text of a message that spells a control token",
                 where="chat template",
@@ -227,12 +230,16 @@ def _found_by_text(text: str, contents: Mapping[int, str]) -> list[tuple[int, in
 def _to_protect(tokenizer: Any, text: str) -> list[_Span]:
     """Returns the parts of a message that are, or could complete, the spelling of a control token.
 
-    A message that ends in ``<|`` completes a token if the template continues with ``end|>``.
+    A message that ends in ``<|`` completes a token if the template continues with ``end|>``. An accent at the beginning
+    of a message belongs to the character before it.
     """
     spans = _spellings(tokenizer, text)
     control = control_tokens(tokenizer)
     first = len(text) - len(text.lstrip())
     last = len(text.rstrip())
+    if unicodedata.category(text[first : first + 1] or " ").startswith("M"):
+        # An accent changes the last character of a token before it, if the tokenizer composes characters.
+        spans.append((first, first + 1))
     for length in range(min(control.longest, last - first), 0, -1):
         if text[first : first + length] in control.tails:
             spans.append((first, first + length))
