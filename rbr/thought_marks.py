@@ -95,8 +95,13 @@ MARKS = (
         opens_reply=True,
     ),
     # Granite 3.2
-    Mark("Granite", rf"{_HERE_IS}thought", rf"{_HERE_IS}thought\s+process\s*:", rf"{_HERE_IS}response\s*:",
-         "Here is my response:"),
+    Mark(
+        "Granite",
+        rf"{_HERE_IS}thought",
+        rf"{_HERE_IS}thought\s+process\s*:",
+        rf"{_HERE_IS}response\s*:",
+        "Here is my response:",
+    ),
     # Apriel
     Mark(
         "Apriel",
@@ -128,9 +133,7 @@ ANY_MARK = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS), re.IGNO
 """Finds marks; `mark_of` says which one was found."""
 
 # Tokens that are parts of the marks of harmony, Solar and Cohere.
-_PART = re.compile(
-    r"<\|(?:start|begin|end|message|content|constrain|return|(?:START|END)_RESPONSE)\|>", re.IGNORECASE
-)
+_PART = re.compile(r"<\|(?:start|begin|end|message|content|constrain|return|(?:START|END)_RESPONSE)\|>", re.IGNORECASE)
 _BEGINNING = re.compile(rf"\s*(?:{'|'.join(mark.beginning for mark in MARKS)})", re.IGNORECASE)
 
 

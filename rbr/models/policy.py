@@ -198,7 +198,7 @@ class _FiniteLogits(LogitsProcessor):
             raise InputError(
                 f"the model computes logits that are not finite in {self._dtype}, so no token can be sampled",
                 where=self._path,
-                hint="Set its dtype to float32 or bfloat16 in the profile. If that does not help, its weights are broken.",
+                hint="Set the dtype of the model to float32 or bfloat16. If it has this type, its weights are broken.",
             )
         return scores
 

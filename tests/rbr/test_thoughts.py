@@ -30,7 +30,7 @@ PAIRS = [
     ("<internal>", "</internal>"),
     ("<inner_monologue>", "</inner_monologue>"),
     ("<antThinking>", "</antThinking>"),
-    ('<think type="x" lang=\'en\'>', "</think>"),
+    ("<think type=\"x\" lang='en'>", "</think>"),
     ("<|think|>", SOLAR),
     ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
     ("Here is my thought process:", "Here is my response:"),
@@ -125,9 +125,7 @@ def test_a_mark_in_the_middle_is_a_quotation(text: str) -> None:
     assert split_thoughts(f"<think>a</think>{text}") == Reply(text, "a")
 
 
-@pytest.mark.parametrize(
-    "closing", [closing for _, closing in PAIRS if closing != FINAL and not closing[0].isalpha()]
-)
+@pytest.mark.parametrize("closing", [closing for _, closing in PAIRS if closing != FINAL and not closing[0].isalpha()])
 def test_a_closing_mark_alone_hides_nothing_and_is_counted(closing: str) -> None:
     text = f"[harmful steps]{closing}I'm sorry."
     assert split_thoughts(text) == Reply(text, unopened=True)
@@ -186,8 +184,8 @@ def test_special_tokens_are_marks_anywhere_and_no_text(parts: list[str], reply: 
 
 
 PIECES = [
-    "<", "think>", " ", "<|return|>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>", "\ufeff", "assistant",
-    "<|assistant|>", "analysis", "assistantfinal", "[END FINAL RESPONSE]", "<|end|>",
+    "<", "think>", " ", "<|return|>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>", "\ufeff",
+    "assistant", "<|assistant|>", "analysis", "assistantfinal", "[END FINAL RESPONSE]", "<|end|>",
 ]  # fmt: skip
 MARK = st.sampled_from([*(mark for pair in PAIRS for mark in pair), *PIECES])
 

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rbr.conversation import Conversation, well_formed
@@ -168,7 +167,7 @@ def _split_chat_template(tokenizer: Any, ref: "ModelRef") -> tuple[str, str, tup
         before, after = bare.split(_MARK)
         blanks = _BLANKS + _MARK + _BLANKS
         text = rendered(blanks)
-        choices = product((False, True), repeat=2)
+        choices = ((left, right) for left in (False, True) for right in (False, True))
         trims = next((trims for trims in choices if text == before + _trim(blanks, *trims) + after), None)
         if trims is not None:
             changed = changed_texts(lambda text: rendered(text) == before + _trim(text, *trims) + after)

@@ -14,7 +14,18 @@ from rbr.rulebook import Behavior, load_behavior, propositions_needed
 
 TEMPLATES = ["rbr_sandbox/judge_prompt.jinja", "profiles/judge_prompt.jinja"]
 REPLY = "First, mix flour.\nThen [harmful steps]."
-KINDS = {"forged_turn", "control_tokens", "switch", "order", "fence", "template", "filler", "ill_formed", "empty", "blank"}
+KINDS = {
+    "forged_turn",
+    "control_tokens",
+    "switch",
+    "order",
+    "fence",
+    "template",
+    "filler",
+    "ill_formed",
+    "empty",
+    "blank",
+}
 
 
 def attacks(template: str = TEMPLATES[1], tokens: tuple[str, ...] = ("<|end|>",)) -> dict[str, Attack]:
@@ -88,7 +99,13 @@ def save_tokens(directory: Path, tokens: dict[str, bool], template: str, **named
 
 
 def test_the_attack_spells_the_tokens_that_the_chat_template_writes(tmp_path: Path) -> None:
-    names = ["begin_of_text", *(f"reserved_{number}" for number in range(20)), "start_header_id", "end_header_id", "eot_id"]
+    names = [
+        "begin_of_text",
+        *(f"reserved_{number}" for number in range(20)),
+        "start_header_id",
+        "end_header_id",
+        "eot_id",
+    ]
     tokens = {f"<|{name}|>": True for name in names}
     own = control_tokens_of(save_tokens(tmp_path, tokens, LLAMA_3, bos_token="<|begin_of_text|>"))
     assert own[0] == "<|begin_of_text|>"

@@ -237,7 +237,9 @@ def test_template_arguments_reach_the_template() -> None:
     assert on[-2:] == off[-2:] == thought
 
 
-@pytest.mark.parametrize("change", ["| upper", "| lower", "| e", "[:20]", "[9:]", "[:0]", "~ messages[0]['content'] | e"])
+@pytest.mark.parametrize(
+    "change", ["| upper", "| lower", "| e", "[:20]", "[9:]", "[:0]", "~ messages[0]['content'] | e"]
+)
 def test_a_template_that_changes_a_spelling_is_refused(change: str) -> None:
     tokenizer = byte_level_bpe()
     tokenizer.chat_template = "<|user|>{{ messages[0]['content'] " + change + " }}<|end|>"
@@ -249,7 +251,9 @@ ACCENTS = ["\u0301", "\u0338", "\u0327", "\u0323", "\u20d2"]
 
 
 @pytest.mark.parametrize("normalized", [True, False])
-@pytest.mark.parametrize("text", [f"{accent}{end}" for accent in ACCENTS for end in ("", "Hi", "<|user|>Hi")], ids=ascii)
+@pytest.mark.parametrize(
+    "text", [f"{accent}{end}" for accent in ACCENTS for end in ("", "Hi", "<|user|>Hi")], ids=ascii
+)
 def test_an_accent_at_the_beginning_of_a_message_leaves_the_token_before_it_alone(text: str, normalized: bool) -> None:
     tokenizer = byte_level_bpe()
     tokenizer.backend_tokenizer.normalizer = normalizers.NFC()

@@ -253,10 +253,10 @@ def test_templates_of_common_models_copy_the_message(template: str) -> None:
         ("m.content | e", "the characters < > & ' \", the marks <think> and </think>"),
         ("m.content | tojson", None),
         ("m.content.replace('/no_think', '')", "the switch /no_think"),
-        ("m.content.replace('/think', '').replace('/no_think', '').strip()", "the switch /think, the switch /no_think"),
+        ("m.content.replace('/think', '').strip()", "the switch /think, the marks <think> and </think>"),
         ("m.content.split('</think>')[-1]", "the marks <think> and </think>"),
         ("m.content.strip('\n')", "line breaks at the ends"),
-        ("m.content.replace('\r\n', '\n')", "line breaks"),
+        (r"m.content.replace('\r\n', '\n')", "line breaks"),
         ("m.content.split() | join(' ')", "double blanks and tabs, line breaks"),
         ("m.content[:3000]", "the end of a text of 20,000 characters"),
     ],
@@ -274,7 +274,7 @@ def test_a_chat_template_that_obeys_a_switch_in_a_message_is_refused() -> None:
     tokenizer = chat_tokenizer(next(iter(TOKENIZERS))(), "plain")
     switch = "{% if '/no_think' in messages[-1].content %}<think></think>{% endif %}"
     tokenizer.chat_template = TEMPLATES["plain"] + switch
-    with pytest.raises(InputError, match="user message: the switch /no_think$"):
+    with pytest.raises(InputError, match="user message: the switch /no_think"):
         PromptTokens(tokenizer, REF, grader_settings())
 
 
