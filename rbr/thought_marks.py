@@ -1,6 +1,6 @@
 """The marks around the thoughts of thinking models, in replies and in the answers of judges.
 
-Case does not matter, and blanks inside a mark are allowed.
+Case does not matter, and blanks inside a mark are allowed. A tag can have attributes.
 """
 
 import re
@@ -19,6 +19,7 @@ class Mark:
         closing_text: The closing mark as models usually write it.
         reply_end: Pattern of the marks at the end of a reply after such a thought; empty if there are none.
         opens_reply: Whether the closing mark also stands before a reply without a thought.
+        must_close: Whether the opening mark counts only if a closing mark follows: it is an ordinary word.
 
     Example:
         >>> MARKS[0].word, MARKS[0].closing_text
@@ -32,14 +33,19 @@ class Mark:
     closing_text: str
     reply_end: str = ""
     opens_reply: bool = False
+    must_close: bool = False
+
+    def closes_in(self, text: str, start: int) -> bool:
+        """Returns whether a text has the closing mark after a position."""
+        return re.compile(self.closing, re.IGNORECASE).search(text, start) is not None
 
 
-def _tag(word: str, left: str, right: str, closing_text: str, *, name: str = "") -> Mark:
+def _tag(word: str, left: str, right: str, closing_text: str, *, name: str = "", attributes: str = "") -> Mark:
     name = name or word
     return Mark(
         word,
-        rf"{left}\s*{name}(?:\s*{right}|\s*\Z)",
-        rf"{left}\s*{name}\s*{right}",
+        rf"{left}\s*{name}(?:{attributes}\s*{right}|\s*\Z)",
+        rf"{left}\s*{name}{attributes}\s*{right}",
         rf"{left}\s*/\s*{name}\s*{right}",
         closing_text,
     )
@@ -48,11 +54,17 @@ def _tag(word: str, left: str, right: str, closing_text: str, *, name: str = "")
 _HEADER = r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*"
 _MESSAGE = r"(?:[^<]|<\|constrain\|>){0,200}<\|message\|>"
 
-TAG_WORDS = ("think", "thinking", "thought", "reasoning", "analysis")
+_ATTRIBUTES = r"""(?:\s+[a-z_][a-z0-9_:.-]{0,30}\s*=\s*(?:"[^"<>]{0,200}"|'[^'<>]{0,200}'))*"""
+_HERE_IS = r"Here(?:\s+is|['\u2019]s)\s+my\s+"
+
+TAG_WORDS = (
+    "think", "thinking", "thought", "reasoning", "analysis", "scratchpad", "reflection", "cot", "reason", "internal",
+    "antThinking", "inner_monologue",
+)  # fmt: skip
 """Words of the marks in angle brackets."""
 
 MARKS = (
-    *(_tag(word, r"<\|?", r"\|?>", f"</{word}>") for word in TAG_WORDS),
+    *(_tag(word, r"<\|?", r"\|?>", f"</{word}>", attributes=_ATTRIBUTES) for word in TAG_WORDS),
     _tag("think", r"\[", r"\]", "[/THINK]"),
     _tag("think", "◁", "▷", "◁/think▷"),
     _tag("think", "<", ">", "</seed:think>", name=r"seed\s*:\s*think"),
@@ -72,6 +84,35 @@ MARKS = (
         "<|END_THINKING|>",
         reply_end=r"<\|\s*END_RESPONSE\s*\|>",
     ),
+    # Solar. Its opening mark is also that of the tag `think`, so any closing mark of this word ends the thought.
+    Mark(
+        "think",
+        r"<\|think\|>",
+        r"<\|think\|>",
+        r"(?:(?:<\|end\|>\s*)?<\|begin\|>\s*assistant\s*)?<\|content\|>",
+        "<|end|><|begin|>assistant<|content|>",
+        reply_end=r"<\|end\|>",
+        opens_reply=True,
+    ),
+    # Granite 3.2
+    Mark(
+        "Granite",
+        rf"{_HERE_IS}thought",
+        rf"{_HERE_IS}thought\s+process\s*:",
+        rf"{_HERE_IS}response\s*:",
+        "Here is my response:",
+    ),
+    # Apriel
+    Mark(
+        "Apriel",
+        r"Here\s+are\s+my\s+reasoning",
+        r"Here\s+are\s+my\s+reasoning\s+steps\s*:",
+        r"\[\s*BEGIN\s+FINAL\s+RESPONSE\s*\]",
+        "[BEGIN FINAL RESPONSE]",
+        reply_end=r"\[\s*END\s+FINAL\s+RESPONSE\s*\]",
+    ),
+    # Harmony, decoded without its special tokens.
+    Mark("final", r"(?!)", r"analysis(?=\S)", r"assistantfinal", "assistantfinal", must_close=True),
     # Gemma
     Mark("thought", r"<\|channel>", r"<\|channel>\s*thought\b", r"<channel\|>", "<channel|>"),
     # Harmony: the final channel is the reply. Every other channel is a thought.
@@ -91,8 +132,8 @@ _PATTERNS = [pattern for mark in MARKS for pattern in (mark.opening, mark.closin
 ANY_MARK = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS), re.IGNORECASE)
 """Finds marks; `mark_of` says which one was found."""
 
-# Tokens that are parts of the marks of harmony and Cohere.
-_PART = re.compile(r"<\|(?:start|end|message|constrain|return|(?:START|END)_RESPONSE)\|>", re.IGNORECASE)
+# Tokens that are parts of the marks of harmony, Solar and Cohere.
+_PART = re.compile(r"<\|(?:start|begin|end|message|content|constrain|return|(?:START|END)_RESPONSE)\|>", re.IGNORECASE)
 _BEGINNING = re.compile(rf"\s*(?:{'|'.join(mark.beginning for mark in MARKS)})", re.IGNORECASE)
 
 
@@ -107,6 +148,16 @@ def mark_of(match: re.Match[str]) -> tuple[Mark, bool]:
     assert match.lastindex is not None
     index = match.lastindex - 1
     return MARKS[index // 2], index % 2 == 0
+
+
+def is_in_words(match: re.Match[str]) -> bool:
+    """Returns whether the mark that `ANY_MARK` has found consists of ordinary words.
+
+    Example:
+        >>> is_in_words(ANY_MARK.search("Here is my thought process: ")), is_in_words(ANY_MARK.search("<think>"))
+        (True, False)
+    """
+    return match[0][0].isalpha()
 
 
 def last_open_mark(text: str, *, start: int = 0) -> Mark | None:
@@ -128,7 +179,7 @@ def last_open_mark(text: str, *, start: int = 0) -> Mark | None:
         if match.end() <= start:
             continue
         if current is None and opens:
-            current = mark
+            current = None if mark.must_close else mark
         elif current is not None and not opens and mark.word == current.word:
             current = None
     return current

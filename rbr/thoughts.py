@@ -4,11 +4,14 @@ Thinking models write a thought before the reply, between two marks such as ``<t
 marks is in `rbr.thought_marks`. Every stage follows the same rules:
 
 - A thought is not part of the reply.
-- A thought begins at the start of the output, or directly after another thought. A mark in the middle of a text is a
-  quotation, unless it is a token of the model's tokenizer. A chat template can open a thought before the output.
+- A thought begins at the start of the output, or directly after another thought. Invisible characters and an echoed
+  header of the turn may come before it. A mark in the middle of a text is a quotation, unless it is a token of the
+  model's tokenizer; a mark in ordinary words is always a quotation there. A chat template can open a thought before
+  the output.
 - Any closing mark of the same word ends a thought. A thought that does not end leaves no reply after it.
 - A closing mark without an opening mark ends a thought if it is a token of the tokenizer and the first mark of the
   output. Otherwise the whole text is the reply. Therefore no policy can hide text by writing ``</think>`` after it.
+- After a thought, a pair of marks around the whole reply, such as ``<answer>`` and ``</answer>``, is not part of it.
 
 `rbr.models.reply_text` applies the rules to the tokens of a model.
 """
@@ -17,7 +20,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rbr.thought_marks import ANY_MARK, Mark, mark_of
+from rbr.reply_frame import says_nothing, without_wrapper
+from rbr.thought_marks import ANY_MARK, Mark, is_in_words, mark_of
 
 _Range = tuple[int, int]
 
@@ -94,16 +98,19 @@ def split_thoughts(text: str, *, opened: Mark | None = None, tokens: Sequence[Sp
     quoted: set[str] = set()  # words of opening marks that are part of the reply
     seen: dict[Mark, None] = {}
     unopened = False
+    is_first = True  # whether the reply has no text yet
     position = 0
     for match in ANY_MARK.finditer(text):
         mark, opens = mark_of(match)
         part = (position, match.start())
-        is_first = not output.shown([*reply, part])
+        is_first = is_first and says_nothing(output.shown([*reply, part]))
         if current is None and opens:
-            if not is_first and not output.has_token(match):
+            counts = is_first or (output.has_token(match) and not is_in_words(match))
+            if not counts or (mark.must_close and not mark.closes_in(text, match.end())):
                 quoted.add(mark.word)
+                is_first = False
                 continue
-            reply.append(part)
+            reply = [] if is_first else [*reply, part]
             current = mark
         elif current is None:
             if is_first and (mark.opens_reply or output.has_token(match)):
@@ -112,7 +119,8 @@ def split_thoughts(text: str, *, opened: Mark | None = None, tokens: Sequence[Sp
                 # What looked like a reply was a thought.
                 thoughts, reply = [*reply, part], []
             else:
-                unopened |= mark.word not in quoted
+                unopened |= mark.word not in quoted and not is_in_words(match)
+                is_first = False
                 continue
         elif not opens and mark.word == current.word:
             thoughts.append(part)
@@ -123,9 +131,14 @@ def split_thoughts(text: str, *, opened: Mark | None = None, tokens: Sequence[Sp
             continue  # A mark of another word, or a second opening mark, is part of the thought.
         seen[mark] = None
         position = match.end()
+        is_first = says_nothing(output.shown(reply))
     (reply if current is None else thoughts).append((position, len(text)))
     shown = _without_end(output.shown(reply), seen)
     thought = output.shown(thoughts, separator="\n") if thoughts else None
+    if thoughts and (inner := without_wrapper(shown)) != shown:
+        inside = split_thoughts(inner)
+        # A thought inside the wrapper is a quotation.
+        shown = shown if inside.thought is not None else inside.text
     return Reply(shown, thought, current is not None, unopened, output.special_tokens_inside(reply))
 
 

@@ -167,7 +167,7 @@ class Models(dg.ConfigurableResource):
             InputError: The model cannot be opened.
         """
         ref = reward_model.model.ref
-        return _open_reward_model(model_fingerprint(ref), ref, reward_model.batch_size)
+        return _open_reward_model(model_fingerprint(ref, writes=False), ref, reward_model.batch_size)
 
 
 # The argument `fingerprint` is only a cache key: if the files of a model change, the model is opened again. Two models
@@ -189,7 +189,7 @@ def _open_grader(version: str, grader: GraderInUse) -> Any:
 def _current_version(grader: GraderInUse) -> str:
     if grader.model is None or grader.settings.backend == "openai":
         return grader.version
-    return grader_identity(grader.settings, model_fingerprint(grader.model.ref))
+    return grader_identity(grader.settings, grader_fingerprint(grader.model.ref, grader.settings))
 
 
 @lru_cache(maxsize=2)

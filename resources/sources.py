@@ -273,7 +273,7 @@ def _model(loaded: _LoadedProfile, role: str, on_wait: Callable[[str], None] | N
         if role == "grader":
             return _grader(ref, loaded.settings.grader, on_wait)
         if isinstance(ref, ModelRef):
-            return _pinned(ref)
+            return _pinned(ref, writes=role == "policy")
         if ref is not None:
             # Report an unknown judge now, not after hours of training.
             open_judge(ref)
@@ -304,8 +304,8 @@ def _grader(ref: ModelRef | None, settings: GraderSettings, on_wait: Callable[[s
     return {**local, "served": model_behind(settings, settings.wait_s if on_wait else 0.0, on_wait)}
 
 
-def _pinned(ref: ModelRef) -> dict[str, Any]:
-    return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref)}
+def _pinned(ref: ModelRef, *, writes: bool) -> dict[str, Any]:
+    return {**ref.model_dump(mode="json"), "fingerprint": model_fingerprint(ref, writes=writes)}
 
 
 def snapshot_names(group: str) -> list[str]:

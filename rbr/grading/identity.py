@@ -45,8 +45,8 @@ def grader_identity(
     reading: dict[str, Any] = {
         "backend": settings.backend,
         "prompt_template": settings.prompt_template,
-        "yes": sorted(settings.yes),
-        "no": sorted(settings.no),
+        "yes": sorted(set(settings.yes)),
+        "no": sorted(set(settings.no)),
         "min_mass": settings.min_mass,
     }
     if settings.backend != "transformers":  # This backend sees all tokens, so the bound of its answers is always 0.
@@ -85,7 +85,7 @@ def grader_fingerprint(ref: "ModelRef", settings: "GraderSettings") -> str:
 
     A server that is asked in chats has its own model, and tokenizes for itself. Then only the added tokens of the local
     model count: they are neutralized in other people's text. In all other cases, everything counts that
-    `model_fingerprint` describes.
+    `model_fingerprint` describes for a model that writes no replies.
 
     Args:
         ref: Model of the grader.
@@ -104,7 +104,7 @@ def grader_fingerprint(ref: "ModelRef", settings: "GraderSettings") -> str:
         ''
     """
     if settings.backend != "openai" or settings.endpoint != "chat":
-        return model_fingerprint(ref)
+        return model_fingerprint(ref, writes=False)
     from rbr.grading.server.control_tokens import SpelledOutTokens
 
     check_pinned(ref)

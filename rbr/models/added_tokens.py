@@ -18,6 +18,7 @@ are control tokens only if they are special.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ FAMILIES = (
     r"<<\s*/?SYS\s*>>",
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|IMG_BREAK|IMG_END|AUDIO|ARGS"
     r"|CALL_ID|PREFIX|MIDDLE|SUFFIX|THINK|MODEL_SETTINGS|BOS|EOS|PAD|UNK|CLS|SEP|MASK|gMASK|sMASK|sop|eop)\]",
-    rf"</?(?:{'|'.join(TAG_WORDS)}|seed:think|reflection|tool|tools|tool_call|tool_calls|tool_response|tool_result"
+    rf"</?(?:{'|'.join(TAG_WORDS)}|seed:think|tool|tools|tool_call|tool_calls|tool_response|tool_result"
     r"|tool_use|function|function_call|function_calls|fim_prefix|fim_middle|fim_suffix|fim_pad|repo_name|file_sep"
     r"|filename|box|image|video|audio|image_soft_token|end_of_utterance)>",
     r"<(?:extra_id|unused|reserved_token|reserved|special|sentinel|loc|seg)_?\d+>",
@@ -97,24 +98,31 @@ def read_control_texts(directory: Path) -> set[str]:
         >>> sorted(read_control_texts(Path("rbr_sandbox/models/grader")))
         ['<|assistant|>', '<|end|>', '<|pad|>', '<|system|>', '<|user|>']
     """
-    settings = _json_object(directory / "tokenizer_config.json")
-    entries = [
-        *_entries(_json_object(directory / "tokenizer.json").get("added_tokens")),
-        *_entries(settings.get("added_tokens_decoder")),
-    ]
-    # Named special tokens, such as `eos_token`, are special, whatever their entries say.
-    named = [settings[name] for name in settings if name.endswith("_token")]
-    for tokens in (named, settings.get("additional_special_tokens"), settings.get("extra_special_tokens")):
-        entries += [{**entry, "special": True} for entry in _entries(tokens)]
-    added: dict[str, bool] = {}
-    for entry in entries:
-        text = entry["content"]
-        added[text] = added.get(text, False) or entry.get("special") is True
-    try:
-        template = (directory / "chat_template.jinja").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        template = chat_template_source(settings.get("chat_template"))
-    return control_texts(added, template)
+    files = _TokenizerFiles.read(directory)
+    return control_texts(files.added, files.template)
+
+
+def read_turn_texts(directory: Path, count: int) -> list[str]:
+    """Returns some control tokens of a tokenizer from its files: preferably those that its chat template writes.
+
+    Args:
+        directory: Directory of a model, as for `read_control_texts`.
+        count: Largest number of tokens.
+
+    Returns:
+        The tokens in the order of the files.
+
+    Example:
+        >>> read_turn_texts(Path("rbr_sandbox/models/grader"), 3)
+        ['<|end|>', '<|user|>', '<|assistant|>']
+    """
+    files = _TokenizerFiles.read(directory)
+    control, written = control_texts(files.added, files.template), _written_texts(files.template)
+    # A template can also write a token by its name.
+    by_name = {text for name, text in files.named.items() if re.search(rf"\b{name}\b", files.template)}
+    texts = [text for text in files.added if text in control]
+    chosen = sorted(texts, key=lambda text: not (text in by_name or _is_written(text, written)))[:count]
+    return [text for text in texts if text in chosen]
 
 
 def chat_template_source(chat_template: Any) -> str:
@@ -132,6 +140,43 @@ def chat_template_source(chat_template: Any) -> str:
     parts = chat_template.values() if isinstance(chat_template, Mapping) else chat_template
     texts = [part.get("template") if isinstance(part, Mapping) else part for part in _listed(parts)]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+@dataclass(frozen=True)
+class _TokenizerFiles:
+    """What the files of a tokenizer say about its added tokens.
+
+    Attributes:
+        added: Whether the token is special, by the text of the token.
+        named: Text of each named token, such as `eos_token`.
+        template: Source of the chat template.
+    """
+
+    added: Mapping[str, bool]
+    named: Mapping[str, str]
+    template: str
+
+    @classmethod
+    def read(cls, directory: Path) -> "_TokenizerFiles":
+        settings = _json_object(directory / "tokenizer_config.json")
+        entries = [
+            *_entries(_json_object(directory / "tokenizer.json").get("added_tokens")),
+            *_entries(settings.get("added_tokens_decoder")),
+        ]
+        # Named special tokens are special, whatever their entries say.
+        names = [name for name in settings if name.endswith("_token")]
+        named = {name: entry["content"] for name in names for entry in _entries([settings[name]])}
+        for tokens in (named, settings.get("additional_special_tokens"), settings.get("extra_special_tokens")):
+            entries += [{**entry, "special": True} for entry in _entries(tokens)]
+        added: dict[str, bool] = {}
+        for entry in entries:
+            text = entry["content"]
+            added[text] = added.get(text, False) or entry.get("special") is True
+        try:
+            template = (directory / "chat_template.jinja").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            template = chat_template_source(settings.get("chat_template"))
+        return cls(added, named, template)
 
 
 def _is_control(text: str, special: bool, written: Iterable[str]) -> bool:

@@ -11,6 +11,8 @@ Half of a surrogate pair, which JSON can contain, is encoded as U+FFFD.
 `rbr.models.added_tokens` says which added tokens are control tokens.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,7 +86,9 @@ def read_chat(
     """
     turns, marks = _marked_turns(tokenizer, messages)
     text = render_chat(tokenizer, turns, add_generation_prompt, chat_template_kwargs)
-    return [marks.restore(turn["content"]) for turn in turns], marks.restore(text)
+    # A tokenizer without a copy gets other texts than those of the messages.
+    contents = [well_formed(turn["content"]) for turn in messages] if marks.literals else [t["content"] for t in turns]
+    return contents, marks.restore(text)
 
 
 def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list[int]:
@@ -118,7 +122,11 @@ def encode_around(tokenizer: Any, before: str, content: str, after: str) -> list
 
 
 class _Marks:
-    """Words that stand in for spellings while the template is rendered."""
+    """Words that stand in for spellings while the template is rendered.
+
+    A mark has a capital letter and characters that are escaped in HTML, because a template that changes them would
+    change the spelling, too.
+    """
 
     def __init__(self) -> None:
         self.literals: dict[str, str] = {}
@@ -127,17 +135,23 @@ class _Marks:
         """Replaces each span of a text by a mark."""
         parts, end = [], 0
         for start, stop in spans:
-            mark = f"y{SECRET}{len(self.literals)}y"
+            mark = f"Y&<{SECRET}{len(self.literals)}>'Y"
             self.literals[mark] = text[start:stop]
             parts += [text[end:start], mark]
             end = stop
         return "".join([*parts, text[end:]])
 
     def restore(self, text: str) -> str:
-        """Puts the spellings back."""
+        """Puts the spellings back into a text that has all the marks.
+
+        Raises:
+            InputError: A mark is changed, cut or lost.
+        """
+        lost = not all(mark in text for mark in self.literals)
         for mark, literal in self.literals.items():
             text = text.replace(mark, literal)
-        if f"y{SECRET}" in text.casefold():
+        # The secret name of a control token begins with q.
+        if lost or re.search(rf"(?<!q){SECRET}", text.casefold()):
             raise InputError(
                 "the chat template changes the text of a message that spells a control token",
                 where="chat template",
@@ -216,12 +230,16 @@ def _found_by_text(text: str, contents: Mapping[int, str]) -> list[tuple[int, in
 def _to_protect(tokenizer: Any, text: str) -> list[_Span]:
     """Returns the parts of a message that are, or could complete, the spelling of a control token.
 
-    A message that ends in ``<|`` completes a token if the template continues with ``end|>``.
+    A message that ends in ``<|`` completes a token if the template continues with ``end|>``. An accent at the beginning
+    of a message belongs to the character before it.
     """
     spans = _spellings(tokenizer, text)
     control = control_tokens(tokenizer)
     first = len(text) - len(text.lstrip())
     last = len(text.rstrip())
+    if unicodedata.category(text[first : first + 1] or " ").startswith("M"):
+        # An accent changes the last character of a token before it, if the tokenizer composes characters.
+        spans.append((first, first + 1))
     for length in range(min(control.longest, last - first), 0, -1):
         if text[first : first + length] in control.tails:
             spans.append((first, first + length))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rbr.conversation import Conversation
-from rbr.errors import InputError
+from rbr.errors import InputError, printable
 from rbr.models.chat_tokens import encode_chat
 from rbr.models.length_batches import exact_batch_size, length_batches
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
@@ -72,11 +73,11 @@ class Policy:
         self._model: Any = open_model(AutoModelForCausalLM, ref)
         self._chat_template_kwargs = ref.chat_template_kwargs
         self._replies = ReplyReader(self._tokenizer, ref.chat_template_kwargs)
-        self._end_tokens = _end_tokens(self._model, self._tokenizer)
+        self._end_tokens = _end_tokens(self._model, self._tokenizer, ref.path)
         # If a call omits a setting, `generate` takes it from this object, where a Hub model may set penalties or top_k.
         self._model.generation_config = GenerationConfig()
         self._limit = context_length(self._model, self._tokenizer)
-        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._first_probabilities)
+        self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._first_logits)
 
     def sample(
         self,
@@ -107,14 +108,15 @@ class Policy:
 
         Raises:
             InputError: The longest prompt and `max_new_tokens` together exceed the model's context, or the chat
-                template refuses a prompt. `rbr.models.prompt_check` finds such prompts before a model works.
+                template refuses a prompt. `rbr.models.prompt_check` finds such prompts before a model works. Or the
+                model computes logits that are not finite, as in a type that is too small for its weights.
         """
         prompts = [self._encode(conversation) for conversation in conversations]
         self._check_context(prompts, max_new_tokens)
         lengths = [len(prompt) for prompt in prompts]
         replies: dict[int, Completion] = {}
         for rows in length_batches(self._model.config, lengths, self._batch_size, max_new_tokens):
-            processors = LogitsProcessorList()
+            processors = LogitsProcessorList([_FiniteLogits(self._path, self._model.dtype)])
             if temperature:
                 processors.append(_InverseCdf([seeds[row] for row in rows], temperature, top_p, max_new_tokens))
             batch = self._generate([prompts[row] for row in rows], processors, max_new_tokens)
@@ -150,11 +152,10 @@ class Policy:
         return [self._completion(row) for row in out[:, max(map(len, prompts)) :].tolist()]
 
     @torch.inference_mode()
-    def _first_probabilities(self, prompts: list[list[int]]) -> NDArray[np.float64]:
-        """Returns the probabilities of the first two tokens after each prompt, float64[prompts, 2 * vocabulary]."""
+    def _first_logits(self, prompts: list[list[int]]) -> NDArray[np.float64]:
+        """Returns the logits of the first two tokens after each prompt, float64[prompts, 2, vocabulary]."""
         settings = GenerationConfig(do_sample=False, max_new_tokens=2, output_logits=True, return_dict_in_generate=True)
-        first, second = (torch.softmax(each.double(), -1) for each in self._run(prompts, settings).logits)
-        return torch.cat([first, second], -1).cpu().numpy()
+        return torch.stack(self._run(prompts, settings).logits, dim=1).double().cpu().numpy()
 
     def _run(
         self, prompts: list[list[int]], settings: GenerationConfig, processors: LogitsProcessorList | None = None
@@ -183,6 +184,23 @@ class Policy:
             unopened_thought=reply.unopened,
             special_tokens=reply.special_tokens,
         )
+
+
+class _FiniteLogits(LogitsProcessor):
+    """Refuses logits from which no token can be chosen. A token may be impossible, with a logit of minus infinity."""
+
+    def __init__(self, path: str, dtype: torch.dtype) -> None:
+        self._path = path
+        self._dtype = str(dtype).removeprefix("torch.")
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if not bool(torch.isfinite(scores.amax(dim=-1)).all()):  # The largest of NaN and anything is NaN.
+            raise InputError(
+                f"the model computes logits that are not finite in {self._dtype}, so no token can be sampled",
+                where=self._path,
+                hint="Set the dtype of the model to float32 or bfloat16. If it has this type, its weights are broken.",
+            )
+        return scores
 
 
 class _InverseCdf(LogitsProcessor):
@@ -225,8 +243,15 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     return probabilities.scatter(1, order, descending.masked_fill(sum_before >= top_p, 0.0))
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def _end_tokens(model: Any, tokenizer: Any, path: str) -> list[int]:
     """Returns the ids of the tokens that end a reply, from the model's generation settings and from the tokenizer."""
     configured = model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
+    for token in listed:
+        if token is not None and (not isinstance(token, int) or isinstance(token, bool) or token < 0):
+            raise InputError(
+                f"eos_token_id has {printable(repr(token))}, which is not the id of a token",
+                where=str(Path(path) / "generation_config.json"),
+                hint="Write the id of the end token, or a list of ids.",
+            )
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})

@@ -1,5 +1,7 @@
 """Opens models and tokenizers: safetensors only, no remote code, pinned revisions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
     """
     _check_directory(ref)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
+    with opening(ref):
         model, loading = auto_class.from_pretrained(
             ref.path,
             revision=_revision(ref),
@@ -50,8 +52,6 @@ def open_model(auto_class: Any, ref: "ModelRef", **options: Any) -> PreTrainedMo
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise _cannot_be_opened(ref, error) from error
     if missing := sorted(loading["missing_keys"]):
         # transformers fills missing weights with random numbers: a chat model opened as a reward model scores noise.
         raise InputError(
@@ -82,16 +82,40 @@ def open_tokenizer(ref: "ModelRef") -> PreTrainedTokenizerBase:
         '<|end|>'
     """
     _check_directory(ref)
-    try:
+    with opening(ref):
         tokenizer: Any = AutoTokenizer.from_pretrained(ref.path, revision=_revision(ref), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _cannot_be_opened(ref, error) from error
     if not tokenizer.chat_template:
         raise InputError("the tokenizer has no chat template", where=ref.path, hint="Use an instruction-tuned model.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = _padding(tokenizer, ref)
     check_template_date(tokenizer, ref)
     return tokenizer
+
+
+@contextmanager
+def opening(ref: "ModelRef") -> Iterator[None]:
+    """Reports any exception while a model is opened as an error of its files. Files can raise every kind of exception.
+
+    Args:
+        ref: The model.
+
+    Raises:
+        InputError: The code in the context raises an exception.
+
+    Example:
+        >>> from rbr.profile import ModelRef
+        >>> with opening(ModelRef(path="models/policy", revision=None)):
+        ...     raise KeyError("added_tokens")
+        Traceback (most recent call last):
+        rbr.errors.InputError: models/policy: the model cannot be opened: KeyError: 'added_tokens'
+        ...
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise _cannot_be_opened(ref, error) from error
 
 
 def context_limit(ref: "ModelRef", tokenizer: PreTrainedTokenizerBase) -> int:
@@ -111,10 +135,8 @@ def context_limit(ref: "ModelRef", tokenizer: PreTrainedTokenizerBase) -> int:
         512
     """
     _check_directory(ref)
-    try:
+    with opening(ref):
         config = AutoConfig.from_pretrained(ref.path, revision=_revision(ref), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _cannot_be_opened(ref, error) from error
     return _context_of(config, tokenizer)
 
 
@@ -175,9 +197,13 @@ def _revision(ref: "ModelRef") -> str:
 
 
 def _cannot_be_opened(ref: "ModelRef", error: Exception) -> InputError:
-    reason = str(error).strip().split("\n")[0]
-    return InputError(
-        f"the model cannot be opened: {reason}",
-        where=ref.path,
-        hint="Use a directory with config, tokenizer and *.safetensors, or a Hub id with its revision.",
-    )
+    first_line = str(error).strip().split("\n")[0]
+    reason = "".join(character if character.isprintable() else " " for character in first_line)
+    # An exception such as KeyError says too little without its name.
+    if not isinstance(error, (OSError, ValueError, ImportError)):
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if isinstance(error, ImportError):
+        hint = "Install the package, or use a copy of the model that does not need it."
+    else:
+        hint = "Use a directory with config, tokenizer and *.safetensors, or a Hub id with its revision."
+    return InputError(f"the model cannot be opened: {reason}", where=ref.path, hint=hint)

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
-from rbr.conversation import Conversation
+from rbr.conversation import Conversation, Message
 from rbr.errors import InputError
-from rbr.models.chat_tokens import encode_chat
+from rbr.models.chat_tokens import encode_chat, read_chat
+from rbr.models.copied_text import changed_texts
 from rbr.models.length_batches import exact_batch_size, length_batches
 from rbr.models.pretrained import context_length, open_model, open_tokenizer
 
@@ -26,7 +27,8 @@ class RewardModel:
         batch_size: Number of replies that are scored together; affects the speed, not the scores.
 
     Raises:
-        InputError: The model cannot be opened, has no chat template, or does not have exactly one output.
+        InputError: The model cannot be opened, has no chat template, or does not have exactly one output; or the chat
+            template changes the text of a reply.
 
     Example:
         >>> from rbr.profile import ModelRef
@@ -48,6 +50,7 @@ class RewardModel:
                 hint="Use a model with num_labels = 1.",
             )
         self._chat_template_kwargs = ref.chat_template_kwargs
+        self._check_template(ref)
         self._limit = context_length(self._model, self._tokenizer)
         self._batch_size = exact_batch_size(batch_size, self._model, self._tokenizer, self._forward)
 
@@ -88,6 +91,22 @@ class RewardModel:
 
     def _encode(self, messages: Conversation) -> list[int]:
         return encode_chat(self._tokenizer, messages, chat_template_kwargs=self._chat_template_kwargs)
+
+    def _check_template(self, ref: "ModelRef") -> None:
+        """Checks that the model reads a reply as it is, apart from white space at its ends."""
+        prompt = Message(role="user", content="Hi")
+
+        def copies(text: str) -> bool:
+            turns = [prompt, Message(role="assistant", content=text)]
+            contents, rendered = read_chat(self._tokenizer, turns, False, self._chat_template_kwargs)
+            return contents[-1].strip() in rendered
+
+        if changed := changed_texts(copies):
+            raise InputError(
+                f"the chat template changes the text of a reply: {', '.join(changed)}",
+                where=ref.path,
+                hint="Use a model whose chat template copies the reply unchanged.",
+            )
 
     @torch.inference_mode()
     def _forward(self, rows: list[list[int]]) -> NDArray[np.float64]:

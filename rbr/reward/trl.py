@@ -247,7 +247,7 @@ def check_fitted_with(
         >>> rm, grader = profile.models.helpful_reward_model, profile.models.grader
         >>> artifact = RewardArtifact(propositions={}, rules={}, response_types={}, few_shot=0,
         ...                           grader=identify_grader(grader, profile.grader),
-        ...                           reward_model=model_fingerprint(rm))
+        ...                           reward_model=model_fingerprint(rm, writes=False))
         >>> check_fitted_with(artifact, rm, grader, profile.grader)
         >>> check_fitted_with(artifact, rm, grader, profile.grader.model_copy(update={"few_shot": 2}))
         Traceback (most recent call last):
@@ -255,7 +255,7 @@ def check_fitted_with(
         ...
     """
     _check_identity("grader", identify_grader(grader, grader_settings, wait_s, served), artifact.grader)
-    _check_identity("reward model", model_fingerprint(reward_model), artifact.reward_model)
+    _check_identity("reward model", model_fingerprint(reward_model, writes=False), artifact.reward_model)
     if grader_settings.few_shot != artifact.few_shot:
         raise InputError(
             f"few_shot is {grader_settings.few_shot}, but the weights were fitted with {artifact.few_shot}",

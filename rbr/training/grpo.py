@@ -17,7 +17,7 @@ from trl import GRPOConfig
 from rbr.errors import InputError
 from rbr.hashing import content_hash, frame_hash
 from rbr.models.fingerprint import model_fingerprint
-from rbr.models.pretrained import context_limit, open_tokenizer
+from rbr.models.pretrained import context_limit, open_tokenizer, opening
 from rbr.models.prompt_check import prompt_problem
 from rbr.training.arguments import model_arguments, shared_arguments
 from rbr.training.checkpoint import TrainedPolicy
@@ -98,14 +98,17 @@ def train_grpo(
     usable = _usable_rows(rows, model, tokenizer, settings, recorder)
     with tempfile.TemporaryDirectory(prefix="rbr-grpo-") as scratch:
         saved = SavedState(Path(state_directory), _identity(rows, model, settings)) if state_directory else None
-        trainer = MaskingGRPOTrainer(
-            model=model.path,
-            processing_class=tokenizer,
-            reward_funcs=[reward_function],
-            train_dataset=Dataset.from_list(usable.to_dicts()),
-            callbacks=[recorder, _UnscoredBound(recorder, settings)],
-            args=_arguments(str(saved.directory) if saved else scratch, settings, model, saves=saved is not None),
-        )
+        arguments = _arguments(str(saved.directory) if saved else scratch, settings, model, saves=saved is not None)
+        data = Dataset.from_list(usable.to_dicts())
+        with opening(model):
+            trainer = MaskingGRPOTrainer(
+                model=model.path,
+                processing_class=tokenizer,
+                reward_funcs=[reward_function],
+                train_dataset=data,
+                callbacks=[recorder, _UnscoredBound(recorder, settings)],
+                args=arguments,
+            )
         start = saved.latest() if saved else None
         if start is not None:
             recorder.send(f"the training goes on from the state in {start}")

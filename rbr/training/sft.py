@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 from rbr.conversation import Message
 from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_around, encode_chat
-from rbr.models.pretrained import open_tokenizer
+from rbr.models.pretrained import open_tokenizer, opening
 from rbr.models.thinking_turn import ThinkingTurn, thinking_turn
 from rbr.training.arguments import model_arguments, shared_arguments
 from rbr.training.checkpoint import TrainedPolicy
@@ -63,21 +63,20 @@ def train_sft(
     recorder = Recorder(on_step, on_message)
     tokenizer = open_tokenizer(model)
     with tempfile.TemporaryDirectory(prefix="rbr-sft-") as scratch:
-        trainer = SFTTrainer(
-            model=model.path,
-            processing_class=tokenizer,
-            train_dataset=_dataset(rows, model, tokenizer, settings.max_length, recorder),
-            callbacks=[recorder],
-            args=SFTConfig(
-                **shared_arguments(scratch, settings.seed),
-                model_init_kwargs=model_arguments(model.revision),
-                num_train_epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
-                per_device_train_batch_size=settings.batch_size,
-                max_length=settings.max_length,
-                completion_only_loss=True,
-            ),
+        data = _dataset(rows, model, tokenizer, settings.max_length, recorder)
+        arguments = SFTConfig(
+            **shared_arguments(scratch, settings.seed),
+            model_init_kwargs=model_arguments(model.revision),
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            per_device_train_batch_size=settings.batch_size,
+            max_length=settings.max_length,
+            completion_only_loss=True,
         )
+        with opening(model):
+            trainer = SFTTrainer(
+                model=model.path, processing_class=tokenizer, train_dataset=data, callbacks=[recorder], args=arguments
+            )
         trainer.train()
     return TrainedPolicy(trainer.model, tokenizer, recorder.metrics)
 

@@ -190,7 +190,7 @@ def _score(models: Models, rules: RulesInUse, prompt: Conversation, reply: str) 
     If a reward was fitted, R_tot needs the reward model, so a model that cannot be opened is an error.
     """
     try:
-        fingerprint = model_fingerprint(rules.reward_model)
+        fingerprint = model_fingerprint(rules.reward_model, writes=False)
         model = models.open_reward_model(RewardModelInUse(PinnedModel(rules.reward_model, fingerprint)))
     except InputError as error:
         if rules.artifact is not None:

@@ -56,7 +56,7 @@ class GradedFile:
         n_replaced: Number of old answers, about another conversation or wording, that were replaced.
         without_grade: Number of questions without a grade, by outcome and reason.
         n_neutralized: Number of control tokens in the asked conversations that were neutralized for a server.
-        thoughts: Sentences about the thoughts in the file.
+        thoughts: Sentences about the thoughts in the rows of the file.
         warnings: What the user should know of the grader.
         stopped: Why the grading stopped before its end; None if it did not.
         canary: What the fixed questions have shown of a server; empty if they were not asked.
@@ -94,7 +94,7 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
         InputError: The file, the table, a name or the profile cannot be used, or the grader cannot work at all. All
             problems of the file are reported. The table is not changed then.
     """
-    cells, n_repeated = _cells_of(file, profile.grader, rulebook, only)
+    cells, replies = _cells_of(file, profile.grader, rulebook, only)
     check_table_path(table)
     if table.resolve() == file.resolve():
         raise InputError("the table would replace the file of replies", where=str(table), hint="Name another file.")
@@ -135,16 +135,16 @@ def grade_file(file: Path, table: Path, profile: Profile, rulebook: Rulebook, on
         without_grade = _without_grade(cells, grades, run.not_answered)
     asked = {cell.key for cell in missing}
     n_kept = sum(cell.key not in asked and grades.rows[cell.key].p_yes is not None for cell in cells)
-    replies = {cell.reply.reply_id: cell.reply.output for cell in cells}
+    n_distinct = len({reply.reply_id for reply in replies})
     return GradedFile(
-        len(replies),
-        n_repeated,
+        len({cell.reply.reply_id for cell in cells}),
+        len(replies) - n_distinct,
         len(cells),
         n_kept,
         n_replaced,
         without_grade,
         run.n_neutralized,
-        tuple(thought_notes(replies.values())),
+        tuple(thought_notes(reply.output for reply in replies)),
         run.warnings,
         stopped,
         run.canary,
@@ -264,8 +264,10 @@ class _Run:
             self.n_stored += len(rows)
 
 
-def _cells_of(file: Path, settings: GraderSettings, rulebook: Rulebook, only: Sequence[str]) -> tuple[list[Cell], int]:
-    """Reads the file, and returns its questions in order and the number of repeated rows."""
+def _cells_of(
+    file: Path, settings: GraderSettings, rulebook: Rulebook, only: Sequence[str]
+) -> tuple[list[Cell], list[ReplyRow]]:
+    """Reads the file, and returns its questions in order, and all its rows."""
     problems = TableProblems(file)
     replies = load_replies(problems)
     asked = [_propositions_of(reply, rulebook, only, problems) for reply in replies]
@@ -293,7 +295,7 @@ def _cells_of(file: Path, settings: GraderSettings, rulebook: Rulebook, only: Se
             cells.setdefault(cell.key, cell)
     if not cells:
         raise InputError("there is no question to ask", where=Location(str(file)), hint="Check --propositions.")
-    return list(cells.values()), len(replies) - len({reply.reply_id for reply in replies})
+    return list(cells.values()), replies
 
 
 def _propositions_of(

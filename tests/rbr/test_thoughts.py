@@ -9,6 +9,7 @@ from rbr.thoughts import Reply, SpelledToken, split_thoughts, thought_notes
 
 THINK = MARKS[0]
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+SOLAR = "<|end|><|begin|>assistant<|content|>"
 PAIRS = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -22,7 +23,20 @@ PAIRS = [
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel>thought\n", "<channel|>"),
     ("<|channel|>analysis<|message|>", FINAL),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<reflection>", "</reflection>"),
+    ("<cot>", "</cot>"),
+    ("<reason>", "</reason>"),
+    ("<internal>", "</internal>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ("<antThinking>", "</antThinking>"),
+    ("<think type=\"x\" lang='en'>", "</think>"),
+    ("<|think|>", SOLAR),
+    ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    ("Here is my thought process:", "Here is my response:"),
+    ("Here's my thought process:", "Here's my response:"),
 ]
+IN_WORDS = [pair for pair in PAIRS if pair[0][0].isalpha()]
 
 
 @pytest.mark.parametrize(("opening", "closing"), PAIRS, ids=[opening.strip() for opening, _ in PAIRS])
@@ -56,6 +70,28 @@ def test_every_pair_of_marks_surrounds_a_thought(opening: str, closing: str, cha
         pytest.param(
             "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>", "b", "a", id="Cohere's response"
         ),
+        pytest.param(f"<|think|>a{SOLAR}b<|end|>", "b", "a", id="Solar"),
+        pytest.param("<|content|>b<|end|>", "b", None, id="Solar without a thought"),
+        pytest.param("<|think|>a</think>b", "b", "a", id="another closing mark of Solar's word"),
+        pytest.param(
+            "Here are my reasoning steps:\na\n[BEGIN FINAL RESPONSE]\nb\n[END FINAL RESPONSE]", "b", "a", id="Apriel"
+        ),
+        pytest.param("Here is my thought process:\na\n\nHere is my response:\nb", "b", "a", id="Granite"),
+        pytest.param("analysisa.assistantfinalb", "b", "a.", id="harmony without its special tokens"),
+        pytest.param("\ufeff<think>a</think>b", "b", "a", id="after a byte order mark"),
+        pytest.param(" \u200b\u200f<think>a</think>b", "b", "a", id="after format characters"),
+        pytest.param("\x00<think>a</think>b", "b", "a", id="after a control character"),
+        pytest.param("\ufeffHere is my thought process: a Here is my response: b", "b", "a", id="words after a mark"),
+        pytest.param("<|assistant|><think>a</think>b", "b", "a", id="after a header"),
+        pytest.param("<|im_start|>assistant\n<think>a</think>b", "b", "a", id="after a header with a role"),
+        pytest.param("assistant\n<think>a</think>b", "b", "a", id="after the role of a header"),
+        pytest.param("<think>a</think>\ufeff<think>b</think>c", "c", "a\nb", id="between two thoughts"),
+        pytest.param("<think>a</think><response>b</response>", "b", "a", id="in a response"),
+        pytest.param("<think>a</think>\n<answer>\nb\n</answer>\n", "b", "a", id="in an answer"),
+        pytest.param("<thinking>a</thinking>\n<Output>b</Output>", "b", "a", id="in an output"),
+        pytest.param("<think>a</think><|begin_of_box|>b<|end_of_box|>", "b", "a", id="in a box"),
+        pytest.param("<think>a</think><answer></answer>", "", "a", id="an empty answer"),
+        pytest.param("<think>a</think><answer><output>b</output></answer>", "<output>b</output>", "a", id="one pair"),
     ],
 )
 def test_the_reply_is_the_text_outside_the_thoughts(text: str, reply: str, thought: str | None) -> None:
@@ -70,6 +106,18 @@ def test_the_reply_is_the_text_outside_the_thoughts(text: str, reply: str, thoug
         "`<think>` opens a thought.",
         "Sure. <think>b</think>c",
         "A <|channel|>analysis<|message|> header.",
+        "Sure. Here is my thought process: a Here is my response: b",
+        "Sure. Here are my reasoning steps: a",
+        "Here is my response: b",
+        "In my analysis, I find that assistantfinal is a word.",
+        "analysis of the data shows nothing.",
+        "<answer>b</answer> and <answer>c</answer>",
+        "<answer>b",
+        "<answer>b</answer>c",
+        "<answer><think>b</think>c</answer>",
+        "\ufeffHello.",
+        "<|assistant|>Hello.",
+        "<|assistant|>Sure. <think>b</think>c",
     ],
 )
 def test_a_mark_in_the_middle_is_a_quotation(text: str) -> None:
@@ -77,11 +125,23 @@ def test_a_mark_in_the_middle_is_a_quotation(text: str) -> None:
     assert split_thoughts(f"<think>a</think>{text}") == Reply(text, "a")
 
 
-@pytest.mark.parametrize("closing", [closing for _, closing in PAIRS if closing != FINAL])
+@pytest.mark.parametrize("closing", [closing for _, closing in PAIRS if closing != FINAL and not closing[0].isalpha()])
 def test_a_closing_mark_alone_hides_nothing_and_is_counted(closing: str) -> None:
     text = f"[harmful steps]{closing}I'm sorry."
     assert split_thoughts(text) == Reply(text, unopened=True)
     assert split_thoughts(f"<think>a</think>{text}") == Reply(text, "a", unopened=True)
+
+
+@pytest.mark.parametrize("text", ["<answer>b</answer>", "<response>b</response>", "<|begin_of_box|>b<|end_of_box|>"])
+def test_a_wrapper_without_a_thought_is_text(text: str) -> None:
+    assert split_thoughts(text) == Reply(text)
+
+
+@pytest.mark.parametrize(("opening", "closing"), IN_WORDS)
+def test_words_are_no_marks_inside_a_thought_or_a_text(opening: str, closing: str) -> None:
+    assert split_thoughts(f"<think>a {opening} b {closing} c</think>d") == Reply("d", f"a {opening} b {closing} c")
+    tokens = [SpelledToken(3, 3 + len(opening), special=False)]
+    assert split_thoughts(f"No.{opening}a", tokens=tokens) == Reply(f"No.{opening}a")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +183,11 @@ def test_special_tokens_are_marks_anywhere_and_no_text(parts: list[str], reply: 
     assert split_thoughts(text, tokens=tokens) == reply
 
 
-MARK = st.sampled_from([*(mark for pair in PAIRS for mark in pair), "<", "think>", " ", "<|return|>"])
+PIECES = [
+    "<", "think>", " ", "<|return|>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>", "\ufeff",
+    "assistant", "<|assistant|>", "analysis", "assistantfinal", "[END FINAL RESPONSE]", "<|end|>",
+]  # fmt: skip
+MARK = st.sampled_from([*(mark for pair in PAIRS for mark in pair), *PIECES])
 
 
 @given(text=st.lists(st.one_of(MARK, st.text(max_size=3))).map("".join))
@@ -143,6 +207,9 @@ def test_a_reply_that_is_read_again_stays_the_same(text: str) -> None:
         ("<|assistant|></think>", None),
         ("<|start|>assistant<|channel|>analysis<|message|>", FINAL),
         ("<|start|>assistant<|channel|>final<|message|>", None),
+        ("<|begin|>assistant<|think|>", "</think>"),
+        ("<|assistant|>\nHere are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"),
+        ("<|assistant|>\nanalysis:", None),
     ],
 )
 def test_a_text_can_end_in_a_thought(text: str, closing: str | None) -> None:

@@ -387,3 +387,14 @@ def test_thoughts_are_not_graded_and_are_counted(grade, tmp_path: Path) -> None:
         "In 1 reply, a thought does not end, so there is no reply after it.",
         "In 1 reply, a mark ends a thought that did not begin, so the whole text is the reply.",
     ]
+
+
+def test_the_thoughts_of_equal_replies_are_counted_in_every_row(grade, tmp_path: Path) -> None:
+    texts = ["No.", "<think>a</think>No.", "<think>b</think>No.", "", "<think>a", "<think>b"]
+    rows = [{"prompt": "How?", "reply": text} for text in texts]
+    graded = grade(write(tmp_path / "replies.jsonl", rows), tmp_path / "t.csv", ScriptedGrader(), "apology")
+    assert graded.n_replies == 2 and graded.n_repeated == 4
+    assert graded.thoughts == (
+        "In 4 replies, there is a thought, which is no part of the reply.",
+        "In 2 replies, a thought does not end, so there is no reply after it.",
+    )

@@ -30,7 +30,32 @@ cache."""
 HAS_FUSED_KERNEL = {"cpu"}
 """Types of devices with a fused kernel that returns the normalizers."""
 
+_ATTENTION_LAYERS = {"attention", "full_attention", "sliding_attention", "chunked_attention"}
 _NOT_SUPPORTED = ("softcap", "s_aux", "position_bias", "cache")
+
+
+def mixes_tokens_by_attention_alone(model: Any) -> bool:
+    """Returns whether only the attention of a model lets a token read other tokens.
+
+    A packed sequence replaces the attention. A convolution or a recurrent layer would still mix the tokens of different
+    prompts.
+
+    Args:
+        model: A causal language model.
+
+    Example:
+        >>> from transformers import AutoModelForCausalLM, MambaConfig
+        >>> config = MambaConfig(vocab_size=8, hidden_size=8, state_size=2, num_hidden_layers=1)
+        >>> mixes_tokens_by_attention_alone(AutoModelForCausalLM.from_config(config))
+        False
+    """
+    config = model.config.get_text_config()
+    names = ("layer_types", "layers_block_type", "block_types")
+    types = {each for name in names for each in getattr(config, name, None) or () if isinstance(each, str)}
+    if types - _ATTENTION_LAYERS or getattr(model, "_is_stateful", False):
+        return False
+    decoder = getattr(model, "get_decoder", lambda: model)()
+    return not any(isinstance(module, (torch.nn.Conv1d, torch.nn.RNNBase)) for module in decoder.modules())
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from rbr.errors import InputError
 from rbr.grading.in_process.word_cuts import has_word_cuts, last_word_cut
 from rbr.grading.prompt import Question, compile_prompt
 from rbr.models.chat_tokens import encode_around, render_chat
+from rbr.models.copied_text import changed_texts
 from rbr.models.renamed_tokens import RenamedTokenizer, control_tokens, renamed
 
 if TYPE_CHECKING:
@@ -137,11 +138,7 @@ class PromptTokens:
         return self._copy.encode(before + well_formed(content) + after)
 
     def _trimmed(self, text: str, left: bool = False, right: bool = False) -> str:
-        if left and self._trims[0]:
-            text = text.lstrip()
-        if right and self._trims[1]:
-            text = text.rstrip()
-        return text
+        return _trim(text, left and self._trims[0], right and self._trims[1])
 
     def _open_copy(self) -> None:
         """Opens the copy of the tokenizer in which control tokens have secret names that no message can spell."""
@@ -159,19 +156,32 @@ class PromptTokens:
 
 def _split_chat_template(tokenizer: Any, ref: "ModelRef") -> tuple[str, str, tuple[bool, bool]]:
     """Returns the text before and after a user message, and whether the template trims the message left and right."""
-    content = _BLANKS + _MARK + _BLANKS
-    text = render_chat(tokenizer, [{"role": "user", "content": content}], True, ref.chat_template_kwargs)
-    # The template's own text may have the same blanks. A message without blanks shows the text of the template.
-    bare = render_chat(tokenizer, [{"role": "user", "content": _MARK}], True, ref.chat_template_kwargs)
+
+    def rendered(content: str) -> str:
+        return render_chat(tokenizer, [{"role": "user", "content": content}], True, ref.chat_template_kwargs)
+
+    changed: list[str] = []
+    # The template's own text may have blanks, too. A message without blanks shows the text of the template.
+    bare = rendered(_MARK)
     if bare.count(_MARK) == 1:
         before, after = bare.split(_MARK)
-        for left in (False, True):
-            for right in (False, True):
-                kept = ("" if left else _BLANKS) + _MARK + ("" if right else _BLANKS)
-                if text == before + kept + after:
-                    return before, after, (left, right)
+        blanks = _BLANKS + _MARK + _BLANKS
+        text = rendered(blanks)
+        choices = ((left, right) for left in (False, True) for right in (False, True))
+        trims = next((trims for trims in choices if text == before + _trim(blanks, *trims) + after), None)
+        if trims is not None:
+            changed = changed_texts(lambda text: rendered(text) == before + _trim(text, *trims) + after)
+            if not changed:
+                return before, after, trims
     raise InputError(
-        "the chat template changes, repeats or drops the text of a user message",
+        "the chat template changes, repeats or drops the text of a user message"
+        + (f": {', '.join(changed)}" if changed else ""),
         where=ref.path,
         hint="Use a model whose chat template copies the message unchanged.",
     )
+
+
+def _trim(text: str, left: bool, right: bool) -> str:
+    """Removes the white space that a chat template removes from a message."""
+    text = text.lstrip() if left else text
+    return text.rstrip() if right else text

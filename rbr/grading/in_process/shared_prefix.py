@@ -15,9 +15,15 @@ from typing import Any
 
 import torch
 
-from rbr.grading.in_process.packed_attention import packed
+from rbr.grading.in_process.packed_attention import mixes_tokens_by_attention_alone, packed
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
-from rbr.models.length_batches import length_batches, pass_groups, scales_by_column, trial_tolerance
+from rbr.models.length_batches import (
+    equal_values,
+    length_batches,
+    pass_groups,
+    scales_by_column,
+    trial_tolerance,
+)
 
 Layout = Callable[[Any, Sequence[SharedPrompt]], torch.Tensor]
 
@@ -134,11 +140,16 @@ class ExactLayouts:
 
 
 def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
-    """Returns the fastest layouts that give this model the same probabilities as one forward pass for each sequence.
+    """Returns the fastest layouts that give this model the same logits as one forward pass for each sequence.
 
-    Probabilities count as equal if they differ by at most 1e-4 in fp32, or 0.05 in another type. The function runs the
-    model with each layout, because only a run shows whether a layout works: the attention of some models cannot be
-    replaced, some have no cache, or one whose rows cannot be selected, and some read the padding.
+    The function runs the model with each layout, because only a run shows whether a layout works: the attention of some
+    models cannot be replaced, some have no cache, or one whose rows cannot be selected, and some read the padding.
+
+    Logits count as equal if they differ by at most 1e-4 of their spread in fp32, or 0.1 in another type, and if the
+    probabilities differ by at most half of this number. Probabilities alone would not do: those of a confident model
+    are 0 and 1 in any layout, and those of a model that knows nothing are all small.
+
+    A model with layers that are not attention is never packed: in a short trial, a convolution may hardly be noticed.
 
     Args:
         model: A causal language model.
@@ -153,15 +164,17 @@ def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
         >>> exact_layouts(model, prompts).shared.__name__
         'packed'
     """
-    expected = torch.softmax(one_by_one(model, prompts), dim=-1)
+    expected = one_by_one(model, prompts).double().cpu()  # [T, vocabulary]
     tolerance = trial_tolerance(model)
 
     def is_exact(layout: Layout) -> bool:
         try:
-            probabilities = torch.softmax(layout(model, prompts), dim=-1)
+            logits = layout(model, prompts).double().cpu()
         except Exception:  # noqa: BLE001  A model may reject an unknown argument with any exception.
             return False
-        return probabilities.shape == expected.shape and bool((probabilities - expected).abs().max() <= tolerance)
+        if not equal_values(logits.numpy(), expected.numpy(), tolerance):
+            return False
+        return bool((logits.softmax(-1) - expected.softmax(-1)).abs().max() <= tolerance / 2)
 
     separate = unshared if is_exact(unshared) else one_by_one
     if scales_by_column(model.config):
@@ -169,7 +182,8 @@ def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
         return ExactLayouts(separate, separate)
     # The first step ends after the first tail of the last prompt, as steps end within long prompts.
     first_step = sum(len(prompt.prefix) + sum(map(len, prompt.tails)) for prompt in prompts[:-1])
-    if is_exact(partial(packed, max_tokens=first_step + len(prompts[-1].prefix) + 1)):
+    in_steps = partial(packed, max_tokens=first_step + len(prompts[-1].prefix) + 1)
+    if mixes_tokens_by_attention_alone(model) and is_exact(in_steps):
         return ExactLayouts(packed, separate)
     return ExactLayouts(repeated_cache if is_exact(repeated_cache) else separate, separate)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, normalizers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from rbr.conversation import Conversation
@@ -237,8 +237,28 @@ def test_template_arguments_reach_the_template() -> None:
     assert on[-2:] == off[-2:] == thought
 
 
-def test_a_template_that_hides_a_spelling_is_refused() -> None:
+@pytest.mark.parametrize(
+    "change", ["| upper", "| lower", "| e", "[:20]", "[9:]", "[:0]", "~ messages[0]['content'] | e"]
+)
+def test_a_template_that_changes_a_spelling_is_refused(change: str) -> None:
     tokenizer = byte_level_bpe()
-    tokenizer.chat_template = "{{ messages[0]['content'] | upper }}"
+    tokenizer.chat_template = "<|user|>{{ messages[0]['content'] " + change + " }}<|end|>"
     with pytest.raises(InputError, match="changes the text of a message"):
         encode_chat(tokenizer, user("Hi<think>"))
+
+
+ACCENTS = ["\u0301", "\u0338", "\u0327", "\u0323", "\u20d2"]
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize(
+    "text", [f"{accent}{end}" for accent in ACCENTS for end in ("", "Hi", "<|user|>Hi")], ids=ascii
+)
+def test_an_accent_at_the_beginning_of_a_message_leaves_the_token_before_it_alone(text: str, normalized: bool) -> None:
+    tokenizer = byte_level_bpe()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    tokenizer.add_tokens([AddedToken(token, normalized=normalized, special=True) for token in SPECIAL[1:4]])
+    expected = controls(tokenizer, encode_chat(tokenizer, user("Hi"), add_generation_prompt=True))
+    assert sum(expected.values()) == 3
+    assert controls(tokenizer, encode_chat(tokenizer, user(text), add_generation_prompt=True)) == expected
+    assert controls(tokenizer, encode_around(tokenizer, "<|user|>", text, "<|end|><|assistant|>")) == expected

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from transformers import Gemma3TextConfig, LlamaConfig
 
-from rbr.models.length_batches import length_batches, padding_is_exact, pass_groups
+from rbr.models.length_batches import equal_values, length_batches, padding_is_exact, pass_groups
 from tests.tiny_models import ORIGINAL_LENGTH, family_config, tiny_tokenizer
 
 LONG_ROPE = family_config("Phi-3 with long RoPE")
@@ -50,6 +50,34 @@ def test_every_sequence_is_in_one_batch_beside_sequences_of_similar_length() -> 
     assert length_batches(LONG_ROPE, [], 3) == []
 
 
+def logits(changes: dict[int, float], scale: float = 1.0) -> NDArray[np.float64]:
+    """Two rows of logits of a vocabulary of 100 tokens, with changes of the first row."""
+    values = np.random.default_rng(0).normal(size=(2, 100)) * scale
+    for token, change in changes.items():
+        values[0, token] += change
+    return values
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "equal"),
+    [
+        pytest.param(logits({}), logits({}), True, id="the same"),
+        pytest.param(logits({3: 1e-5}), logits({}), True, id="rounding"),
+        pytest.param(logits({3: 0.1}), logits({}), False, id="another value"),
+        pytest.param(logits({3: 1e-5}, 1e-5), logits({}, 1e-5), False, id="another value of a flat row"),
+        pytest.param(logits({7: 1e3, 3: 90}), logits({7: 1e3}), False, id="another value of a confident row"),
+        pytest.param(logits({3: np.nan}), logits({3: np.nan}), True, id="not a number in both"),
+        pytest.param(logits({3: -np.inf}), logits({3: -np.inf}), True, id="an impossible token in both"),
+        pytest.param(logits({3: -np.inf}), logits({}), False, id="an impossible token in one"),
+        pytest.param(logits({})[:1], logits({}), False, id="another shape"),
+    ],
+)
+def test_values_are_equal_if_they_differ_by_little_of_their_spread(
+    given: NDArray[np.float64], expected: NDArray[np.float64], equal: bool
+) -> None:
+    assert equal_values(given, expected, 1e-4) is equal
+
+
 def refuses(rows: list[list[int]]) -> NDArray[np.float64]:
     raise TypeError("unexpected keyword argument 'attention_mask'")
 
@@ -60,6 +88,10 @@ def refuses(rows: list[list[int]]) -> NDArray[np.float64]:
         pytest.param(lambda rows: np.array([float(len(row)) for row in rows]), True, id="own length"),
         pytest.param(lambda rows: np.array([float(max(map(len, rows)))] * len(rows)), False, id="longest length"),
         pytest.param(lambda rows: np.array([float("nan")] * len(rows)), True, id="not finite in both"),
+        pytest.param(lambda rows: np.array([1e-6 * max(map(len, rows)) for _ in rows]), False, id="small scores"),
+        pytest.param(
+            lambda rows: np.array([[50.0, 1e-9 * max(map(len, rows))] for _ in rows]) * 1e-3, True, id="rounding"
+        ),
         pytest.param(refuses, False, id="no mask"),
     ],
 )

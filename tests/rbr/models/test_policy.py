@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -129,6 +130,47 @@ def test_a_model_without_a_chat_template_is_rejected(tmp_path: Path) -> None:
 def test_the_error_for_a_directory_without_a_model_has_its_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
         Policy(ModelRef(path=str(tmp_path), revision=None), batch_size=4)
+
+
+def save_policy_with_logits(directory: Path, value: float, dtype: str = "float32") -> ModelRef:
+    """Saves a policy whose last layer multiplies by a value."""
+    ref = save_policy(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(value)
+    model.save_pretrained(directory)
+    return ModelRef(path=ref.path, revision=None, dtype=dtype)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(("value", "dtype"), [(torch.inf, "float32"), (torch.nan, "float32"), (3e38, "float16")])
+def test_logits_that_are_not_finite_give_no_reply(tmp_path: Path, temperature: float, value: float, dtype: str) -> None:
+    policy = Policy(save_policy_with_logits(tmp_path, value, dtype), batch_size=2)
+    with pytest.raises(InputError, match=f"logits that are not finite in {dtype}") as caught:
+        policy.sample(CONVERSATIONS[:2], SEEDS[:2], temperature, 1.0, 4)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_may_make_tokens_impossible(ref: ModelRef, temperature: float) -> None:
+    policy = Policy(ref, batch_size=2)
+    letters = [policy._tokenizer.encode(letter)[0] for letter in "abc"]
+
+    def forbid(module: object, args: object, logits: torch.Tensor) -> torch.Tensor:
+        kept = torch.isin(torch.arange(logits.shape[-1]), torch.tensor(letters))
+        return logits.masked_fill(~kept, -torch.inf)
+
+    policy._model.lm_head.register_forward_hook(forbid)
+    replies = policy.sample(CONVERSATIONS, SEEDS, temperature, 1.0, 8)
+    assert all(set(reply.text) <= set("abc") and len(reply.text) == 8 for reply in replies)
+
+
+@pytest.mark.parametrize("token", ["2", [1, [2]], True, 1.5, {"a": 1}, -1])
+def test_an_end_token_that_is_no_id_is_an_error_of_the_file(tmp_path: Path, token: object) -> None:
+    ref = save_policy(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": token}))
+    with pytest.raises(InputError, match=r"generation_config\.json: eos_token_id has .* not the id of a token"):
+        Policy(ref, batch_size=1)
 
 
 def sampled_tokens(logits: list[float], temperature: float, top_p: float, n: int = 4000) -> Counter[int]:

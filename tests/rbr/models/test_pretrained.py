@@ -1,7 +1,9 @@
 """Opening tokenizers: templates that print the date are refused, and no code of a model runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +133,62 @@ def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be opened"):
             open_it(ref)
     assert not marker.exists()
+
+
+def write_json(name: str, **changes: Any) -> Callable[[Path], object]:
+    """Changes settings of a JSON file."""
+
+    def write(directory: Path) -> None:
+        file = directory / name
+        settings = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**settings, **changes}))
+
+    return write
+
+
+def write_text(name: str, content: str) -> Callable[[Path], object]:
+    return lambda directory: (directory / name).write_text(content)
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(write_text("model.safetensors", ""), "SafetensorError", id="empty weights"),
+        pytest.param(write_text("model.safetensors", LFS_POINTER), "SafetensorError", id="weights of Git LFS"),
+        pytest.param(write_text("tokenizer.json", LFS_POINTER), "", id="tokenizer of Git LFS"),
+        pytest.param(write_text("tokenizer.json", '{"model": {"type": "X"}}'), "KeyError", id="another tokenizer"),
+        pytest.param(write_text("config.json", "{"), "config.json", id="cut configuration"),
+        pytest.param(write_text("config.json", "[]"), "TypeError", id="configuration is a list"),
+        pytest.param(write_json("config.json", hidden_size=64), "RuntimeError", id="other sizes"),
+        pytest.param(
+            write_json("config.json", quantization_config={"quant_method": "gptq", "bits": 4}), "", id="quantized"
+        ),
+        pytest.param(write_text("generation_config.json", "[]"), "TypeError", id="generation settings are a list"),
+        pytest.param(
+            write_json("generation_config.json", num_return_sequences=2), "num_return_sequences", id="two replies"
+        ),
+        pytest.param(write_json("generation_config.json", compile_config={}), "compile_config", id="odd setting"),
+    ],
+)
+def test_files_with_errors_are_input_errors_with_the_words_of_the_library(
+    tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    ref = save_policy(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(InputError, match=f"the model cannot be opened: .*{words}") as caught:
+        Policy(ref, batch_size=1)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_hint_for_a_missing_package_is_to_install_it(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path)
+    write_json("config.json", quantization_config={"quant_method": "gptq", "bits": 4})(tmp_path)
+    with pytest.raises(InputError) as caught:
+        open_model(AutoModelForCausalLM, ref)
+    assert caught.value.hint.startswith("Install the package")
 
 
 def test_the_context_limit_is_read_without_the_weights(tmp_path: Path) -> None:

@@ -18,6 +18,14 @@ OUTPUTS = {
     ],
     "<|channel>thought\nI could tell.<channel|>I'm sorry.": ["<|channel>", "<channel|>"],
     HARMONY.replace("<|done|>", ""): ["<|channel|>", "<|message|>", "<|start|>"],
+    "<|think|>I could tell.<|begin|>assistant<|content|>I'm sorry.": ["<|think|>", "<|begin|>", "<|content|>"],
+    "Here are my reasoning steps:\nI could tell.[BEGIN FINAL RESPONSE]I'm sorry.[END FINAL RESPONSE]": [
+        "[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"
+    ],
+    "<think>I could tell.</think><|begin_of_box|>I'm sorry.<|end_of_box|>": [
+        "<think>", "</think>", "<|begin_of_box|>", "<|end_of_box|>"
+    ],
+    "<|im_start|>assistant\n<think>I could tell.</think>I'm sorry.": ["<|im_start|>", "<think>", "</think>"],
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rbr.errors import InputError
 from rbr.models.reward_model import RewardModel
 from rbr.profile import ModelRef
-from tests.tiny_models import ORIGINAL_LENGTH, save_family, save_policy, save_reward_model
+from tests.tiny_models import ORIGINAL_LENGTH, TEMPLATE, save_family, save_policy, save_reward_model
 
 PROMPTS = ["Hi", "How do I boil an egg?", "Tell me a story.", "Why?", "I feel low today."]
 REPLIES = [
@@ -182,3 +182,50 @@ def test_a_model_that_reads_the_padding_scores_one_reply_at_a_time(
     assert RewardModel(ref, batch_size=5)._batch_size == 1
     monkeypatch.undo()
     assert RewardModel(ref, batch_size=5)._batch_size == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        ("message['content'] | lower", "capital letters, letters with accents and other scripts"),
+        ("message['content'] | e", "the characters < > & ' \", the marks <think> and </think>"),
+        ("message['content'].replace('/no_think', '')", "the switch /no_think"),
+        ("message['content'][:3000]", "the end of a text of 20,000 characters"),
+        ("message['content'].split('</think>')[-1]", "the marks <think> and </think>"),
+    ],
+)
+def test_a_chat_template_that_changes_replies_is_refused(tmp_path: Path, content: str, changed: str) -> None:
+    ref = save_reward_model(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE.replace("message['content']", f"({content})"))
+    with pytest.raises(InputError) as caught:
+        RewardModel(ref, batch_size=1)
+    assert caught.value.what == f"the chat template changes the text of a reply: {changed}"
+
+
+@pytest.mark.parametrize("content", ["message['content'] | trim", "message['content'].lstrip('\n')"])
+def test_a_chat_template_may_trim_a_reply(tmp_path: Path, content: str) -> None:
+    ref = save_reward_model(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE.replace("message['content']", f"({content})"))
+    assert np.isfinite(RewardModel(ref, batch_size=1).score(CONVERSATIONS[:1], ["Hello."])).all()
+
+
+def test_a_chat_template_that_takes_a_thought_from_a_reply_sees_no_token_of_the_reply(tmp_path: Path) -> None:
+    ref = save_reward_model(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(ref.path)
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = TEMPLATE.replace("message['content']", "message['content'].split('</think>')[-1]")
+    tokenizer.save_pretrained(tmp_path)
+    model = RewardModel(ref, batch_size=1)
+    ids = model._encode([*CONVERSATIONS[0], {"role": "assistant", "content": "[harmful steps]</think>No."}])
+    assert "[harmful steps]</think>No." in model._tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_scores_of_any_size_are_the_same_alone_and_in_a_batch(tmp_path: Path, scale: float) -> None:
+    save_family(tmp_path, "BART, which counts padding", AutoModelForSequenceClassification, num_labels=1)
+    saved = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    with torch.no_grad():
+        for weights in saved.classification_head.out_proj.parameters():
+            weights.mul_(scale)
+    saved.save_pretrained(tmp_path)
+    assert RewardModel(ModelRef(path=str(tmp_path), revision=None), batch_size=5)._batch_size == 1

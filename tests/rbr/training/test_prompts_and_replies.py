@@ -10,6 +10,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, LlamaModel
 
+from rbr.errors import InputError
 from rbr.models.chat_tokens import encode_chat
 from rbr.models.policy import Policy
 from rbr.models.pretrained import open_tokenizer
@@ -132,6 +133,16 @@ def test_grpo_samples_without_the_settings_of_the_policys_generation_config(tmp_
     trained.save(tmp_path / "checkpoint")
     kept = json.loads((tmp_path / "checkpoint" / "generation_config.json").read_text())
     assert kept[name] == saved[name]
+
+
+def test_a_policy_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
+    ref = save_policy(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"num_return_sequences": 2}')
+    with pytest.raises(InputError, match=r"cannot be opened: .*num_return_sequences"):
+        train_grpo(prompts("Hi"), ref, SETTINGS, lambda completions, **_: [0.0] * len(completions))
+    rows = prompts("Hi").with_columns(completion=pl.lit("Hello."))
+    with pytest.raises(InputError, match=r"cannot be opened: .*num_return_sequences"):
+        train_sft(rows, ref, SftSettings(epochs=1, learning_rate=1e-4, batch_size=1, max_length=64, seed=0))
 
 
 def _until(ids: list[int], ends: set[int]) -> list[int]:

@@ -226,6 +226,58 @@ def test_a_chat_template_that_changes_messages_is_refused(content: str) -> None:
         PromptTokens(tokenizer, REF, grader_settings())
 
 
+REAL_TEMPLATES = {
+    "Llama 3": "{% for m in messages %}{{ '<|' + m.role + '|>\n\n' + m['content'] | trim + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n\n{% endif %}",
+    "Qwen 3": "{% for m in messages %}{% set content = m.content %}{% if m.role == 'assistant' %}"
+    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}{% endif %}"
+    "{{ '<|' + m.role + '|>\n' + content + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n<think>\n\n</think>\n\n{% endif %}",
+    "Gemma": "{% for m in messages %}{{ '<|' + m.role + '|>\n' + (m['content'] | trim) + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+}
+
+
+@pytest.mark.parametrize("template", REAL_TEMPLATES.values(), ids=REAL_TEMPLATES)
+def test_templates_of_common_models_copy_the_message(template: str) -> None:
+    tokenizer = chat_tokenizer(next(iter(TOKENIZERS))(), "plain")
+    tokenizer.chat_template = template
+    tokens = PromptTokens(tokenizer, REF, grader_settings())
+    assert_equal_ids(tokens, tokenizer, SANDBOX_PROMPT, [conversation(reply) for reply in [*REPLIES, "a /no_think b"]])
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        ("m.content | lower", "capital letters, letters with accents and other scripts"),
+        ("m.content | e", "the characters < > & ' \", the marks <think> and </think>"),
+        ("m.content | tojson", None),
+        ("m.content.replace('/no_think', '')", "the switch /no_think"),
+        ("m.content.replace('/think', '').strip()", "the switch /think, the marks <think> and </think>"),
+        ("m.content.split('</think>')[-1]", "the marks <think> and </think>"),
+        ("m.content.strip('\n')", "line breaks at the ends"),
+        (r"m.content.replace('\r\n', '\n')", "line breaks"),
+        ("m.content.split() | join(' ')", "double blanks and tabs, line breaks"),
+        ("m.content[:3000]", "the end of a text of 20,000 characters"),
+    ],
+)
+def test_a_chat_template_that_changes_some_texts_is_refused_with_their_names(content: str, changed: str | None) -> None:
+    tokenizer = chat_tokenizer(next(iter(TOKENIZERS))(), "plain")
+    tokenizer.chat_template = TEMPLATES["plain"].replace("m.content", content)
+    with pytest.raises(InputError) as caught:
+        PromptTokens(tokenizer, REF, grader_settings())
+    expected = "the chat template changes, repeats or drops the text of a user message"
+    assert caught.value.what == (expected if changed is None else f"{expected}: {changed}")
+
+
+def test_a_chat_template_that_obeys_a_switch_in_a_message_is_refused() -> None:
+    tokenizer = chat_tokenizer(next(iter(TOKENIZERS))(), "plain")
+    switch = "{% if '/no_think' in messages[-1].content %}<think></think>{% endif %}"
+    tokenizer.chat_template = TEMPLATES["plain"] + switch
+    with pytest.raises(InputError, match="user message: the switch /no_think"):
+        PromptTokens(tokenizer, REF, grader_settings())
+
+
 ID_LISTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=5)
 
 

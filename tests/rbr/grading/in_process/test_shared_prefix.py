@@ -7,9 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    JambaConfig,
+    Lfm2Config,
+    LlamaConfig,
+    MiniMaxConfig,
+    MistralConfig,
+    RecurrentGemmaConfig,
+)
 
-from rbr.grading.in_process.packed_attention import packed
+from rbr.grading.in_process.packed_attention import mixes_tokens_by_attention_alone, packed
 from rbr.grading.in_process.prompt_tokens import SharedPrompt
 from rbr.grading.in_process.shared_prefix import (
     LAYOUTS,
@@ -110,6 +119,63 @@ class WithFixedAttention(torch.nn.Module):
 @pytest.mark.parametrize(("caches", "expected"), [(True, repeated_cache), (False, unshared)])
 def test_a_model_that_keeps_its_own_attention_uses_a_slower_layout(model: Any, caches: bool, expected: object) -> None:
     assert exact_layouts(WithFixedAttention(model, caches=caches), PROMPTS).shared is expected
+
+
+def confident(outputs: Any) -> Any:
+    """Adds so much to one logit that the probability of every other token is 0."""
+    outputs.logits = outputs.logits.clone()
+    outputs.logits[..., 7] += 200.0
+    return outputs
+
+
+def flat(outputs: Any) -> Any:
+    """Makes all logits nearly equal, as those of an untrained model."""
+    outputs.logits = outputs.logits * 1e-4
+    return outputs
+
+
+@pytest.mark.parametrize("change", [confident, flat])
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_layout_that_changes_the_logits_is_found_if_the_probabilities_hardly_show_it(
+    model: Any, change: Callable[[Any], Any], exact: bool
+) -> None:
+    changed = model if exact else WithFixedAttention(model, caches=False)
+    hook = changed.register_forward_hook(lambda _, __, outputs: change(outputs))
+    try:
+        plain, wrong = plain_logits(changed, PROMPTS).softmax(-1), packed(changed, PROMPTS).softmax(-1)
+        assert (wrong - plain).abs().max() < 1e-4
+        assert exact_layouts(changed, PROMPTS) == ExactLayouts(packed if exact else unshared, unshared)
+    finally:
+        hook.remove()
+
+
+def hybrid(config_class: Any, **sizes: Any) -> Any:
+    torch.manual_seed(0)
+    config = config_class(**{**SMALL, "vocab_size": 5000, **sizes})
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.3])
+@pytest.mark.parametrize(
+    ("config_class", "sizes"),
+    [
+        (Lfm2Config, {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]}),
+        (MiniMaxConfig, {"layer_types": ["linear_attention", "full_attention"], "num_local_experts": 2}),
+        (RecurrentGemmaConfig, {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 512}),
+        (JambaConfig, {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2,
+                       "use_mamba_kernels": False}),
+    ],
+)  # fmt: skip
+def test_a_model_with_layers_that_are_not_attention_is_exact_and_not_packed(
+    config_class: Any, sizes: dict[str, Any], spread: float
+) -> None:
+    model = hybrid(config_class, **sizes, initializer_range=spread)
+    layouts = exact_layouts(model, PROMPTS)
+    assert not mixes_tokens_by_attention_alone(model)
+    assert packed not in (layouts.shared, layouts.separate)
+    for layout in (layouts.shared, layouts.separate):
+        difference = layout(model, PROMPTS) - plain_logits(model, PROMPTS)
+        assert difference.abs().max() < 1e-3 * plain_logits(model, PROMPTS).std()
 
 
 SMALL = {
