@@ -102,7 +102,7 @@ def test_a_few_replies_without_a_mistake_do_not_show_that_there_are_none(n: int,
 # Dependent propositions
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)  # A verdict about a sample is wrong now and then.
 @given(st.integers(200, 400), st.integers(0, 10_000))
 def test_three_propositions_that_move_together_make_the_product_too_low(n: int, seed: int) -> None:
     judged = replies(together, n, seed)
@@ -116,7 +116,7 @@ def test_three_propositions_that_move_together_make_the_product_too_low(n: int, 
     assert row["mean_probability"] < row["observed_low"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)  # A verdict about a sample is wrong now and then.
 @given(st.integers(250, 400), st.integers(0, 10_000))
 def test_three_propositions_that_exclude_each_other_make_the_product_too_high(n: int, seed: int) -> None:
     judged = replies(apart, n, seed)
