@@ -1,7 +1,10 @@
 """Parses JSON text into a document that `validate` can check: a whole file, or one line of a JSON Lines file."""
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -81,3 +84,17 @@ def parse_json(text: str, file: str, *, line: int | None = None, hint: str) -> J
             what = f"not valid JSON: {what}"
         where = Location(file, line or (int(row) if row else None), max(int(column), 1) if column else None)
         raise InputError(what, where=where, hint=hint) from error
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Returns the content of a file that may be missing or of another form; an empty object then.
+
+    Example:
+        >>> read_json_object(Path("no-such-file.json"))
+        {}
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

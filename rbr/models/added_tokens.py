@@ -15,7 +15,6 @@ White space and the bytes of SentencePiece, such as ``<0x0A>``, are never contro
 are control tokens only if they are special.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateError
 
+from rbr.files.json_document import read_json_object
 from rbr.thought_marks import TAG_WORDS
 
 FAMILIES = (
@@ -158,9 +158,9 @@ class _TokenizerFiles:
 
     @classmethod
     def read(cls, directory: Path) -> "_TokenizerFiles":
-        settings = _json_object(directory / "tokenizer_config.json")
+        settings = read_json_object(directory / "tokenizer_config.json")
         entries = [
-            *_entries(_json_object(directory / "tokenizer.json").get("added_tokens")),
+            *_entries(read_json_object(directory / "tokenizer.json").get("added_tokens")),
             *_entries(settings.get("added_tokens_decoder")),
         ]
         # Named special tokens are special, whatever their entries say.
@@ -208,14 +208,6 @@ def _written_texts(chat_template: str) -> list[str]:
         for _, kind, value in tokens
         if kind in {"data", "string"}
     ]
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _entries(tokens: Any) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Fingerprints of models: hashes that identify a model in stored grades, scores and completions."""
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rbr.errors import InputError
+from rbr.files.json_document import read_json_object
 from rbr.hashing import content_hash
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _files_fingerprint(ref: "ModelRef", writes: bool) -> str:
 
 def _base_model(path: Path) -> Path | None:
     """Returns the directory of the model that an adapter changes; None for a whole model."""
-    name = _json_object(path / _ADAPTER).get("base_model_name_or_path")
+    name = read_json_object(path / _ADAPTER).get("base_model_name_or_path")
     # As in transformers: an adapter beside the configuration of a model belongs to the model of this directory.
     if not isinstance(name, str) or (path / "config.json").is_file():
         return None
@@ -124,7 +124,7 @@ def _file_stats(path: Path) -> _FileStats:
     """Returns name, size in bytes and modification time in nanoseconds of each file that counts, by name."""
     names = {file.relative_to(path).as_posix() for pattern in (*_PATTERNS, _GENERATION) for file in path.glob(pattern)}
     for index in path.glob(_INDEX):
-        weights = _json_object(index).get("weight_map")
+        weights = read_json_object(index).get("weight_map")
         if isinstance(weights, dict):
             names |= {Path(name).as_posix() for name in weights.values() if isinstance(name, str)}
     stats = [(name, (path / name).stat()) for name in names if (path / name).is_file()]
@@ -140,14 +140,5 @@ def _directory_fingerprint(path: str, file_stats: _FileStats, writes: bool) -> s
             with (Path(path) / name).open("rb") as file:
                 digests.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
     # Of the generation settings, only the end tokens count: sampling has its own settings.
-    end_tokens = _json_object(Path(path) / _GENERATION).get("eos_token_id") if writes else None
+    end_tokens = read_json_object(Path(path) / _GENERATION).get("eos_token_id") if writes else None
     return content_hash([digests, end_tokens])
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    """Returns the content of a file; an empty object if the file is missing or has another form."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -54,8 +54,7 @@ def mixes_tokens_by_attention_alone(model: Any) -> bool:
     types = {each for name in names for each in getattr(config, name, None) or () if isinstance(each, str)}
     if types - _ATTENTION_LAYERS or getattr(model, "_is_stateful", False):
         return False
-    decoder = getattr(model, "get_decoder", lambda: model)()
-    return not any(isinstance(module, (torch.nn.Conv1d, torch.nn.RNNBase)) for module in decoder.modules())
+    return not any(isinstance(module, (torch.nn.Conv1d, torch.nn.RNNBase)) for module in _decoder(model).modules())
 
 
 @torch.inference_mode()
@@ -193,10 +192,15 @@ def _attention(model: Any) -> Iterator[None]:
         config._attn_implementation = replaced
 
 
+def _decoder(model: Any) -> Any:
+    """Returns the part of a model with the layers that read text; the model itself if it names no such part."""
+    return getattr(model, "get_decoder", lambda: model)()
+
+
 @contextmanager
 def _last_feed_forward(model: Any, packing: Packing) -> Iterator[None]:
     """Runs the feed-forward part of the last layer for the last tokens of the tails; only their logits are read."""
-    layers = getattr(getattr(model, "get_decoder", lambda: None)(), "layers", None)
+    layers = getattr(_decoder(model), "layers", None)
     module = getattr(layers[-1], "mlp", None) if layers else None
     if module is None:
         yield

@@ -165,6 +165,7 @@ def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
         'packed'
     """
     expected = one_by_one(model, prompts).double().cpu()  # [T, vocabulary]
+    expected_probabilities = expected.softmax(-1)
     tolerance = trial_tolerance(model)
 
     def is_exact(layout: Layout) -> bool:
@@ -174,7 +175,7 @@ def exact_layouts(model: Any, prompts: Sequence[SharedPrompt]) -> ExactLayouts:
             return False
         if not equal_values(logits.numpy(), expected.numpy(), tolerance):
             return False
-        return bool((logits.softmax(-1) - expected.softmax(-1)).abs().max() <= tolerance / 2)
+        return bool((logits.softmax(-1) - expected_probabilities).abs().max() <= tolerance / 2)
 
     separate = unshared if is_exact(unshared) else one_by_one
     if scales_by_column(model.config):

@@ -18,8 +18,8 @@ API_KEY_VARIABLE = "RBR_GRADER_API_KEY"
 """Environment variable with the API key of the server, if the server needs one."""
 
 _WHERE = "grader.base_url"
-# Keys that a server repeats in its message, perhaps one that another program set.
 _BEGINNING = 8  # So many characters of a key are a part of it, such as a key in a text that is cut.
+# Keys that a server repeats in its message, perhaps one that another program set.
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|hf|gsk)[-_][A-Za-z0-9_\-*.]{6,}|(?<=Bearer )[^\s\"',]+")
 
 

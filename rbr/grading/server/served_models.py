@@ -227,7 +227,7 @@ def _failure(reply: HttpReply, connection: Connection, model_name: str) -> Failu
     words = connection.address.redact(failure.words)
     if reply.status != 200:
         return replace(failure, words=words)
-    # A body that is cut is no page: the next one may be whole.
+    # A body that is cut is not a page: the next one may be whole.
     is_cut = reply.json() is None and reply.body.lstrip()[:1] in (b"{", b"[")
     kind = failure.kind if is_cut or not reply.body.strip() else FailureKind.REJECTED
     return replace(failure, kind=kind, words=f"no list of models: {words}")
